@@ -1,0 +1,1 @@
+"""What runs in Lambda: one file a function."""

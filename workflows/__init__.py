@@ -1,0 +1,1 @@
+"""The two state machines, as Python dicts."""

@@ -1,0 +1,92 @@
+# GNU make 3.81 (macOS) and a POSIX shell are enough; Python >= 3.11 and a package index do the rest.
+SHELL := /bin/sh
+UV_VERSION := 0.13.9
+
+# the interpreter the environments are made with; by hand: make .venv PYTHON=/path/to/python3.13
+PYTHON :=
+
+BIN := .venv/bin
+# compiled once when installed: without bytecode every run of the program takes three times as long
+SYNC = UV_PYTHON_DOWNLOADS=never $$uv sync --locked --quiet --compile-bytecode --python "$$python"
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up down test check test-engine bench clean .venv .venv-emulator
+.SUFFIXES:
+
+help:
+	@echo 'try'
+	@echo '  make demo         play every story of a service request on this machine'
+	@echo '  make up           the same deployment, left running until Ctrl-C or make down'
+	@echo '  make down         end what make up started'
+	@echo 'develop'
+	@echo '  make test         all tests; ARGS="-k timeout" picks some'
+	@echo '  make check        format, lint, types, import rules, state machines, template'
+	@echo '  make test-engine  the program under the real Pulumi CLI that PULUMI_ENGINE names'
+	@echo '  make bench        import times, evaluation time, archive size'
+	@echo 'environments'
+	@echo '  make .venv        the locked environment (every target makes it when it is needed)'
+	@echo '  make clean        remove environments and caches'
+
+demo: .venv .venv-emulator
+	@$(BIN)/hourbank demo $(ARGS)
+
+up: .venv .venv-emulator
+	@$(BIN)/hourbank up $(ARGS)
+
+down: .venv
+	@$(BIN)/hourbank down $(ARGS)
+
+test: .venv .venv-emulator
+	$(BIN)/pytest --numprocesses auto --dist loadgroup $(ARGS)
+
+check: .venv .venv-emulator
+	@$(BIN)/python -m tools.check $(ARGS)
+
+test-engine: .venv .venv-emulator
+	@if [ -z "$$PULUMI_ENGINE" ]; then \
+	  echo 'make test-engine: PULUMI_ENGINE is not set: set it to the path of a pulumi binary'; \
+	else \
+	  exec $(BIN)/pytest -m engine $(ARGS); \
+	fi
+
+bench: .venv
+	@$(BIN)/python -m bench $(ARGS)
+
+clean:
+	rm -rf .venv .venv-emulator .uv .pytest_cache .ruff_cache .import_linter_cache .hypothesis node_modules tools/asl/node_modules
+	find . -type d -name __pycache__ -prune -exec rm -rf {} +
+
+.venv: .venv/.locked
+.venv-emulator: .venv-emulator/.locked
+
+# uv where there is one that can read the lock, else a private one, installed with pip
+define TOOLCHAIN
+  python=; \
+  for candidate in $(or $(PYTHON),python3 python python3.14 python3.13 python3.12 python3.11); do \
+    if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+      python=$$("$$candidate" -c 'import sys; print(sys.executable)'); break; \
+    fi; \
+  done; \
+  if [ -z "$$python" ]; then \
+    echo "hourbank needs Python 3.11 or newer, but $(or $(PYTHON),python3) is $$("$(or $(PYTHON),python3)" --version 2>&1 | tail -n 1): install one, or name it: make $@ PYTHON=/path/to/python3.13" >&2; exit 1; \
+  fi; \
+  if uv version --short >/dev/null 2>&1; then uv=uv; else \
+    uv=.uv/bin/uv; \
+    if ! $$uv version --short >/dev/null 2>&1; then \
+      echo 'installing uv $(UV_VERSION) into .uv'; rm -rf .uv; \
+      "$$python" -m venv .uv >/dev/null 2>&1 || { \
+        echo "$$python cannot make virtual environments: install its venv module (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }; \
+      .uv/bin/python -m pip install --quiet --disable-pip-version-check 'uv==$(UV_VERSION)' || exit 1; \
+    fi; \
+  fi
+endef
+
+.venv/.locked: uv.lock pyproject.toml
+	@$(TOOLCHAIN); echo 'installing the locked packages into .venv (once)'; \
+	UV_PROJECT_ENVIRONMENT=.venv $(SYNC)
+	@touch $@
+
+.venv-emulator/.locked: uv.lock pyproject.toml
+	@$(TOOLCHAIN); echo 'installing the emulator into .venv-emulator (once)'; \
+	UV_PROJECT_ENVIRONMENT=.venv-emulator $(SYNC) --only-group emulator
+	@touch $@

@@ -1,0 +1,1 @@
+"""What is deployed: the only package that imports pulumi_aws."""

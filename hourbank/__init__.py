@@ -1,0 +1,1 @@
+"""The command line `hourbank`: record, export, run locally."""
