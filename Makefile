@@ -10,7 +10,7 @@ BIN := .venv/bin
 SYNC = UV_PYTHON_DOWNLOADS=never $$uv sync --locked --quiet --compile-bytecode --python "$$python"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test check test-engine bench clean .venv .venv-emulator
+.PHONY: help demo up down test check lint types imports definitions template test-engine bench clean .venv .venv-emulator
 .SUFFIXES:
 
 help:
@@ -39,8 +39,36 @@ down: .venv
 test: .venv .venv-emulator
 	$(BIN)/pytest --numprocesses auto --dist loadgroup $(ARGS)
 
-check: .venv .venv-emulator
-	@$(BIN)/python -m tools.check $(ARGS)
+# one of them alone: make types; all of them despite a failure: make -k check
+check: lint types imports definitions template
+
+lint: .venv
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/ruff check --quiet
+
+types: .venv
+	$(BIN)/pyrefly check --summary=none
+
+imports: .venv
+	@echo $(BIN)/lint-imports; $(BIN)/lint-imports >.venv/imports.txt 2>&1 || { cat .venv/imports.txt; exit 1; }
+
+# a file between, and no pipe: a pipe would hide that the first half failed
+definitions: .venv
+	@$(BIN)/python tools/asl/definitions.py >.venv/definitions.json
+	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
+	  $(MAKE) --no-print-directory tools/asl/node_modules/.locked && \
+	  echo 'node tools/asl/validate.mjs' && node tools/asl/validate.mjs <.venv/definitions.json; \
+	else \
+	  echo 'make definitions: Node is not here, so the npm validators of the state machines did not run'; \
+	fi
+
+tools/asl/node_modules/.locked: tools/asl/package-lock.json
+	@npm ci --prefix tools/asl --ignore-scripts --no-audit --no-fund --loglevel error
+	@touch $@
+
+template: .venv
+	$(BIN)/python tools/template.py >.venv/template.json
+	$(BIN)/cfn-lint --template .venv/template.json
 
 test-engine: .venv .venv-emulator
 	@if [ -z "$$PULUMI_ENGINE" ]; then \
