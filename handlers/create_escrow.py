@@ -1,0 +1,13 @@
+"""EscrowHours: moves the hours into escrow."""
+
+from typing import Any
+
+from handlers import hours, ledger
+from handlers.execution import Execution
+from handlers.telemetry import logged
+
+
+@logged
+def handler(event: dict[str, Any], context: Any) -> dict[str, str]:
+    """The hours held, as a string: a JSON number would become a binary float."""
+    return {"hours": hours.in_words(ledger.hold(Execution.of(event)))}

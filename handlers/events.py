@@ -1,0 +1,38 @@
+"""Events on the bus, at least once: whoever listens drops an eventId that it has seen."""
+
+import json
+import os
+
+from handlers.ledger import Ended
+from handlers.requests import TRANSITIONS
+from handlers.tables import client
+
+
+class EventRefused(Exception):
+    """EventBridge took the call but not the event: the workflow retries the Task."""
+
+
+def publish(event: str, request_id: str, user_id: str | None, status: str) -> None:
+    """Tells ``user_id`` about a request, always after the write that made it so.
+
+    The detail is ``{requestId, userId, status, eventId}`` with eventId ``<requestId>#<status>``.
+    """
+    detail = {"requestId": request_id, "userId": user_id, "status": status, "eventId": f"{request_id}#{status}"}
+    answer = client("events").put_events(
+        Entries=[
+            {
+                "EventBusName": os.environ["EVENT_BUS_NAME"],
+                "Source": "hourbank.workflows",
+                "DetailType": event,
+                "Detail": json.dumps(detail),
+            }
+        ]
+    )
+    if answer["FailedEntryCount"]:
+        raise EventRefused(f"EventBridge refused {event}: {answer['Entries'][0].get('ErrorCode')}")
+
+
+def publish_end(request_id: str, ended: Ended) -> None:
+    """RequestEnded, if it has."""
+    if TRANSITIONS.get(ended.outcome) == frozenset():
+        publish("RequestEnded", request_id, ended.requester_id, ended.outcome)

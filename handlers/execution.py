@@ -1,0 +1,64 @@
+"""The execution that a handler works for, and the names that executions may have."""
+
+import hashlib
+import re
+from typing import Any, NamedTuple
+
+REQUEST_PREFIX = "service-request-"
+RELEASE_PREFIX = "escrow-release-"
+_LONGEST_NAME = 80
+
+
+class Execution(NamedTuple):
+    """What a Task passes on from Step Functions' context object.
+
+    ``attempt`` grows with each redrive, and within one with each retry of the state.
+    """
+
+    arn: str
+    name: str
+    input: dict[str, Any]
+    state: str
+    attempt: int
+
+    @classmethod
+    def of(cls, event: dict[str, Any]) -> "Execution":
+        execution, state = event["execution"], event["state"]
+        given = execution.get("Input")
+        return cls(
+            arn=execution["Id"],
+            name=execution["Name"],
+            input=given if isinstance(given, dict) else {},
+            state=state["Name"],
+            # RedriveCount is there only once an execution was redriven.
+            attempt=execution.get("RedriveCount", 0) * 1_000_000 + state.get("RetryCount", 0),
+        )
+
+    @property
+    def request_id(self) -> Any:
+        """The id as it was given: any JSON value, or None."""
+        return self.input.get("requestId")
+
+    def is_named_after_request(self) -> bool:
+        """Whether this execution of the request workflow may speak for its request: only ``execution_name`` gives that."""
+        if not isinstance(self.request_id, str) or not self.request_id:
+            return False
+        number = re.search(r"-([1-9]\d{0,3})$", self.name)
+        return self.name in (
+            execution_name(REQUEST_PREFIX, self.request_id),
+            execution_name(REQUEST_PREFIX, self.request_id, int(number[1]) if number else 1),
+        )
+
+
+def execution_name(prefix: str, request_id: str, number: int = 1) -> str:
+    """The name of a request's n-th execution: ``service-request-<id>``, ``service-request-<id>-2``, ...
+
+    The id is hashed where the name would be illegal, longer than 80 characters, or could be read as another id's n-th.
+    Names with other characters are legal for an execution but not for its logs:
+    https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
+    """
+    suffix = f"-{number}" if number > 1 else ""
+    name = f"{prefix}{request_id}{suffix}"
+    if len(name) > _LONGEST_NAME or not re.fullmatch(r"[A-Za-z0-9_-]+", request_id) or re.search(r"-\d+$", request_id):
+        name = f"{prefix}{hashlib.sha256(request_id.encode()).hexdigest()[:40]}{suffix}"
+    return name

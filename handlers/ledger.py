@@ -1,0 +1,285 @@
+"""Moving hours: hold, adjust, refund, release. Nothing else writes Escrow, UserBalance or TransactionLog.
+
+Each is one transaction over balance, escrow, log and request. The log is double entry: hours go from an account to an
+account, ``user:<userId>`` or ``escrow:<requestId>``.
+"""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import NamedTuple
+
+from handlers import hours, requests, tables
+from handlers.errors import InsufficientBalance, NotOwner, OfferNotAffordable, Refusal, ReleaseRefused, ValidationFailed
+from handlers.execution import Execution
+from handlers.requests import OWNER
+from handlers.tables import Change, Item, Plan, Write
+from handlers.telemetry import count, measure
+
+NOT_OWNER = "NOT_OWNER"
+NOTHING_TO_DO = "NOTHING_TO_DO"
+ID_USED_BEFORE = "The id of this request was used before"
+
+
+class Ended(NamedTuple):
+    """What an ending found or did.
+
+    ``outcome`` is the request's status, NOT_OWNER or NOTHING_TO_DO; ``requester_id`` whom to tell; ``hours`` what moved;
+    ``answer`` what a time-out found instead of silence.
+    """
+
+    outcome: str
+    requester_id: str | None = None
+    hours: Decimal | None = None
+    answer: str | None = None
+
+
+def hold(run: Execution) -> Decimal:
+    """Moves the estimated hours from the requester's balance into escrow; the request becomes ESCROWED.
+
+    Raises
+    ------
+    NotOwner, ValidationFailed, InsufficientBalance
+        nothing moved, and nothing is held by this execution.
+    """
+
+    def plan() -> Plan:
+        # The escrow is read last: a run of this step that was given up for dead may commit at any moment, and must not
+        # be taken for a refusal.
+        request = requests.load(run.request_id)
+        available = balance_of(request)
+        escrow = tables.read("Escrow", run.request_id)
+        if escrow and escrow["executionArn"] == run.arn:
+            return Plan(escrow["hours"])
+        if escrow:
+            raise ValidationFailed(ID_USED_BEFORE)
+        if not requests.is_owned(request, run.arn) or requests.status_of(request) != "VALIDATING":
+            raise NotOwner("The request was deleted, replaced or ended")
+        requests.validate(request, run)
+        amount, requester, provider = request["estimatedHours"], request["requesterId"], request["providerId"]
+        require(available, amount, InsufficientBalance)
+        return Plan(
+            amount,
+            (
+                _debit(requester, amount),
+                tables.put(
+                    "Escrow",
+                    {
+                        "id": run.request_id,
+                        "requestId": run.request_id,
+                        "requesterId": requester,
+                        "providerId": provider,
+                        "hours": amount,
+                        "executionArn": run.arn,
+                        "status": "HELD",
+                    },
+                ),
+                _log(run.request_id, "ESCROW_HOLD", amount, _user(requester), _escrow(run.request_id)),
+                requests.move(request, "ESCROWED", "requesterId", "providerId", "estimatedHours"),
+            ),
+        )
+
+    amount, wrote = tables.commit(plan)
+    if wrote:
+        measure("HoursHeld", amount)
+    return amount
+
+
+def adjust(run: Execution) -> Decimal:
+    """The hold becomes ``offeredHours``, the offer that the requester was shown.
+
+    Raises
+    ------
+    NotOwner, OfferNotAffordable
+        nothing moved, the old hold stands.
+    """
+
+    def plan() -> Plan:
+        # In the order of hold, and for the same reason.
+        request = requests.load(run.request_id)
+        available = balance_of(request)
+        escrow = tables.read("Escrow", run.request_id)
+        if not escrow or escrow["executionArn"] != run.arn or not requests.is_owned(request, run.arn):
+            raise NotOwner("The request was deleted or replaced")
+        held, offered, requester = escrow["hours"], request.get("offeredHours"), escrow["requesterId"]
+        if requester != request.get("requesterId"):
+            raise NotOwner("The request names another requester than the hours that are held")
+        if held == offered:
+            return Plan(held)
+        if escrow["status"] != "HELD" or requests.status_of(request) != "NEGOTIATING" or not hours.is_legal(offered):
+            raise NotOwner("The request is not negotiated any more")
+        accounts = (_user(requester), _escrow(run.request_id))
+        if offered > held:
+            moved = hours.difference(offered, held)
+            require(available, moved, OfferNotAffordable)
+            writes = (_debit(requester, moved), _log(run.request_id, "ESCROW_ADJUST", moved, *accounts))
+        else:
+            moved = hours.difference(held, offered)
+            writes = (_credit(requester, moved), _log(run.request_id, "ESCROW_ADJUST", moved, *reversed(accounts)))
+        still_negotiated = Change("ServiceRequest", run.request_id).exists()
+        still_negotiated.unchanged(request, "status", OWNER, "offeredHours")
+        return Plan(offered, (*writes, _still_held(escrow).set(hours=offered).write(), still_negotiated.check()))
+
+    return tables.commit(plan)[0]
+
+
+def refund(
+    run: Execution, status: str, reason: str, *, unless: Callable[[Item], str | None] | None = None
+) -> Ended:
+    """Gives back what this execution holds, if anything, and ends the request in the same transaction.
+
+    A request that was deleted or replaced meanwhile still gets its hours back. One that is in progress is left alone,
+    and so is one for which ``unless(request)`` finds an answer.
+    """
+    if not run.is_named_after_request():
+        return Ended(NOT_OWNER)
+    decided_on = ("providerResponse", "requesterResponse") if unless else ()
+
+    def plan() -> Plan:
+        request = requests.load(run.request_id)
+        escrow = tables.read("Escrow", run.request_id)
+        held_here = escrow is not None and escrow["executionArn"] == run.arn
+        owned = requests.is_owned(request, run.arn)
+        current = requests.status_of(request) if owned else None
+        ended = Ended(status, (escrow if held_here else request or {}).get("requesterId"))
+        if held_here and escrow["status"] == "HELD":
+            if current == "IN_PROGRESS":
+                return Plan(ended._replace(outcome=current))
+            if owned and unless and (answer := unless(request)):
+                return Plan(ended._replace(outcome=current, answer=answer))
+            if owned:
+                last = requests.move(request, status, *decided_on, failureReason=reason)
+            else:
+                last = Change("ServiceRequest", run.request_id).differs(OWNER, run.arn).check()
+            return Plan(ended._replace(hours=escrow["hours"]), (*_close(escrow, "REFUNDED"), last))
+        if not held_here and (current == "VALIDATING" or requests.is_claimable(request, run)):
+            no_hold = Change("Escrow", run.request_id).differs("executionArn", run.arn).check()
+            return Plan(ended, (requests.move(request, status, failureReason=reason, **{OWNER: run.arn}), no_hold))
+        if owned:
+            return Plan(ended._replace(outcome=current))
+        return Plan(ended if held_here else Ended(NOT_OWNER))
+
+    return _count("HoursRefunded", *tables.commit(plan))
+
+
+def release(request_id: str) -> Ended:
+    """Pays the provider while the requester's confirmation stands; the request becomes COMPLETED.
+
+    Returns
+    -------
+    COMPLETED, or NOTHING_TO_DO where the decision is another one by now.
+
+    Raises
+    ------
+    ReleaseRefused
+        request and escrow do not belong together; nothing moved.
+    """
+    return _finish(request_id, "RELEASE", "RELEASED", "COMPLETED", "HoursReleased")
+
+
+def withdraw(request_id: str) -> Ended:
+    """Refunds a service in progress while the provider's withdrawal stands: CANCELLED, else as ``release``."""
+    reason = "The provider withdrew"
+    return _finish(request_id, "REFUND", "REFUNDED", "CANCELLED", "HoursRefunded", failureReason=reason)
+
+
+def _finish(request_id: str, wanted: str, settled: str, status: str, metric: str, **attributes: str) -> Ended:
+    def plan() -> Plan:
+        request = requests.load(request_id)
+        escrow = tables.read("Escrow", request_id)
+        if escrow and escrow["status"] == settled:
+            return Plan(Ended(status, escrow["requesterId"]))
+        if escrow and escrow["status"] != "HELD":
+            return Plan(Ended(NOTHING_TO_DO))
+        require_match(request, escrow)
+        if requests.decision(request) != wanted:
+            return Plan(Ended(NOTHING_TO_DO))
+        decided_on = ("requesterId", "providerId", "requesterResponse", "providerResponse")
+        ended = requests.move(request, status, *decided_on, **attributes)
+        answer = Ended(status, escrow["requesterId"], escrow["hours"])
+        return Plan(answer, (*_close(escrow, settled), ended))
+
+    return _count(metric, *tables.commit(plan))
+
+
+def _count(metric: str, ended: Ended, wrote: bool) -> Ended:
+    if wrote:
+        count("RequestEnded", outcome=ended.outcome)
+        if ended.hours is not None:
+            measure(metric, ended.hours)
+    return ended
+
+
+def require_match(request: Item | None, escrow: Item | None) -> Item:
+    """The request; raises ReleaseRefused unless it carries the escrow's execution and names the escrow's people."""
+    if escrow is None:
+        raise ReleaseRefused("No hours are held for this request")
+    if request is None:
+        raise ReleaseRefused("The request is gone; its hours are still held")
+    if request.get(OWNER) != escrow["executionArn"]:
+        raise ReleaseRefused("The request belongs to another execution than the hours that are held")
+    if any(request.get(person) != escrow[person] for person in ("requesterId", "providerId")):
+        raise ReleaseRefused("The request names other people than the hours that are held")
+    return request
+
+
+def balance_of(request: Item | None) -> Decimal:
+    """The hours that the requester can spend; 0 for nobody, and for a balance that is not a number."""
+    requester = (request or {}).get("requesterId")
+    balance = tables.read("UserBalance", requester) if requester and isinstance(requester, str) else None
+    available = (balance or {}).get("availableBalance")
+    return available if isinstance(available, Decimal) else Decimal(0)
+
+
+def require(available: Decimal, needed: Decimal, refusal: type[Refusal]) -> None:
+    """Raises the refusal, in words, unless there are enough hours."""
+    if available < needed:
+        raise refusal(f"Not enough hours: {hours.in_words(needed)} needed, {hours.in_words(available)} available")
+
+
+def _close(escrow: Item, status: str) -> tuple[Write, ...]:
+    """The hours leave the escrow: RELEASED to the provider, REFUNDED to the requester."""
+    entry, user_id = (
+        ("ESCROW_RELEASE", escrow["providerId"]) if status == "RELEASED" else ("ESCROW_REFUND", escrow["requesterId"])
+    )
+    return (
+        _credit(user_id, escrow["hours"]),
+        _still_held(escrow).set(status=status).write(),
+        _log(escrow["id"], entry, escrow["hours"], _escrow(escrow["id"]), _user(user_id)),
+    )
+
+
+def _still_held(escrow: Item) -> Change:
+    return Change("Escrow", escrow["id"]).unchanged(escrow, "status", "executionArn", "hours")
+
+
+def _debit(user_id: str, amount: Decimal) -> Write:
+    return Change("UserBalance", user_id).at_least("availableBalance", amount).add("availableBalance", amount.copy_negate()).write()
+
+
+def _credit(user_id: str, amount: Decimal) -> Write:
+    balance = Change("UserBalance", user_id).set_once(__typename="UserBalance", createdAt=tables.now())
+    if "availableBalance" in (tables.read("UserBalance", user_id) or {}):
+        return balance.exists().add("availableBalance", amount).write()
+    return balance.unchanged(None, "availableBalance").set(availableBalance=amount).write()
+
+
+def _log(request_id: str, entry: str, amount: Decimal, from_account: str, to_account: str) -> Write:
+    return tables.put(
+        "TransactionLog",
+        {
+            "id": f"{request_id}#{entry}",
+            "requestId": request_id,
+            "type": entry,
+            "hours": amount,
+            "fromAccount": from_account,
+            "toAccount": to_account,
+        },
+    )
+
+
+def _user(user_id: str) -> str:
+    return f"user:{user_id}"
+
+
+def _escrow(request_id: str) -> str:
+    return f"escrow:{request_id}"

@@ -1,0 +1,15 @@
+"""WaitForProviderResponse: stores the task token, then asks the provider."""
+
+from typing import Any
+
+from handlers import events, waiting
+from handlers.execution import Execution
+from handlers.telemetry import logged
+
+
+@logged
+def handler(event: dict[str, Any], context: Any) -> None:
+    """Nothing: the answer comes with the token."""
+    run = Execution.of(event)
+    request = waiting.enter(run, event["taskToken"], "AWAITING_PROVIDER", lambda request: ({}, ()))
+    events.publish("ProviderAsked", run.request_id, request["providerId"], "AWAITING_PROVIDER")

@@ -1,0 +1,17 @@
+"""ProcessEscrowRelease: pays the provider."""
+
+from typing import Any
+
+from handlers import ledger
+from handlers.events import publish_end
+from handlers.execution import Execution
+from handlers.telemetry import logged
+
+
+@logged
+def handler(event: dict[str, Any], context: Any) -> str:
+    """The outcome: COMPLETED, or NOTHING_TO_DO."""
+    run = Execution.of(event)
+    ended = ledger.release(run.request_id)
+    publish_end(run.request_id, ended)
+    return ended.outcome

@@ -1,0 +1,28 @@
+"""ProcessNegotiation: fixes the provider's offer, stores the task token, then asks the requester."""
+
+from typing import Any
+
+from handlers import events, hours, waiting
+from handlers.errors import IllegalOffer
+from handlers.execution import Execution
+from handlers.tables import Item
+from handlers.telemetry import logged
+
+
+@logged
+def handler(event: dict[str, Any], context: Any) -> None:
+    """Nothing: the answer comes with the token."""
+    run = Execution.of(event)
+    request = waiting.enter(run, event["taskToken"], "NEGOTIATING", fix_offer)
+    events.publish("RequesterAsked", run.request_id, request["requesterId"], "NEGOTIATING")
+
+
+def fix_offer(request: Item) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The offer as it stands now is what the requester is shown; an answer from before is not an answer to it."""
+    offer = request.get("counterOfferHours")
+    if not hours.is_legal(offer):
+        raise IllegalOffer("The counter-offer must be a number of hours above 0 with at most 2 decimal places")
+    attributes: dict[str, Any] = {"offeredHours": offer}
+    if request.get("requesterResponse") != "CANCELLED":
+        attributes["requesterResponse"] = None
+    return attributes, ("counterOfferHours", "requesterResponse")

@@ -1,0 +1,21 @@
+"""RefundEscrow and RefundAfterFailure; in the release workflow, the refund of a service given up."""
+
+from typing import Any
+
+from handlers import ledger
+from handlers.endings import ending
+from handlers.events import publish_end
+from handlers.execution import Execution
+from handlers.telemetry import logged
+
+
+@logged
+def handler(event: dict[str, Any], context: Any) -> str:
+    """The outcome: the request's status, NOT_OWNER, or NOTHING_TO_DO."""
+    run = Execution.of(event)
+    if "decision" in event:
+        ended = ledger.withdraw(run.request_id)
+    else:
+        ended = ledger.refund(run, *ending(run.state, event["states"]))
+    publish_end(run.request_id, ended)
+    return ended.outcome

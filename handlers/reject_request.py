@@ -1,0 +1,18 @@
+"""RejectRequest: the request is not one that can be served."""
+
+from typing import Any
+
+from handlers import ledger
+from handlers.endings import ending
+from handlers.events import publish_end
+from handlers.execution import Execution
+from handlers.telemetry import logged
+
+
+@logged
+def handler(event: dict[str, Any], context: Any) -> str:
+    """The outcome: REJECTED, or NOT_OWNER where the record is gone."""
+    run = Execution.of(event)
+    ended = ledger.refund(run, *ending(run.state, event["states"]))
+    publish_end(run.request_id, ended)
+    return ended.outcome

@@ -1,0 +1,135 @@
+"""The service request's record: its statuses and the moves between them, its validation, its answers.
+
+Attributes are those of the contract; absent means missing or of type NULL.
+"""
+
+import os
+from decimal import Decimal
+from typing import Any
+
+from handlers import hours, tables
+from handlers.errors import ValidationFailed
+from handlers.execution import Execution
+from handlers.tables import Change, Item, Write
+
+WAITS = frozenset({"AWAITING_PROVIDER", "NEGOTIATING"})
+_AFTER_THE_WAIT = frozenset({"NEGOTIATING", "IN_PROGRESS", "DECLINED", "CANCELLED", "TIMED_OUT", "FAILED"})
+TRANSITIONS: dict[str, frozenset[str]] = {
+    "PENDING": frozenset({"VALIDATING", "REJECTED", "FAILED"}),
+    "VALIDATING": frozenset({"ESCROWED", "REJECTED", "FAILED"}),
+    # A wait can end before its handler has stored the token, so all that may follow a wait may follow the hold.
+    "ESCROWED": frozenset({"AWAITING_PROVIDER", "REJECTED"}) | _AFTER_THE_WAIT,
+    "AWAITING_PROVIDER": _AFTER_THE_WAIT,
+    "NEGOTIATING": frozenset({"IN_PROGRESS", "DECLINED", "CANCELLED", "TIMED_OUT", "FAILED"}),
+    "IN_PROGRESS": frozenset({"COMPLETED", "CANCELLED"}),
+    "COMPLETED": frozenset(),
+    "REJECTED": frozenset(),
+    "DECLINED": frozenset(),
+    "CANCELLED": frozenset(),
+    "TIMED_OUT": frozenset(),
+    "FAILED": frozenset(),
+}
+OWNER = "stepFunctionExecutionArn"
+LONGEST_RESPONSE_TIMEOUT_SECONDS = 30 * 24 * 3600
+
+_COMPARED_WITH_INPUT = ("serviceId", "requesterId", "providerId", "estimatedHours", "providerResponseTimeoutSeconds")
+
+
+def load(request_id: str) -> Item | None:
+    return tables.read("ServiceRequest", request_id)
+
+
+def status_of(request: Item) -> str:
+    """The status as stored; a record that has none yet is PENDING, one of another type has none that we know."""
+    status = request.get("status", "PENDING")
+    return status if isinstance(status, str) else "UNKNOWN"
+
+
+def is_owned(request: Item | None, execution_arn: str) -> bool:
+    return request is not None and request.get(OWNER) == execution_arn
+
+
+def is_claimable(request: Item | None, run: Execution) -> bool:
+    """Whether no execution, or this one, has its name on a record that nobody has begun with."""
+    return request is not None and status_of(request) == "PENDING" and request.get(OWNER) in (None, run.arn)
+
+
+def move(request: Item, status: str, *unchanged: str, remove: tuple[str, ...] = (), **attributes: Any) -> Write:
+    """The write that takes the record to a status, while its status, owner and ``unchanged`` are as they were read.
+
+    Whoever leaves a wait takes the task token away. A repeated status is legal only within a wait (a new token).
+    """
+    current = status_of(request)
+    if status != current and status not in TRANSITIONS.get(current, frozenset()):
+        raise ValueError(f"A request cannot go from {current} to {status}")
+    change = Change("ServiceRequest", request["id"]).exists()
+    change.unchanged(request, "status", OWNER, *unchanged).set(status=status, **attributes)
+    if current in WAITS and "taskToken" not in attributes:
+        remove += ("taskToken", "taskTokenAttempt")
+    return change.remove(*remove).write()
+
+
+def provider_answer(request: Item) -> str | None:
+    """The answer to a request that awaits its provider: the provider's word beats the requester's CANCELLED."""
+    if "providerResponse" in request:
+        response = request["providerResponse"]
+        return response if response in ("ACCEPTED", "REJECTED", "COUNTER_OFFER") else "UNKNOWN"
+    return "CANCELLED" if request.get("requesterResponse") == "CANCELLED" else None
+
+
+def requester_answer(request: Item) -> str | None:
+    """The requester's answer to a counter-offer; before there was one to answer, there is none."""
+    response = request.get("requesterResponse")
+    return response if status_of(request) == "NEGOTIATING" and response in ("ACCEPTED", "REJECTED", "CANCELLED") else None
+
+
+def decision(request: Item) -> str:
+    """What the answers say about the hours of a service in progress: COMPLETED beats WITHDRAWN."""
+    if status_of(request) == "IN_PROGRESS":
+        if request.get("requesterResponse") == "COMPLETED":
+            return "RELEASE"
+        if request.get("providerResponse") == "WITHDRAWN":
+            return "REFUND"
+    return "NOTHING"
+
+
+def validate(request: Item, run: Execution) -> None:
+    """Raises ValidationFailed with a reason that a person understands."""
+    for attribute in ("serviceId", "requesterId", "providerId"):
+        if not isinstance(request.get(attribute), str) or not request[attribute]:
+            raise ValidationFailed(f"{attribute} is missing")
+    if request["requesterId"] == request["providerId"]:
+        raise ValidationFailed("Requester and provider are the same person")
+    if not hours.is_legal(request.get("estimatedHours")):
+        raise ValidationFailed("estimatedHours must be a number above 0 with at most 2 decimal places")
+    response_timeout_seconds(request)
+    if "states" in run.input:
+        raise ValidationFailed("The execution's input has a field that is the workflow's own: states")
+    for attribute in _COMPARED_WITH_INPUT:
+        given = run.input.get(attribute)
+        if given is not None and not _same(given, request.get(attribute)):
+            raise ValidationFailed(f"The execution's input differs from the stored record in {attribute}")
+
+
+def _same(given: Any, stored: Any) -> bool:
+    if isinstance(stored, Decimal) and isinstance(given, int | float) and not isinstance(given, bool):
+        return Decimal(str(given)) == stored
+    return given == stored
+
+
+def response_timeout_seconds(request: Item) -> int:
+    """How long the provider has to answer: the request's own, else the stack's default."""
+    given = request.get("providerResponseTimeoutSeconds")
+    if given is None:
+        return int(os.environ["PROVIDER_RESPONSE_TIMEOUT_SECONDS"])
+    shortest = int(os.environ["MINIMUM_RESPONSE_TIMEOUT_SECONDS"])
+    if (
+        not isinstance(given, Decimal)
+        or given != given.to_integral_value()
+        or not shortest <= given <= LONGEST_RESPONSE_TIMEOUT_SECONDS
+    ):
+        raise ValidationFailed(
+            "providerResponseTimeoutSeconds must be a whole number "
+            f"from {shortest} to {LONGEST_RESPONSE_TIMEOUT_SECONDS}"
+        )
+    return int(given)

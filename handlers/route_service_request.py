@@ -1,0 +1,102 @@
+"""routeServiceRequest: reads the ServiceRequest table's stream, starts executions and delivers answers.
+
+It looks at the new image only, never at the kind of event, and writes nothing itself: touching a record repairs
+whatever was missed.
+"""
+
+import json
+import os
+from datetime import datetime
+from typing import Any
+
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from botocore.exceptions import ClientError
+
+from handlers import requests
+from handlers.execution import RELEASE_PREFIX, REQUEST_PREFIX, execution_name
+from handlers.tables import Item, client, from_image
+from handlers.telemetry import count, logger
+
+# A token that is late, used or unknown. AWS says TaskTimedOut for the first two.
+_TOO_LATE = {"TaskTimedOut", "TaskDoesNotExist", "InvalidToken"}
+
+processor = BatchProcessor(event_type=EventType.DynamoDBStreams, raise_on_entire_batch_failure=False)
+
+
+@logger.inject_lambda_context(log_event=False, clear_state=True)
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """``{"batchItemFailures": [...]}``: what Lambda must deliver again."""
+    return process_partial_response(event=event, record_handler=route_record, processor=processor, context=context)
+
+
+def route_record(record: Any) -> None:
+    image = record.raw_event["dynamodb"].get("NewImage")
+    if image:
+        route(from_image(image))
+
+
+def route(request: Item) -> None:
+    """Does what the record asks for, if anything."""
+    logger.set_correlation_id(request["id"])
+    status = requests.status_of(request)
+    if is_due(request):
+        start(os.environ["SERVICE_REQUEST_WORKFLOW_ARN"], REQUEST_PREFIX, request["id"], is_due)
+    elif status in requests.WAITS and "taskToken" in request:
+        find_answer = requests.provider_answer if status == "AWAITING_PROVIDER" else requests.requester_answer
+        if answer := find_answer(request):
+            deliver(request["taskToken"], answer)
+    elif is_decided(request):
+        start(os.environ["ESCROW_MANAGEMENT_WORKFLOW_ARN"], RELEASE_PREFIX, request["id"], is_decided)
+
+
+def is_due(request: Item) -> bool:
+    """Whether nobody has begun with this request, and it was made after the workflows were deployed."""
+    if requests.status_of(request) != "PENDING":
+        return False
+    try:
+        created = datetime.fromisoformat(request["createdAt"])
+        early = created < datetime.fromisoformat(os.environ["START_REQUESTS_FROM"])
+    except (KeyError, TypeError, ValueError):
+        logger.warning("Not started: createdAt is missing or not a time with its offset")
+        count("RequestIgnored", reason="createdAt")
+        return False
+    return not early
+
+
+def is_decided(request: Item) -> bool:
+    return requests.decision(request) != "NOTHING"
+
+
+def start(machine_arn: str, prefix: str, request_id: str, is_still: Any) -> None:
+    """Starts the request's execution, or the next one where an earlier one ended with the work still to do."""
+    number = 1
+    while True:
+        name = execution_name(prefix, request_id, number)
+        try:
+            client("stepfunctions").start_execution(
+                stateMachineArn=machine_arn, name=name, input=json.dumps({"requestId": request_id})
+            )
+            logger.info("Started", execution=name)
+            return
+        except client("stepfunctions").exceptions.ExecutionAlreadyExists:
+            request = requests.load(request_id)
+            if request is None or not is_still(request) or _is_running(machine_arn, name):
+                return
+            number += 1
+
+
+def _is_running(machine_arn: str, name: str) -> bool:
+    execution_arn = f"{machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
+    return client("stepfunctions").describe_execution(executionArn=execution_arn)["status"] == "RUNNING"
+
+
+def deliver(task_token: str, answer: str) -> None:
+    """Passes an answer on to the execution that waits; one that waits no more is left alone."""
+    try:
+        client("stepfunctions").send_task_success(taskToken=task_token, output=json.dumps({"answer": answer}))
+        logger.info("Delivered", answer=answer)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _TOO_LATE:
+            raise
+        logger.info("Not delivered: nobody waits for this answer any more", answer=answer)
+        count("LateAnswer")

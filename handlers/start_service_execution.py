@@ -1,0 +1,29 @@
+"""StartServiceExecution: the service is in progress."""
+
+from typing import Any
+
+from handlers import events, requests, tables
+from handlers.errors import NotOwner
+from handlers.execution import Execution
+from handlers.tables import Plan
+from handlers.telemetry import logged
+
+
+@logged
+def handler(event: dict[str, Any], context: Any) -> str:
+    """The request's status, IN_PROGRESS."""
+    run = Execution.of(event)
+
+    def plan() -> Plan:
+        request = requests.load(run.request_id)
+        if not requests.is_owned(request, run.arn):
+            raise NotOwner("The request was deleted or replaced")
+        if requests.status_of(request) == "IN_PROGRESS":
+            return Plan(request)
+        # A service that has not begun cannot have been received.
+        early = ("requesterResponse",) if request.get("requesterResponse") == "COMPLETED" else ()
+        return Plan(request, (requests.move(request, "IN_PROGRESS", "requesterResponse", remove=early),))
+
+    request, _ = tables.commit(plan)
+    events.publish("ServiceStarted", run.request_id, request["requesterId"], "IN_PROGRESS")
+    return "IN_PROGRESS"

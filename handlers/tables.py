@@ -1,0 +1,219 @@
+"""The way into DynamoDB: consistent reads, and writes that are conditional on what was read.
+
+Every change is read, decided and committed while what the decision was based on is unchanged; where it did change,
+everything is read and decided again. A second run of the same step therefore finds its work done and answers the same.
+"""
+
+import functools
+import os
+import random
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import boto3
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+Item = dict[str, Any]
+Write = dict[str, dict[str, Any]]
+
+_VARIABLE = {
+    "ServiceRequest": "SERVICE_REQUEST_TABLE_NAME",
+    "Escrow": "ESCROW_TABLE_NAME",
+    "UserBalance": "USER_BALANCE_TABLE_NAME",
+    "TransactionLog": "TRANSACTION_LOG_TABLE_NAME",
+}
+_KEY = {"ServiceRequest": "id", "Escrow": "id", "UserBalance": "userId", "TransactionLog": "id"}
+
+# Refusals that reading again can cure; anything else in a cancelled transaction is for the workflow to retry or fail.
+_CHANGED_MEANWHILE = {"ConditionalCheckFailed", "TransactionConflict", "None"}
+_TRIES = 10
+
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
+
+class Contended(Exception):
+    """What was read kept changing: the workflow retries the Task."""
+
+
+class Plan(NamedTuple):
+    """What a step answers, and the writes that must happen for the answer to be true (none: it is true already)."""
+
+    answer: Any
+    writes: tuple[Write, ...] = ()
+
+
+@functools.cache
+def client(service: str) -> Any:
+    """The boto3 client of a service, made once for an execution environment; calls end well before the function does."""
+    return boto3.client(  # type: ignore[call-overload]
+        service, config=Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
+    )
+
+
+def now() -> str:
+    """The time as Amplify writes it: ISO 8601, UTC, milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def from_image(image: dict[str, Any]) -> Item:
+    """Plain values of DynamoDB's JSON; an attribute of type NULL is absent."""
+    item = {name: _deserialize(value) for name, value in image.items()}
+    return {name: value for name, value in item.items() if value is not None}
+
+
+def read(model: str, key: str) -> Item | None:
+    """The item as it is now, or None; numbers are Decimals."""
+    answer = client("dynamodb").get_item(
+        TableName=os.environ[_VARIABLE[model]], Key={_KEY[model]: {"S": key}}, ConsistentRead=True
+    )
+    return from_image(answer["Item"]) if "Item" in answer else None
+
+
+def put(model: str, item: Item) -> Write:
+    """Creates an item that must not be there, with what Amplify needs to read it."""
+    moment = now()
+    item = item | {"__typename": model, "createdAt": moment, "updatedAt": moment}
+    return {
+        "Put": {
+            "TableName": os.environ[_VARIABLE[model]],
+            "Item": {name: _serialize(value) for name, value in item.items()},
+            "ConditionExpression": "attribute_not_exists(#key)",
+            "ExpressionAttributeNames": {"#key": _KEY[model]},
+        }
+    }
+
+
+class Change:
+    """One item's part of a commit: what must still be so, what to set, what to remove.
+
+    >>> Change("ServiceRequest", "r1").unchanged(request, "status").set(status="ESCROWED").write()
+    """
+
+    def __init__(self, model: str, key: str) -> None:
+        self._model, self._key = model, key
+        self._names: dict[str, str] = {}
+        self._values: dict[str, Any] = {}
+        self._conditions: list[str] = []
+        self._sets: list[str] = []
+        self._removes: list[str] = []
+
+    def _name(self, attribute: str) -> str:
+        self._names[f"#{attribute}"] = attribute
+        return f"#{attribute}"
+
+    def _value(self, value: Any) -> str:
+        placeholder = f":v{len(self._values)}"
+        self._values[placeholder] = _serialize(value)
+        return placeholder
+
+    def _is_null(self, attribute: str) -> str:
+        self._values[":null"] = {"S": "NULL"}
+        name = self._name(attribute)
+        return f"(attribute_not_exists({name}) OR attribute_type({name}, :null))"
+
+    def exists(self) -> "Change":
+        self._conditions.append(f"attribute_exists({self._name(_KEY[self._model])})")
+        return self
+
+    def unchanged(self, item: Item | None, *attributes: str) -> "Change":
+        """These attributes are as they were read; absent stays absent (missing or NULL)."""
+        for attribute in attributes:
+            if item is None or attribute not in item:
+                self._conditions.append(self._is_null(attribute))
+            else:
+                self._conditions.append(f"{self._name(attribute)} = {self._value(item[attribute])}")
+        return self
+
+    def differs(self, attribute: str, value: Any) -> "Change":
+        """The item is missing, or this attribute is not the value."""
+        name = self._name(attribute)
+        self._conditions.append(f"(attribute_not_exists({name}) OR NOT {name} = {self._value(value)})")
+        return self
+
+    def at_least(self, attribute: str, number: Any) -> "Change":
+        self._conditions.append(f"{self._name(attribute)} >= {self._value(number)}")
+        return self
+
+    def set(self, **attributes: Any) -> "Change":
+        for attribute, value in attributes.items():
+            self._sets.append(f"{self._name(attribute)} = {self._value(value)}")
+        return self
+
+    def set_once(self, **attributes: Any) -> "Change":
+        """Sets what is not there yet."""
+        for attribute, value in attributes.items():
+            name = self._name(attribute)
+            self._sets.append(f"{name} = if_not_exists({name}, {self._value(value)})")
+        return self
+
+    def add(self, attribute: str, number: Any) -> "Change":
+        """Adds to a number that is there: DynamoDB's own exact decimal arithmetic."""
+        name = self._name(attribute)
+        self._sets.append(f"{name} = {name} + {self._value(number)}")
+        return self
+
+    def remove(self, *attributes: str) -> "Change":
+        self._removes += [self._name(attribute) for attribute in attributes]
+        return self
+
+    def _request(self) -> dict[str, Any]:
+        request = {
+            "TableName": os.environ[_VARIABLE[self._model]],
+            "Key": {_KEY[self._model]: {"S": self._key}},
+            "ConditionExpression": " AND ".join(self._conditions),
+            "ExpressionAttributeNames": self._names,
+        }
+        return request | ({"ExpressionAttributeValues": self._values} if self._values else {})
+
+    def write(self) -> Write:
+        self.set(updatedAt=now())
+        expression = "SET " + ", ".join(self._sets)
+        if self._removes:
+            expression += " REMOVE " + ", ".join(self._removes)
+        return {"Update": self._request() | {"UpdateExpression": expression}}
+
+    def check(self) -> Write:
+        """Only the condition: part of a transaction that leaves this item alone."""
+        return {"ConditionCheck": self._request()}
+
+
+def commit(plan: Callable[[], Plan]) -> tuple[Any, bool]:
+    """Reads, decides and writes as one; ``plan`` is called again whenever something changed in between.
+
+    Returns
+    -------
+    The plan's answer, and whether this call wrote it (False: it was true already).
+
+    Raises
+    ------
+    Contended
+        after 10 tries; what ``plan`` raises passes through, nothing written.
+    """
+    for attempt in range(_TRIES):
+        decided = plan()
+        if not decided.writes or _written(decided.writes):
+            return decided.answer, bool(decided.writes)
+        time.sleep(random.uniform(0, min(1.0, 0.02 * 2**attempt)))
+    raise Contended(f"The records kept changing while they were read ({_TRIES} tries)")
+
+
+def _written(writes: Iterable[Write]) -> bool:
+    writes = list(writes)
+    try:
+        if len(writes) == 1 and "Update" in writes[0]:
+            client("dynamodb").update_item(**writes[0]["Update"])
+        else:
+            client("dynamodb").transact_write_items(TransactItems=writes)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("ConditionalCheckFailedException", "TransactionConflictException"):
+            return False
+        reasons = {reason.get("Code", "None") for reason in error.response.get("CancellationReasons", [])}
+        if reasons and reasons <= _CHANGED_MEANWHILE:
+            return False
+        raise
+    return True

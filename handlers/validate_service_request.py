@@ -1,0 +1,46 @@
+"""ValidateRequest: claims the stored record and checks it."""
+
+from typing import Any
+
+from handlers import ledger, requests, tables
+from handlers.errors import InsufficientBalance, NotOwner, ValidationFailed
+from handlers.execution import Execution
+from handlers.requests import OWNER
+from handlers.tables import Item, Plan
+from handlers.telemetry import logged
+
+
+@logged
+def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
+    """The seconds that the provider has to answer, for the wait's TimeoutSecondsPath."""
+    run = Execution.of(event)
+    request = claim(run)
+    requests.validate(request, run)
+    escrow = tables.read("Escrow", run.request_id)
+    if escrow and escrow["executionArn"] != run.arn:
+        raise ValidationFailed(ledger.ID_USED_BEFORE)
+    if not escrow:
+        ledger.require(ledger.balance_of(request), request["estimatedHours"], InsufficientBalance)
+    return {"providerResponseTimeoutSeconds": requests.response_timeout_seconds(request)}
+
+
+def claim(run: Execution) -> Item:
+    """The record, owned by this execution from here on.
+
+    Raises
+    ------
+    NotOwner
+        the execution's name is not the request's, or another execution has the record, or there is none.
+    """
+    if not run.is_named_after_request():
+        raise NotOwner("The execution's name does not fit the request")
+
+    def plan() -> Plan:
+        request = requests.load(run.request_id)
+        if requests.is_claimable(request, run):
+            return Plan(request, (requests.move(request, "VALIDATING", **{OWNER: run.arn}),))
+        if not requests.is_owned(request, run.arn):
+            raise NotOwner("The request belongs to another execution, or is gone")
+        return Plan(request)
+
+    return tables.commit(plan)[0]
