@@ -1,0 +1,59 @@
+"""A local deployment as seen from outside: the emulator's endpoint, the names in it, and what has been executed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hourbank import emulator
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What was deployed, and where.
+
+    Attributes
+    ----------
+    endpoint : str
+        The emulator's.
+    tables : dict
+        Names by serviceRequest, escrow, userBalance, transactionLog.
+    outputs : dict
+        The stack's outputs.
+    """
+
+    endpoint: str
+    tables: dict[str, str]
+    outputs: dict[str, str]
+
+    def client(self, service: str) -> Any:
+        """Return a client of a service of the emulator."""
+        return emulator.client(self.endpoint, service)
+
+    def executions(self, request_id: str) -> list[dict[str, Any]]:
+        """Return the executions of a request, of both machines, oldest first.
+
+        Each has `machine` and what DescribeExecution says: executionArn, status, input, output, error, cause.
+        """
+        states = self.client("stepfunctions")
+        found = []
+        for output in ("serviceRequestWorkflowArn", "escrowManagementWorkflowArn"):
+            pages = states.get_paginator("list_executions").paginate(stateMachineArn=self.outputs[output])
+            listed = [execution for page in pages for execution in page["executions"]]
+            named = [execution for execution in listed if request_id in execution["name"]]
+            for execution in named or listed:  # an id that is not legal in a name is hashed there
+                description = states.describe_execution(executionArn=execution["executionArn"])
+                if json.loads(description["input"]).get("requestId") == request_id:
+                    found.append(description | {"machine": self.outputs[output].rpartition(":")[2]})
+        return sorted(found, key=lambda execution: execution["startDate"])
+
+    def path(self, execution_arn: str) -> list[str]:
+        """Return the names of the states that an execution entered, in order."""
+        history = self.client("stepfunctions").get_paginator("get_execution_history")
+        events = [event for page in history.paginate(executionArn=execution_arn) for event in page["events"]]
+        return [event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `Deployment(**...)` takes, for a file."""
+        return asdict(self)

@@ -1,0 +1,113 @@
+"""What people do, as Amplify's API would write it: the only fields that the contract lets a client set."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from boto3.dynamodb.types import TypeSerializer
+
+PROVIDER_RESPONSES = ("ACCEPTED", "REJECTED", "COUNTER_OFFER", "WITHDRAWN")
+REQUESTER_RESPONSES = ("CANCELLED", "ACCEPTED", "REJECTED", "COMPLETED")
+
+# Fields a client may leave out: Amplify's create writes them as explicit NULLs.
+OPTIONAL = (
+    "providerResponseTimeoutSeconds",
+    "providerResponse",
+    "counterOfferHours",
+    "requesterResponse",
+    "status",
+    "failureReason",
+)
+
+
+class UnknownRequestError(Exception):
+    """There is no request with that id."""
+
+
+def now() -> str:
+    """The time as AppSync writes AWSDateTime: ISO 8601, UTC, milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def item(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return plain values as a DynamoDB item; None becomes NULL."""
+    return {name: TypeSerializer().serialize(value) for name, value in values.items()}
+
+
+def request_record(
+    *, requester: str, provider: str, hours: Decimal, service: str = "a service", created: str = ""
+) -> dict[str, Any]:
+    """Return a new request in plain values, with every field that Amplify's create writes."""
+    created = created or now()
+    return dict.fromkeys(OPTIONAL) | {
+        "__typename": "ServiceRequest",
+        "id": str(uuid.uuid4()),
+        "serviceId": service,
+        "requesterId": requester,
+        "providerId": provider,
+        "estimatedHours": hours,
+        "createdAt": created,
+        "updatedAt": created,
+    }
+
+
+def submit(dynamodb: Any, tables: Mapping[str, str], record: Mapping[str, Any]) -> str:
+    """Create the request and return its id."""
+    dynamodb.put_item(
+        TableName=tables["serviceRequest"], Item=item(record), ConditionExpression="attribute_not_exists(id)"
+    )
+    return str(record["id"])
+
+
+def give_hours(dynamodb: Any, tables: Mapping[str, str], balances: Mapping[str, Decimal]) -> None:
+    """Create people's balances, as the app's own sign-up would."""
+    for user, hours in balances.items():
+        created = now()
+        balance = {
+            "__typename": "UserBalance",
+            "userId": user,
+            "availableBalance": hours,
+            "createdAt": created,
+            "updatedAt": created,
+        }
+        dynamodb.put_item(TableName=tables["userBalance"], Item=item(balance))
+
+
+def provider_says(
+    dynamodb: Any, tables: Mapping[str, str], request_id: str, response: str, *, counter_offer: Decimal | None = None
+) -> None:
+    """Write the provider's answer, one of `PROVIDER_RESPONSES`; a counter-offer with its hours.
+
+    Raises
+    ------
+    UnknownRequestError
+        If there is no such request.
+    """
+    answer: dict[str, Any] = {"providerResponse": response}
+    if counter_offer is not None:
+        answer["counterOfferHours"] = counter_offer
+    _update(dynamodb, tables, request_id, answer)
+
+
+def requester_says(dynamodb: Any, tables: Mapping[str, str], request_id: str, response: str) -> None:
+    """Write the requester's answer, one of `REQUESTER_RESPONSES`; raises as `provider_says`."""
+    _update(dynamodb, tables, request_id, {"requesterResponse": response})
+
+
+def _update(dynamodb: Any, tables: Mapping[str, str], request_id: str, answer: Mapping[str, Any]) -> None:
+    values = {**answer, "updatedAt": now()}
+    try:
+        dynamodb.update_item(
+            TableName=tables["serviceRequest"],
+            Key={"id": {"S": request_id}},
+            UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in values),
+            ConditionExpression="attribute_exists(id)",
+            ExpressionAttributeNames={f"#{name}": name for name in values},
+            ExpressionAttributeValues={f":{name}": value for name, value in item(values).items()},
+        )
+    except dynamodb.exceptions.ConditionalCheckFailedException:
+        raise UnknownRequestError(f"no request has the id {request_id}") from None

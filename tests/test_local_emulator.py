@@ -1,0 +1,197 @@
+"""The emulator's processes end with their parent, and functions' errors reach Step Functions by name."""
+
+import io
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from hourbank import local
+from hourbank.emulator import Emulator, EmulatorError
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("emulator")]
+
+PARENT = """
+import sys, time
+from hourbank.emulator import Emulator
+with Emulator() as emulator:
+    print(emulator._process.pid, emulator.directory, flush=True)
+    time.sleep(60)
+"""
+TOY = """
+import json
+
+class ValidationFailed(Exception):
+    pass
+
+def handler(event, context):
+    if event.get("wanted"):
+        raise ValidationFailed("hours are missing")
+    return {"event": event, "id": context.aws_request_id, "left": context.get_remaining_time_in_millis()}
+"""
+
+
+def group_members(group: int) -> list[str]:
+    """The command lines of a process group's live members."""
+    listed = subprocess.run(["ps", "-axo", "pgid=,stat=,command="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(maxsplit=2) for line in listed.splitlines()]
+    return [row[2] for row in rows if int(row[0]) == group and not row[1].startswith("Z")]
+
+
+def gone(group: int) -> bool:
+    deadline = time.monotonic() + 10
+    while group_members(group) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not group_members(group)
+
+
+def toy_archive(source: str = TOY) -> bytes:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as files:
+        files.writestr("toy.py", source)
+        bootstrap = zipfile.ZipInfo("bootstrap")
+        bootstrap.external_attr = 0o755 << 16
+        files.writestr(bootstrap, local.bootstrap())
+    return archive.getvalue()
+
+
+def create(emulator: Emulator, name: str, handler: str, source: str = TOY) -> None:
+    emulator.client("lambda").create_function(
+        FunctionName=name,
+        Runtime="provided.al2023",
+        Handler=handler,
+        Role="arn:aws:iam::000000000000:role/toy",
+        Code={"ZipFile": toy_archive(source)},
+        Timeout=20,
+    )
+
+
+def invoke(emulator: Emulator, name: str, event: dict) -> dict:
+    answer = emulator.client("lambda").invoke(FunctionName=name, Payload=json.dumps(event))
+    return json.load(answer["Payload"])
+
+
+@pytest.fixture(scope="module")
+def toy():
+    with Emulator() as emulator:
+        create(emulator, "toy", "toy.handler")
+        yield emulator
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda end: end.name)
+def test_no_process_and_no_file_is_left_when_the_parent_is_killed(end):
+    # Given a program with an emulator
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as parent:
+        group, directory = parent.stdout.readline().split()
+        assert group_members(int(group))
+        # When the program is killed
+        parent.send_signal(end)
+        parent.wait(10)
+    # Then nothing of the emulator is left
+    assert gone(int(group))
+    assert not Path(directory).exists()
+
+
+def test_functions_processes_end_with_the_emulator():
+    with Emulator() as emulator:
+        create(emulator, "toy", "toy.handler")
+        invoke(emulator, "toy", {})
+        group = emulator._process.pid
+        assert any("lambda_runtime" in command for command in group_members(group))
+    assert gone(group)
+
+
+def test_it_listens_on_one_loopback_address_only(toy):
+    with socket.socket() as client:
+        client.settimeout(1)
+        assert client.connect_ex(("127.0.0.2", toy.port)) != 0  # 0.0.0.0 would answer here
+
+
+def test_the_users_own_aws_settings_are_left_out(monkeypatch):
+    for name, value in {
+        "AWS_PROFILE": "production",
+        "AWS_ENDPOINT_URL_DYNAMODB": "http://127.0.0.1:9",
+        "HTTP_PROXY": "http://127.0.0.1:9",
+        "http_proxy": "http://127.0.0.1:9",
+    }.items():
+        monkeypatch.setenv(name, value)
+    source = "import os\ndef handler(event, context): return {k: v for k, v in os.environ.items() if 'AWS' in k}"
+    with Emulator() as emulator:
+        create(emulator, "environment", "toy.handler", source)
+        seen = invoke(emulator, "environment", {})
+        assert emulator.client("dynamodb").list_tables()["TableNames"] == []
+        assert seen["AWS_ENDPOINT_URL"] == emulator.endpoint
+    assert not {"AWS_PROFILE", "AWS_ENDPOINT_URL_DYNAMODB"} & set(seen)
+
+
+def test_a_missing_environment_is_one_line_that_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOURBANK_EMULATOR_PYTHON", str(tmp_path / "python"))
+    with pytest.raises(EmulatorError, match=r"run `make .venv-emulator`"), Emulator():
+        pass
+
+
+def test_a_result_comes_with_a_context_like_lambdas(toy):
+    result = invoke(toy, "toy", {"a": "1"})
+    assert result["event"] == {"a": "1"}
+    assert result["id"]
+    assert 0 < result["left"] <= 20_000
+
+
+def test_an_exception_has_its_class_name_message_and_trace(toy):
+    error = invoke(toy, "toy", {"wanted": True})
+    assert error["errorType"] == "ValidationFailed"
+    assert error["errorMessage"] == "hours are missing"
+    assert "in handler" in error["stackTrace"][-1]
+
+
+def test_a_result_that_json_has_no_form_for_is_an_error_of_the_function(toy):
+    create(toy, "decimal", "toy.handler", "import decimal\ndef handler(event, context): return decimal.Decimal('1.5')")
+    assert invoke(toy, "decimal", {})["errorType"] == "TypeError"
+
+
+def test_a_handler_that_cannot_be_imported_says_which_module(toy):
+    create(toy, "broken", "toy.handler", "import does_not_exist")
+    assert "does_not_exist" in json.dumps(invoke(toy, "broken", {}))
+
+
+def test_a_waiting_task_whose_function_raises_fails_at_once_and_is_caught_by_name(toy):
+    # Given a state that waits for a token, with one retry and a Catch by the error's class
+    definition = {
+        "StartAt": "Wait",
+        "States": {
+            "Wait": {
+                "Type": "Task",
+                "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken",
+                "Parameters": {"FunctionName": "toy", "Payload": {"taskToken.$": "$$.Task.Token", "wanted": True}},
+                "TimeoutSeconds": 20,
+                "Retry": [{"ErrorEquals": ["ValidationFailed"], "IntervalSeconds": 1, "MaxAttempts": 1}],
+                "Catch": [{"ErrorEquals": ["ValidationFailed"], "ResultPath": "$.error", "Next": "Caught"}],
+                "End": True,
+            },
+            "Caught": {"Type": "Succeed"},
+        },
+    }
+    states = toy.client("stepfunctions")
+    machine = states.create_state_machine(
+        name="waiting", definition=json.dumps(definition), roleArn="arn:aws:iam::000000000000:role/toy"
+    )
+    # When its function raises
+    began = time.monotonic()
+    execution = states.start_execution(stateMachineArn=machine["stateMachineArn"], input="{}")["executionArn"]
+    while (ended := states.describe_execution(executionArn=execution))["status"] == "RUNNING":
+        time.sleep(0.05)
+    # Then it is retried and caught long before the time-out, and the cause is what Lambda's would be
+    assert time.monotonic() - began < 15
+    error = json.loads(ended["output"])["error"]
+    assert error["Error"] == "ValidationFailed"
+    assert json.loads(error["Cause"])["errorMessage"] == "hours are missing"
+    history = states.get_execution_history(executionArn=execution)["events"]
+    assert sum(event["type"] == "TaskFailed" for event in history) == 2
