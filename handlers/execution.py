@@ -40,7 +40,7 @@ class Execution(NamedTuple):
         return self.input.get("requestId")
 
     def is_named_after_request(self) -> bool:
-        """Whether this execution of the request workflow may speak for its request: only ``execution_name`` gives that."""
+        """Whether this execution of the request workflow may speak for its request: its name says so."""
         if not isinstance(self.request_id, str) or not self.request_id:
             return False
         number = re.search(r"-([1-9]\d{0,3})$", self.name)

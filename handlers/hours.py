@@ -1,13 +1,13 @@
 """Hours are exact decimals, above 0, with at most 2 decimal places."""
 
 from decimal import Context, Decimal, Inexact
-from typing import Any
+from typing import Any, TypeGuard
 
 # DynamoDB keeps 38 digits; Python's default context would round at 28.
 _EXACT = Context(prec=40, traps=[Inexact])
 
 
-def is_legal(hours: Any) -> bool:
+def is_legal(hours: Any) -> TypeGuard[Decimal]:
     """Whether a value read from DynamoDB is a legal number of hours."""
     if not isinstance(hours, Decimal) or not hours.is_finite() or hours <= 0:
         return False

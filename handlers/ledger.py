@@ -23,8 +23,8 @@ ID_USED_BEFORE = "The id of this request was used before"
 class Ended(NamedTuple):
     """What an ending found or did.
 
-    ``outcome`` is the request's status, NOT_OWNER or NOTHING_TO_DO; ``requester_id`` whom to tell; ``hours`` what moved;
-    ``answer`` what a time-out found instead of silence.
+    ``outcome`` is the request's status, NOT_OWNER or NOTHING_TO_DO; ``requester_id`` whom to tell; ``hours`` what
+    moved; ``answer`` what a time-out found instead of silence.
     """
 
     outcome: str
@@ -74,7 +74,7 @@ def hold(run: Execution) -> Decimal:
                     },
                 ),
                 _log(run.request_id, "ESCROW_HOLD", amount, _user(requester), _escrow(run.request_id)),
-                requests.move(request, "ESCROWED", "requesterId", "providerId", "estimatedHours"),
+                requests.move(request, "ESCROWED", unchanged=("requesterId", "providerId", "estimatedHours")),
             ),
         )
 
@@ -122,9 +122,7 @@ def adjust(run: Execution) -> Decimal:
     return tables.commit(plan)[0]
 
 
-def refund(
-    run: Execution, status: str, reason: str, *, unless: Callable[[Item], str | None] | None = None
-) -> Ended:
+def refund(run: Execution, status: str, reason: str, *, unless: Callable[[Item], str | None] | None = None) -> Ended:
     """Gives back what this execution holds, if anything, and ends the request in the same transaction.
 
     A request that was deleted or replaced meanwhile still gets its hours back. One that is in progress is left alone,
@@ -137,26 +135,25 @@ def refund(
     def plan() -> Plan:
         request = requests.load(run.request_id)
         escrow = tables.read("Escrow", run.request_id)
-        held_here = escrow is not None and escrow["executionArn"] == run.arn
-        owned = requests.is_owned(request, run.arn)
-        current = requests.status_of(request) if owned else None
-        ended = Ended(status, (escrow if held_here else request or {}).get("requesterId"))
-        if held_here and escrow["status"] == "HELD":
-            if current == "IN_PROGRESS":
-                return Plan(ended._replace(outcome=current))
-            if owned and unless and (answer := unless(request)):
-                return Plan(ended._replace(outcome=current, answer=answer))
-            if owned:
-                last = requests.move(request, status, *decided_on, failureReason=reason)
-            else:
-                last = Change("ServiceRequest", run.request_id).differs(OWNER, run.arn).check()
-            return Plan(ended._replace(hours=escrow["hours"]), (*_close(escrow, "REFUNDED"), last))
-        if not held_here and (current == "VALIDATING" or requests.is_claimable(request, run)):
+        mine = escrow if escrow and escrow["executionArn"] == run.arn else None
+        if mine and mine["status"] == "HELD":
+            ended = Ended(status, mine["requesterId"], mine["hours"])
+            if not requests.is_owned(request, run.arn):
+                not_owned = Change("ServiceRequest", run.request_id).differs(OWNER, run.arn).check()
+                return Plan(ended, (*_close(mine, "REFUNDED"), not_owned))
+            current = requests.status_of(request)
+            answer = unless(request) if unless else None
+            if answer or current == "IN_PROGRESS":
+                return Plan(Ended(current, mine["requesterId"], answer=answer))
+            end = requests.move(request, status, {"failureReason": reason}, unchanged=decided_on)
+            return Plan(ended, (*_close(mine, "REFUNDED"), end))
+        if not mine and requests.is_begun_at_most(request, run):
             no_hold = Change("Escrow", run.request_id).differs("executionArn", run.arn).check()
-            return Plan(ended, (requests.move(request, status, failureReason=reason, **{OWNER: run.arn}), no_hold))
-        if owned:
-            return Plan(ended._replace(outcome=current))
-        return Plan(ended if held_here else Ended(NOT_OWNER))
+            end = requests.move(request, status, {"failureReason": reason, OWNER: run.arn})
+            return Plan(Ended(status, request.get("requesterId")), (end, no_hold))
+        if requests.is_owned(request, run.arn):
+            return Plan(Ended(requests.status_of(request), request.get("requesterId")))
+        return Plan(Ended(status, mine["requesterId"]) if mine else Ended(NOT_OWNER))
 
     return _count("HoursRefunded", *tables.commit(plan))
 
@@ -173,16 +170,16 @@ def release(request_id: str) -> Ended:
     ReleaseRefused
         request and escrow do not belong together; nothing moved.
     """
-    return _finish(request_id, "RELEASE", "RELEASED", "COMPLETED", "HoursReleased")
+    return _finish(request_id, "RELEASE", "RELEASED", "COMPLETED", "HoursReleased", {})
 
 
 def withdraw(request_id: str) -> Ended:
     """Refunds a service in progress while the provider's withdrawal stands: CANCELLED, else as ``release``."""
-    reason = "The provider withdrew"
-    return _finish(request_id, "REFUND", "REFUNDED", "CANCELLED", "HoursRefunded", failureReason=reason)
+    reason = {"failureReason": "The provider withdrew"}
+    return _finish(request_id, "REFUND", "REFUNDED", "CANCELLED", "HoursRefunded", reason)
 
 
-def _finish(request_id: str, wanted: str, settled: str, status: str, metric: str, **attributes: str) -> Ended:
+def _finish(request_id: str, wanted: str, settled: str, status: str, metric: str, attributes: dict[str, str]) -> Ended:
     def plan() -> Plan:
         request = requests.load(request_id)
         escrow = tables.read("Escrow", request_id)
@@ -190,11 +187,11 @@ def _finish(request_id: str, wanted: str, settled: str, status: str, metric: str
             return Plan(Ended(status, escrow["requesterId"]))
         if escrow and escrow["status"] != "HELD":
             return Plan(Ended(NOTHING_TO_DO))
-        require_match(request, escrow)
+        request, escrow = matched(request, escrow)
         if requests.decision(request) != wanted:
             return Plan(Ended(NOTHING_TO_DO))
         decided_on = ("requesterId", "providerId", "requesterResponse", "providerResponse")
-        ended = requests.move(request, status, *decided_on, **attributes)
+        ended = requests.move(request, status, attributes, unchanged=decided_on)
         answer = Ended(status, escrow["requesterId"], escrow["hours"])
         return Plan(answer, (*_close(escrow, settled), ended))
 
@@ -209,8 +206,8 @@ def _count(metric: str, ended: Ended, wrote: bool) -> Ended:
     return ended
 
 
-def require_match(request: Item | None, escrow: Item | None) -> Item:
-    """The request; raises ReleaseRefused unless it carries the escrow's execution and names the escrow's people."""
+def matched(request: Item | None, escrow: Item | None) -> tuple[Item, Item]:
+    """Both; raises ReleaseRefused unless the request carries the escrow's execution and names the escrow's people."""
     if escrow is None:
         raise ReleaseRefused("No hours are held for this request")
     if request is None:
@@ -219,7 +216,7 @@ def require_match(request: Item | None, escrow: Item | None) -> Item:
         raise ReleaseRefused("The request belongs to another execution than the hours that are held")
     if any(request.get(person) != escrow[person] for person in ("requesterId", "providerId")):
         raise ReleaseRefused("The request names other people than the hours that are held")
-    return request
+    return request, escrow
 
 
 def balance_of(request: Item | None) -> Decimal:
@@ -253,7 +250,8 @@ def _still_held(escrow: Item) -> Change:
 
 
 def _debit(user_id: str, amount: Decimal) -> Write:
-    return Change("UserBalance", user_id).at_least("availableBalance", amount).add("availableBalance", amount.copy_negate()).write()
+    balance = Change("UserBalance", user_id).at_least("availableBalance", amount)
+    return balance.add("availableBalance", amount.copy_negate()).write()
 
 
 def _credit(user_id: str, amount: Decimal) -> Write:

@@ -5,7 +5,7 @@ Attributes are those of the contract; absent means missing or of type NULL.
 
 import os
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeGuard
 
 from handlers import hours, tables
 from handlers.errors import ValidationFailed
@@ -45,16 +45,28 @@ def status_of(request: Item) -> str:
     return status if isinstance(status, str) else "UNKNOWN"
 
 
-def is_owned(request: Item | None, execution_arn: str) -> bool:
+def is_owned(request: Item | None, execution_arn: str) -> TypeGuard[Item]:
     return request is not None and request.get(OWNER) == execution_arn
 
 
-def is_claimable(request: Item | None, run: Execution) -> bool:
+def is_claimable(request: Item | None, run: Execution) -> TypeGuard[Item]:
     """Whether no execution, or this one, has its name on a record that nobody has begun with."""
     return request is not None and status_of(request) == "PENDING" and request.get(OWNER) in (None, run.arn)
 
 
-def move(request: Item, status: str, *unchanged: str, remove: tuple[str, ...] = (), **attributes: Any) -> Write:
+def is_begun_at_most(request: Item | None, run: Execution) -> TypeGuard[Item]:
+    """Whether this execution may still end the record without a hold: claimable, or claimed by it."""
+    return is_claimable(request, run) or (is_owned(request, run.arn) and status_of(request) == "VALIDATING")
+
+
+def move(
+    request: Item,
+    status: str,
+    attributes: dict[str, Any] | None = None,
+    *,
+    unchanged: tuple[str, ...] = (),
+    remove: tuple[str, ...] = (),
+) -> Write:
     """The write that takes the record to a status, while its status, owner and ``unchanged`` are as they were read.
 
     Whoever leaves a wait takes the task token away. A repeated status is legal only within a wait (a new token).
@@ -63,6 +75,7 @@ def move(request: Item, status: str, *unchanged: str, remove: tuple[str, ...] = 
     if status != current and status not in TRANSITIONS.get(current, frozenset()):
         raise ValueError(f"A request cannot go from {current} to {status}")
     change = Change("ServiceRequest", request["id"]).exists()
+    attributes = attributes or {}
     change.unchanged(request, "status", OWNER, *unchanged).set(status=status, **attributes)
     if current in WAITS and "taskToken" not in attributes:
         remove += ("taskToken", "taskTokenAttempt")
@@ -79,8 +92,8 @@ def provider_answer(request: Item) -> str | None:
 
 def requester_answer(request: Item) -> str | None:
     """The requester's answer to a counter-offer; before there was one to answer, there is none."""
-    response = request.get("requesterResponse")
-    return response if status_of(request) == "NEGOTIATING" and response in ("ACCEPTED", "REJECTED", "CANCELLED") else None
+    response = request.get("requesterResponse") if status_of(request) == "NEGOTIATING" else None
+    return response if response in ("ACCEPTED", "REJECTED", "CANCELLED") else None
 
 
 def decision(request: Item) -> str:
@@ -102,7 +115,6 @@ def validate(request: Item, run: Execution) -> None:
         raise ValidationFailed("Requester and provider are the same person")
     if not hours.is_legal(request.get("estimatedHours")):
         raise ValidationFailed("estimatedHours must be a number above 0 with at most 2 decimal places")
-    response_timeout_seconds(request)
     if "states" in run.input:
         raise ValidationFailed("The execution's input has a field that is the workflow's own: states")
     for attribute in _COMPARED_WITH_INPUT:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from botocore.exceptions import ClientError
 
 from handlers import requests
@@ -24,7 +25,7 @@ processor = BatchProcessor(event_type=EventType.DynamoDBStreams, raise_on_entire
 
 
 @logger.inject_lambda_context(log_event=False, clear_state=True)
-def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+def handler(event: dict[str, Any], context: Any) -> PartialItemFailureResponse:
     """``{"batchItemFailures": [...]}``: what Lambda must deliver again."""
     return process_partial_response(event=event, record_handler=route_record, processor=processor, context=context)
 
@@ -76,13 +77,14 @@ def start(machine_arn: str, prefix: str, request_id: str, is_still: Any) -> None
             client("stepfunctions").start_execution(
                 stateMachineArn=machine_arn, name=name, input=json.dumps({"requestId": request_id})
             )
-            logger.info("Started", execution=name)
-            return
         except client("stepfunctions").exceptions.ExecutionAlreadyExists:
             request = requests.load(request_id)
             if request is None or not is_still(request) or _is_running(machine_arn, name):
                 return
             number += 1
+        else:
+            logger.info("Started", execution=name)
+            return
 
 
 def _is_running(machine_arn: str, name: str) -> bool:

@@ -22,7 +22,8 @@ def handler(event: dict[str, Any], context: Any) -> str:
             return Plan(request)
         # A service that has not begun cannot have been received.
         early = ("requesterResponse",) if request.get("requesterResponse") == "COMPLETED" else ()
-        return Plan(request, (requests.move(request, "IN_PROGRESS", "requesterResponse", remove=early),))
+        started = requests.move(request, "IN_PROGRESS", unchanged=("requesterResponse",), remove=early)
+        return Plan(request, (started,))
 
     request, _ = tables.commit(plan)
     events.publish("ServiceStarted", run.request_id, request["requesterId"], "IN_PROGRESS")

@@ -49,7 +49,7 @@ class Plan(NamedTuple):
 
 @functools.cache
 def client(service: str) -> Any:
-    """The boto3 client of a service, made once for an execution environment; calls end well before the function does."""
+    """The boto3 client of a service, made once; its calls end well before the function's time is up."""
     return boto3.client(  # type: ignore[call-overload]
         service, config=Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
     )

@@ -1,4 +1,4 @@
-"""Logs and metrics. A task token is a secret: no event is ever logged, and no exception's message with a token in it."""
+"""Logs and metrics. A task token is a secret, so events, which carry it, are never logged."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -13,7 +13,7 @@ logger = Logger()
 
 
 def logged(handler: Handler) -> Handler:
-    """Every line that the handler logs carries the request's id; the event is not logged, whatever the environment says."""
+    """Every line that the handler logs carries the request's id; the environment cannot turn on logging the event."""
     return logger.inject_lambda_context(
         handler, correlation_id_path="execution.Input.requestId", log_event=False, clear_state=True
     )

@@ -18,4 +18,4 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, str]:
     escrow = tables.read("Escrow", run.request_id)
     if escrow and escrow["status"] != "HELD":
         return {"decision": "NOTHING"}
-    return {"decision": requests.decision(ledger.require_match(request, escrow))}
+    return {"decision": requests.decision(ledger.matched(request, escrow)[0])}

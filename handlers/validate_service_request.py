@@ -16,12 +16,13 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     run = Execution.of(event)
     request = claim(run)
     requests.validate(request, run)
+    timeout_seconds = requests.response_timeout_seconds(request)
     escrow = tables.read("Escrow", run.request_id)
     if escrow and escrow["executionArn"] != run.arn:
         raise ValidationFailed(ledger.ID_USED_BEFORE)
     if not escrow:
         ledger.require(ledger.balance_of(request), request["estimatedHours"], InsufficientBalance)
-    return {"providerResponseTimeoutSeconds": requests.response_timeout_seconds(request)}
+    return {"providerResponseTimeoutSeconds": timeout_seconds}
 
 
 def claim(run: Execution) -> Item:
@@ -38,7 +39,7 @@ def claim(run: Execution) -> Item:
     def plan() -> Plan:
         request = requests.load(run.request_id)
         if requests.is_claimable(request, run):
-            return Plan(request, (requests.move(request, "VALIDATING", **{OWNER: run.arn}),))
+            return Plan(request, (requests.move(request, "VALIDATING", {OWNER: run.arn}),))
         if not requests.is_owned(request, run.arn):
             raise NotOwner("The request belongs to another execution, or is gone")
         return Plan(request)

@@ -36,10 +36,10 @@ def enter(
         if requests.status_of(request) == status:
             if request.get("taskToken") == task_token or request.get("taskTokenAttempt", -1) >= run.attempt:
                 return Plan(request)
-            return Plan(request, (requests.move(request, status, "taskToken", "taskTokenAttempt", **token),))
+            return Plan(request, (requests.move(request, status, token, unchanged=tuple(token)),))
         attributes, rests_on = entering(request)
         dropped = tuple(name for name, value in attributes.items() if value is None)
         kept = {name: value for name, value in attributes.items() if value is not None}
-        return Plan(request, (requests.move(request, status, *rests_on, remove=dropped, **token, **kept),))
+        return Plan(request, (requests.move(request, status, token | kept, unchanged=rests_on, remove=dropped),))
 
     return tables.commit(plan)[0]

@@ -92,7 +92,7 @@ def definition(*, functions: Mapping[str, str], partition: str = "aws") -> dict:
             },
             "WaitForProviderResponse": {
                 "Type": "Task",
-                "Comment": "Stores the task token, asks the provider, and waits for the answer that comes with the token.",
+                "Comment": "Stores the task token, asks the provider, and waits for the answer.",
                 "Resource": wait_for_answer,
                 "Parameters": {"FunctionName": functions["notifyProvider"], "Payload": WITH_TOKEN},
                 "TimeoutSecondsPath": "$.states.ValidateRequest.providerResponseTimeoutSeconds",
@@ -241,7 +241,7 @@ def definition(*, functions: Mapping[str, str], partition: str = "aws") -> dict:
             # Nobody answered. These and all below are endings: they catch nothing, so a redrive resumes at them.
             "TimeoutRequest": {
                 "Type": "Task",
-                "Comment": "Gives the hours back unless an answer was stored after all; writes what it found as the answer.",
+                "Comment": "Gives the hours back unless an answer was stored; puts what it found in its place.",
                 "Resource": functions["timeoutRequest"],
                 "Parameters": CONTEXT,
                 "TimeoutSeconds": 60,
