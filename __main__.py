@@ -1,0 +1,53 @@
+"""HourBank's workflows beside an Amplify backend: `pulumi up` deploys what this page lists."""
+
+import pulumi
+
+from components import settings as configuration
+from components import tables as amplify_tables
+from components.event_bus import EventBus
+from components.functions import workflow_functions
+from components.stream_trigger import StreamTrigger
+from components.workflow import Workflow
+from workflows import escrow_management, service_request
+
+# Configuration, and the four tables that Amplify owns: checked before anything is made.
+settings = configuration.load()
+tables = amplify_tables.look_up(settings)
+
+# The bus tells people what happened; the functions do the work; the workflows decide what comes next.
+bus = EventBus("eventBus", {"settings": settings})
+functions = workflow_functions(settings, tables, bus)
+requests = Workflow(
+    "ServiceRequestWorkflow",
+    {
+        "settings": settings,
+        "definition": service_request.definition,
+        "calls": service_request.FUNCTIONS,
+        "functions": functions,
+    },
+)
+releases = Workflow(
+    "EscrowManagementWorkflow",
+    {
+        "settings": settings,
+        "definition": escrow_management.definition,
+        "calls": escrow_management.FUNCTIONS,
+        "functions": functions,
+    },
+)
+
+# A change of a ServiceRequest starts and answers them.
+trigger = StreamTrigger(
+    "routeServiceRequest",
+    {"settings": settings, "table": tables["serviceRequest"], "requests": requests, "releases": releases},
+)
+
+pulumi.export("serviceRequestWorkflowArn", requests.arn)
+pulumi.export("escrowManagementWorkflowArn", releases.arn)
+pulumi.export("serviceRequestWorkflowRoleArn", requests.role_arn)
+pulumi.export("escrowManagementWorkflowRoleArn", releases.role_arn)
+pulumi.export("eventBusName", bus.name)
+pulumi.export(
+    "functionNames",
+    {name: function.name for name, function in {**functions, "routeServiceRequest": trigger.router}.items()},
+)

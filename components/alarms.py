@@ -1,0 +1,47 @@
+"""The one way in which an alarm is declared."""
+
+from collections.abc import Mapping
+
+import pulumi
+import pulumi_aws as aws
+
+from components.settings import Settings
+
+FIVE_MINUTES = 5 * 60
+
+
+def alarm(
+    name: str,
+    settings: Settings,
+    *,
+    description: str,
+    namespace: str,
+    metric: str,
+    dimensions: Mapping[str, pulumi.Input[str]],
+    parent: pulumi.Resource,
+    statistic: str = "Sum",
+    threshold: float = 1,
+) -> aws.cloudwatch.MetricAlarm:
+    """An alarm that goes off when the metric reaches the threshold in five minutes; no data is good news.
+
+    It tells ``hourbank:alarmTopicArn``, where that is set, when it goes off and when it recovers.
+    """
+    actions = [settings.alarm_topic_arn] if settings.alarm_topic_arn else None
+    return aws.cloudwatch.MetricAlarm(
+        name,
+        name=f"hourbank-{name}-{settings.env}",
+        alarm_description=description,
+        namespace=namespace,
+        metric_name=metric,
+        dimensions=dimensions,
+        statistic=statistic,
+        period=FIVE_MINUTES,
+        evaluation_periods=1,
+        threshold=threshold,
+        comparison_operator="GreaterThanOrEqualToThreshold",
+        treat_missing_data="notBreaching",
+        alarm_actions=actions,
+        ok_actions=actions,
+        tags=settings.tags,
+        opts=pulumi.ResourceOptions(parent=parent),
+    )

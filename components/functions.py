@@ -1,0 +1,108 @@
+"""The functions that the workflows call, and what each may do and is told."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+
+from components.archive import handler_archive
+from components.event_bus import EventBus
+from components.settings import Settings
+from components.tables import Table
+from components.workflow_function import WorkflowFunction
+
+# A transaction has no action of its own in IAM: it needs that of each item it touches.
+GET = "dynamodb:GetItem"
+PUT = "dynamodb:PutItem"
+UPDATE = "dynamodb:UpdateItem"
+CHECK = "dynamodb:ConditionCheckItem"
+
+TABLE_VARIABLES = {
+    "serviceRequest": "SERVICE_REQUEST_TABLE_NAME",
+    "escrow": "ESCROW_TABLE_NAME",
+    "userBalance": "USER_BALANCE_TABLE_NAME",
+    "transactionLog": "TRANSACTION_LOG_TABLE_NAME",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Access:
+    """What one function does: the actions on each table, and whether it tells people by an event on the bus."""
+
+    request: tuple[str, ...] = ()
+    escrow: tuple[str, ...] = ()
+    balance: tuple[str, ...] = ()
+    log: tuple[str, ...] = ()
+    events: bool = False
+    errors_threshold: int = 1
+
+    @property
+    def tables(self) -> dict[str, tuple[str, ...]]:
+        by_table = zip(TABLE_VARIABLES, (self.request, self.escrow, self.balance, self.log), strict=True)
+        return {table: actions for table, actions in by_table if actions}
+
+
+# These say no to people by raising a typed error, which Lambda counts as one of the function's: their alarm is for a
+# flood of them. A technical failure also shows at the workflow, whose alarms go off at the first.
+REFUSALS = 20
+
+ACCESS = {
+    "validateServiceRequest": Access(request=(GET, UPDATE), escrow=(GET,), balance=(GET,), errors_threshold=REFUSALS),
+    "createEscrow": Access(
+        request=(GET, UPDATE), escrow=(GET, PUT), balance=(GET, UPDATE), log=(PUT,), errors_threshold=REFUSALS
+    ),
+    "notifyProvider": Access(request=(GET, UPDATE), events=True),
+    "processNegotiation": Access(request=(GET, UPDATE), events=True, errors_threshold=REFUSALS),
+    "adjustEscrow": Access(
+        request=(GET, CHECK), escrow=(GET, UPDATE), balance=(GET, UPDATE), log=(PUT,), errors_threshold=REFUSALS
+    ),
+    "startServiceExecution": Access(request=(GET, UPDATE), events=True),
+    "refundEscrow": Access(
+        request=(GET, UPDATE, CHECK), escrow=(GET, UPDATE, CHECK), balance=(GET, UPDATE), log=(PUT,), events=True
+    ),
+    "timeoutRequest": Access(
+        request=(GET, UPDATE, CHECK), escrow=(GET, UPDATE, CHECK), balance=(GET, UPDATE), log=(PUT,), events=True
+    ),
+    "rejectRequest": Access(
+        request=(GET, UPDATE, CHECK), escrow=(GET, UPDATE, CHECK), balance=(GET, UPDATE), log=(PUT,), events=True
+    ),
+    "validateEscrowRelease": Access(request=(GET,), escrow=(GET,)),
+    "processEscrowRelease": Access(
+        request=(GET, UPDATE), escrow=(GET, UPDATE), balance=(GET, UPDATE), log=(PUT,), events=True
+    ),
+}
+
+
+def workflow_functions(settings: Settings, tables: Mapping[str, Table], bus: EventBus) -> dict[str, WorkflowFunction]:
+    """The functions by name, such as ``createEscrow``."""
+    code = handler_archive()
+    # The one place that decides how long people have; the workflow reads it from this function's result.
+    timeouts = {
+        "PROVIDER_RESPONSE_TIMEOUT_SECONDS": str(settings.response_timeout_seconds),
+        "MINIMUM_RESPONSE_TIMEOUT_SECONDS": str(settings.minimum_response_timeout_seconds),
+    }
+    functions = {}
+    for name, access in ACCESS.items():
+        statements = [
+            {"Effect": "Allow", "Action": list(actions), "Resource": tables[table].arn}
+            for table, actions in access.tables.items()
+        ]
+        environment: dict[str, pulumi.Input[str]] = {
+            TABLE_VARIABLES[table]: tables[table].name for table in access.tables
+        }
+        if access.events:
+            statements.append({"Effect": "Allow", "Action": "events:PutEvents", "Resource": bus.arn})
+            environment["EVENT_BUS_NAME"] = bus.name
+        if name == "validateServiceRequest":
+            environment |= timeouts
+        functions[name] = WorkflowFunction(
+            name,
+            {
+                "settings": settings,
+                "code": code,
+                "statements": statements,
+                "environment": environment,
+                "errors_threshold": access.errors_threshold,
+            },
+        )
+    return functions

@@ -1,0 +1,211 @@
+"""What a stack is told: its configuration, checked before any resource, and the account and region it deploys to."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+from pulumi.runtime.config import CONFIG, get_config_env
+
+KEYS = (
+    "amplifyApiId",
+    "amplifyEnv",
+    "tables",
+    "allowConflictResolution",
+    "startRequestsFrom",
+    "providerResponseTimeoutSeconds",
+    "confirmationDays",
+    "logRetentionDays",
+    "alarmTopicArn",
+    "permissionsBoundaryArn",
+    "amplifyAuthRoleName",
+    "appsyncEndpoint",
+)
+MODELS = {
+    "serviceRequest": "ServiceRequest",
+    "escrow": "Escrow",
+    "userBalance": "UserBalance",
+    "transactionLog": "TransactionLog",
+}
+PROTECTED_STACKS = ("staging", "prod")
+# https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
+LOG_RETENTION_DAYS = (
+    *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
+    *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
+)
+THIRTY_DAYS = 30 * 24 * 60 * 60
+# 3 to 255 characters of these are what DynamoDB takes
+TABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}")
+# A role's name has at most 64 characters: hourbank-EscrowManagementWorkflow-<env>-<region, at most 14>.
+STACK_NAME = re.compile(r"[a-z][a-z0-9]{0,14}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """A stack's configuration and place; every value is legal."""
+
+    env: str
+    """The stack's name, a part of every physical name."""
+    account_id: str
+    region: str
+    partition: str
+    table_names: Mapping[str, str]
+    """The four tables by their key in the configuration, such as ``serviceRequest``."""
+    allow_conflict_resolution: bool
+    start_requests_from: str
+    """ISO 8601 with offset; requests created before it are not started."""
+    response_timeout_seconds: int
+    minimum_response_timeout_seconds: int
+    log_retention_days: int
+    alarm_topic_arn: str | None
+    permissions_boundary_arn: str | None
+
+    @property
+    def tags(self) -> dict[str, str]:
+        return {"Project": "hourbank", "Environment": self.env, "ManagedBy": "pulumi"}
+
+    @property
+    def protects_workflows(self) -> bool:
+        """Whether deleting a state machine, and with it every execution that waits, needs `pulumi state unprotect`."""
+        return self.env in PROTECTED_STACKS
+
+    def arn(self, service: str, resource: str) -> str:
+        """The ARN of a resource in this account and region, such as ``arn("states", "stateMachine:X-dev")``."""
+        return f"arn:{self.partition}:{service}:{self.region}:{self.account_id}:{resource}"
+
+    def role_name(self, name: str) -> str:
+        """Roles are global to an account, so the region is a part of their names."""
+        return f"hourbank-{name}-{self.env}-{self.region}"
+
+
+def load() -> Settings:
+    """Read and check the stack's configuration, then ask AWS where this is.
+
+    Raises
+    ------
+    pulumi.RunError
+        One line that names the key, what is wrong and what to put there.
+    """
+    env = pulumi.get_stack()
+    if not STACK_NAME.fullmatch(env):
+        raise pulumi.RunError(
+            f"stack {env}: its name is a part of every resource's name: use 1 to 15 lowercase letters and digits, "
+            "beginning with a letter"
+        )
+    refuse_unknown_keys()
+    minimum = 1 if env == "local" else 60
+    integer("confirmationDays", 1, 365)
+    checked: dict[str, Any] = {
+        "table_names": table_names(),
+        "allow_conflict_resolution": boolean("allowConflictResolution"),
+        "start_requests_from": start_requests_from(),
+        "response_timeout_seconds": integer("providerResponseTimeoutSeconds", minimum, THIRTY_DAYS),
+        "minimum_response_timeout_seconds": minimum,
+        "log_retention_days": log_retention_days(),
+        "alarm_topic_arn": arn("alarmTopicArn", "sns", "arn:aws:sns:us-east-1:123456789012:alarms"),
+        "permissions_boundary_arn": arn("permissionsBoundaryArn", "iam", "arn:aws:iam::123456789012:policy/boundary"),
+    }
+    return Settings(
+        env=env,
+        account_id=aws.get_caller_identity().account_id,
+        region=aws.get_region().region,
+        partition=aws.get_partition().partition,
+        **checked,
+    )
+
+
+def refuse_unknown_keys() -> None:
+    prefix = "hourbank:"
+    given = {key.removeprefix(prefix) for key in {*CONFIG.get(), *get_config_env()} if key.startswith(prefix)}
+    if unknown := sorted(given - set(KEYS)):
+        raise wrong(unknown[0], "is not a key of this project", f"the keys are {', '.join(KEYS)}")
+
+
+def wrong(key: str, what: str, instead: str) -> pulumi.RunError:
+    return pulumi.RunError(f"hourbank:{key} {what}: {instead} (stack {pulumi.get_stack()})")
+
+
+def text(key: str) -> str:
+    return (pulumi.Config("hourbank").get(key) or "").strip()
+
+
+def required(key: str, instead: str) -> str:
+    value = text(key)
+    if not value:
+        raise wrong(key, "is missing", instead)
+    return value
+
+
+def integer(key: str, low: int, high: int) -> int:
+    value = required(key, f"set a whole number from {low} to {high}")
+    if not re.fullmatch(r"[0-9]{1,9}", value) or not low <= int(value) <= high:
+        raise wrong(key, f"is {value!r}", f"set a whole number from {low} to {high}")
+    return int(value)
+
+
+def boolean(key: str) -> bool:
+    value = text(key) or "false"
+    if value not in ("true", "false"):
+        raise wrong(key, f"is {value!r}", "set true or false")
+    return value == "true"
+
+
+def start_requests_from() -> str:
+    example = "set an ISO 8601 time with offset, such as 2026-12-01T00:00:00Z"
+    value = required("startRequestsFrom", example)
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise wrong("startRequestsFrom", f"is {value!r}", example) from None
+    if moment.utcoffset() is None:
+        raise wrong("startRequestsFrom", f"is {value!r}, without an offset from UTC", example)
+    return value
+
+
+def log_retention_days() -> int:
+    days = integer("logRetentionDays", LOG_RETENTION_DAYS[0], LOG_RETENTION_DAYS[-1])
+    if days not in LOG_RETENTION_DAYS:
+        offered = ", ".join(map(str, LOG_RETENTION_DAYS))
+        raise wrong("logRetentionDays", f"is {days}, which CloudWatch Logs does not offer", f"set one of {offered}")
+    return days
+
+
+def arn(key: str, service: str, example: str) -> str | None:
+    value = text(key)
+    if value and not re.fullmatch(rf"arn:[a-z0-9-]+:{service}:[a-z0-9-]*:[0-9]{{12}}:\S+", value):
+        raise wrong(key, f"is {value!r}", f"set an ARN such as {example}, or nothing")
+    return value or None
+
+
+def table_names() -> dict[str, str]:
+    """Explicit names first, then Amplify's rule ``<Model>-<apiId>-<env>``."""
+    explicit = explicit_table_names()
+    names = {}
+    for key, model in MODELS.items():
+        if key not in explicit:
+            api_id = required("amplifyApiId", f"set the id of Amplify's GraphQL API, or hourbank:tables.{key}")
+            environment = required("amplifyEnv", f"set Amplify's environment (Gen 2: NONE), or hourbank:tables.{key}")
+        names[key] = explicit.get(key) or f"{model}-{api_id}-{environment}"
+        if not TABLE_NAME.fullmatch(names[key]):
+            source = f"tables.{key}" if key in explicit else "amplifyApiId"
+            raise wrong(source, f"makes {names[key]!r} a table's name", "use letters, digits, '_', '-' and '.' only")
+    if len(set(names.values())) < len(names):
+        raise wrong("tables", "names one table twice", "each of the four models has a table of its own")
+    return names
+
+
+def explicit_table_names() -> dict[str, str]:
+    example = f"set a map with some of {', '.join(MODELS)}"
+    try:
+        explicit = json.loads(text("tables") or "{}")
+    except ValueError:
+        raise wrong("tables", "is not an object", example) from None
+    if not isinstance(explicit, dict) or not all(isinstance(name, str) for name in explicit.values()):
+        raise wrong("tables", "is not a map of names", example)
+    if unknown := sorted(set(explicit) - set(MODELS)):
+        raise wrong(f"tables.{unknown[0]}", "is not one of the four tables", example)
+    return {key: name.strip() for key, name in explicit.items() if name.strip()}

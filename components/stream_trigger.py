@@ -1,0 +1,165 @@
+"""What makes a change of a ServiceRequest start and answer workflows: the router and the stream that feeds it."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+import pulumi
+import pulumi_aws as aws
+
+from components.alarms import alarm
+from components.archive import handler_archive
+from components.functions import GET, TABLE_VARIABLES
+from components.settings import Settings
+from components.tables import Table
+from components.workflow import Workflow
+from components.workflow_function import WorkflowFunction
+
+ANY = [{"exists": True}]
+# Which new images the router is called for. It decides by itself; these only spare calls that would do nothing. AWS gives
+# a mapping five. Where an attribute may be missing, the key is asked for: a removal has no attributes at all.
+FILTERS: tuple[Mapping[str, Any], ...] = (
+    # a new request
+    {"id": {"S": ANY}, "status": {"S": [{"exists": False}, "PENDING"]}},
+    # the provider's answer, or the token that it was waiting for
+    {"taskToken": {"S": ANY}, "status": {"S": ["AWAITING_PROVIDER"]}, "providerResponse": {"S": ANY}},
+    # the requester's answer, or the token that it was waiting for
+    {
+        "taskToken": {"S": ANY},
+        "status": {"S": ["AWAITING_PROVIDER", "NEGOTIATING"]},
+        "requesterResponse": {"S": ["ACCEPTED", "REJECTED", "CANCELLED"]},
+    },
+    # the service was received
+    {"status": {"S": ["IN_PROGRESS"]}, "requesterResponse": {"S": ["COMPLETED"]}},
+    # the service was given up
+    {"status": {"S": ["IN_PROGRESS"]}, "providerResponse": {"S": ["WITHDRAWN"]}},
+)
+
+FOURTEEN_DAYS = 14 * 24 * 60 * 60
+# as long as the stream keeps a record: a first deployment starts with what it has, and an outage loses nothing earlier
+ONE_DAY = 24 * 60 * 60
+FIFTEEN_MINUTES_IN_MILLISECONDS = 15 * 60 * 1000
+
+
+class StreamTriggerArgs(TypedDict):
+    settings: Settings
+    """The stack's settings."""
+    table: Table
+    """The ServiceRequest table; it has a stream."""
+    requests: Workflow
+    """Started for a new request, and answered."""
+    releases: Workflow
+    """Started when a service was received or given up."""
+
+
+class StreamTrigger(pulumi.ComponentResource):
+    """The function that reads ServiceRequest's stream, and a queue for what it gave up on."""
+
+    router: WorkflowFunction
+    """The function that reads the stream."""
+
+    def __init__(self, name: str, args: StreamTriggerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("hourbank:index:StreamTrigger", name, None, opts)
+        settings, table = args["settings"], args["table"]
+        requests, releases = args["requests"], args["releases"]
+        child = pulumi.ResourceOptions(parent=self)
+
+        failures = aws.sqs.Queue(
+            f"{name}-queue",
+            name=f"hourbank-{name}-failures-{settings.env}",
+            message_retention_seconds=FOURTEEN_DAYS,
+            sqs_managed_sse_enabled=True,
+            tags=settings.tags,
+            opts=child,
+        )
+        self.router = WorkflowFunction(
+            name,
+            {
+                "settings": settings,
+                "code": handler_archive(),
+                "statements": [
+                    {"Effect": "Allow", "Action": GET, "Resource": table.arn},
+                    {
+                        "Effect": "Allow",
+                        "Action": ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"],
+                        "Resource": table.stream_arn,
+                    },
+                    {
+                        # IAM takes nothing but * for listing streams, which the event source mapping does.
+                        "Effect": "Allow",
+                        "Action": "dynamodb:ListStreams",
+                        "Resource": "*",
+                    },
+                    {
+                        "Effect": "Allow",
+                        "Action": "states:StartExecution",
+                        "Resource": [requests.arn, releases.arn],
+                    },
+                    {
+                        "Effect": "Allow",
+                        "Action": "states:DescribeExecution",
+                        "Resource": [
+                            pulumi.Output.concat(settings.arn("states", "execution:"), workflow.name, ":*")
+                            for workflow in (requests, releases)
+                        ],
+                    },
+                    {
+                        # IAM's reference knows only * here, but Step Functions also checks the token's machine:
+                        # https://github.com/aws/aws-cdk/pull/8486
+                        "Effect": "Allow",
+                        "Action": "states:SendTaskSuccess",
+                        "Resource": requests.arn,
+                    },
+                    {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": failures.arn},
+                ],
+                "environment": {
+                    TABLE_VARIABLES["serviceRequest"]: table.name,
+                    "START_REQUESTS_FROM": settings.start_requests_from,
+                    "SERVICE_REQUEST_WORKFLOW_ARN": requests.arn,
+                    "ESCROW_MANAGEMENT_WORKFLOW_ARN": releases.arn,
+                },
+                "timeout_seconds": 60,
+            },
+            opts=child,
+        )
+        aws.lambda_.EventSourceMapping(
+            f"{name}-stream",
+            function_name=self.router.arn,
+            event_source_arn=table.stream_arn,
+            # A record that was written while this was being deployed is not missed.
+            starting_position="TRIM_HORIZON",
+            batch_size=25,
+            filter_criteria={
+                "filters": [{"pattern": json.dumps({"dynamodb": {"NewImage": image}})} for image in FILTERS]
+            },
+            function_response_types=["ReportBatchItemFailures"],
+            bisect_batch_on_function_error=True,
+            maximum_retry_attempts=10,
+            maximum_record_age_in_seconds=ONE_DAY,
+            destination_config={"on_failure": {"destination_arn": failures.arn}},
+            tags=settings.tags,
+            # It comes after the router, which comes after its policy: by then the role may read the stream.
+            opts=child,
+        )
+        alarm(
+            f"{name}-failures",
+            settings,
+            description="Records of ServiceRequest's stream were given up on: the queue's messages say which.",
+            namespace="AWS/SQS",
+            metric="ApproximateNumberOfMessagesVisible",
+            dimensions={"QueueName": failures.name},
+            statistic="Maximum",
+            parent=self,
+        )
+        alarm(
+            f"{name}-age",
+            settings,
+            description="ServiceRequest's stream is read 15 minutes late: requests start and answers arrive late.",
+            namespace="AWS/Lambda",
+            metric="IteratorAge",
+            dimensions={"FunctionName": self.router.name},
+            statistic="Maximum",
+            threshold=FIFTEEN_MINUTES_IN_MILLISECONDS,
+            parent=self,
+        )
+        self.register_outputs({})

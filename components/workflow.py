@@ -1,0 +1,160 @@
+"""A state machine with all that belongs to it: role, rights, logs, alarms."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypedDict
+
+import pulumi
+import pulumi_aws as aws
+
+from components.alarms import alarm
+from components.settings import Settings
+from components.workflow_function import WorkflowFunction
+
+# metric: what it means for whoever is woken up
+ALARMS = {
+    "ExecutionsFailed": "failed: see what failed in the execution's history; hours may still be held",
+    "ExecutionsTimedOut": "timed out as a whole; hours may still be held",
+    "ExecutionsAborted": "was stopped by hand; hours may still be held",
+    "ExecutionThrottled": "was throttled: Step Functions is at a limit of this account",
+}
+
+
+class WorkflowArgs(TypedDict):
+    settings: Settings
+    """The stack's settings."""
+    definition: Callable[..., dict]
+    """Returns the state machine, given ``functions`` (name to ARN of a version) and ``partition``."""
+    calls: Sequence[str]
+    """The names of the functions that the definition calls."""
+    functions: Mapping[str, WorkflowFunction]
+    """All functions by name."""
+
+
+class Workflow(pulumi.ComponentResource):
+    """The Standard state machine ``<name>-{env}``.
+
+    Its tasks call exact versions of the functions, so a deployment never changes the code under an execution that
+    waits; its role may invoke every version of these functions, so that old ones stay invokable.
+    """
+
+    name: pulumi.Output[str]
+    """The state machine's name."""
+    arn: pulumi.Output[str]
+    """The state machine's ARN."""
+    role_arn: pulumi.Output[str]
+    """The ARN of the role that the state machine runs as."""
+
+    def __init__(self, name: str, args: WorkflowArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("hourbank:index:Workflow", name, None, opts)
+        settings = args["settings"]
+        functions = {call: args["functions"][call] for call in args["calls"]}
+        machine_name = f"{name}-{settings.env}"
+        child = pulumi.ResourceOptions(parent=self)
+
+        logs = aws.cloudwatch.LogGroup(
+            f"{name}-logs",
+            # Log groups elsewhere each take room in a resource policy that holds 5,120 characters.
+            name=f"/aws/vendedlogs/states/{machine_name}",
+            retention_in_days=settings.log_retention_days,
+            tags=settings.tags,
+            opts=child,
+        )
+        role = aws.iam.Role(
+            f"{name}-role",
+            name=settings.role_name(name),
+            assume_role_policy=pulumi.Output.json_dumps(
+                {
+                    "Version": "2012-10-17",
+                    "Statement": [
+                        {
+                            "Effect": "Allow",
+                            "Principal": {"Service": "states.amazonaws.com"},
+                            "Action": "sts:AssumeRole",
+                            # https://docs.aws.amazon.com/step-functions/latest/dg/procedure-create-iam-role.html:
+                            # no other account can make Step Functions act with this role.
+                            "Condition": {
+                                "ArnLike": {"aws:SourceArn": settings.arn("states", f"stateMachine:{machine_name}")},
+                                "StringEquals": {"aws:SourceAccount": settings.account_id},
+                            },
+                        }
+                    ],
+                }
+            ),
+            permissions_boundary=settings.permissions_boundary_arn,
+            tags=settings.tags,
+            opts=child,
+        )
+        policy = aws.iam.RolePolicy(
+            f"{name}-policy",
+            name="workflow",
+            role=role.name,
+            policy=pulumi.Output.json_dumps(
+                {
+                    "Version": "2012-10-17",
+                    "Statement": [
+                        {
+                            "Effect": "Allow",
+                            "Action": "lambda:InvokeFunction",
+                            "Resource": [pulumi.Output.concat(function.arn, ":*") for function in functions.values()],
+                        },
+                        {
+                            # Log delivery is set up for the account, and X-Ray has no resource to name: IAM takes
+                            # nothing but * here. https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
+                            "Effect": "Allow",
+                            "Action": [
+                                "logs:CreateLogDelivery",
+                                "logs:GetLogDelivery",
+                                "logs:UpdateLogDelivery",
+                                "logs:DeleteLogDelivery",
+                                "logs:ListLogDeliveries",
+                                "logs:PutResourcePolicy",
+                                "logs:DescribeResourcePolicies",
+                                "logs:DescribeLogGroups",
+                                "xray:PutTraceSegments",
+                                "xray:PutTelemetryRecords",
+                                "xray:GetSamplingRules",
+                                "xray:GetSamplingTargets",
+                            ],
+                            "Resource": "*",
+                        },
+                    ],
+                }
+            ),
+            opts=child,
+        )
+        machine = aws.sfn.StateMachine(
+            name,
+            name=machine_name,
+            type="STANDARD",
+            role_arn=role.arn,
+            definition=pulumi.Output.json_dumps(
+                args["definition"](
+                    functions={call: function.version_arn for call, function in functions.items()},
+                    partition=settings.partition,
+                )
+            ),
+            logging_configuration={
+                "level": "ALL",
+                # execution data has task tokens in it
+                "include_execution_data": False,
+                "log_destination": pulumi.Output.concat(logs.arn, ":*"),
+            },
+            tracing_configuration={"enabled": True},
+            tags=settings.tags,
+            # Without the policy the first deployment ends in "not authorized to access the Log Destination".
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[policy], protect=settings.protects_workflows),
+        )
+        for metric, meaning in ALARMS.items():
+            alarm(
+                f"{name}-{metric}",
+                settings,
+                description=f"An execution of {machine_name} {meaning}.",
+                namespace="AWS/States",
+                metric=metric,
+                dimensions={"StateMachineArn": machine.arn},
+                parent=self,
+            )
+        self.name = machine.name
+        self.arn = machine.arn
+        self.role_arn = role.arn
+        self.register_outputs({"name": self.name, "arn": self.arn, "role_arn": self.role_arn})

@@ -1,0 +1,284 @@
+"""The CloudFormation template of a recording, and the archive that it names."""
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from components.archive import handler_files
+from hourbank.recorder import FUNCTION, Recording, Resource
+
+PLACEHOLDER = re.compile(r"\$\{([A-Za-z0-9:]+)(?:\.([A-Za-z]+))?\}")
+PSEUDO_PARAMETERS = ("AWS::AccountId", "AWS::Region", "AWS::Partition")
+
+# The earliest time a zip can hold, so that the archive does not depend on when it was made.
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def tags(value: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": text} for key, text in sorted(value.items())]
+
+
+def dimensions(value: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"Name": key, "Value": text} for key, text in sorted(value.items())]
+
+
+def logging_configuration(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "Level": value["level"],
+        "IncludeExecutionData": value["includeExecutionData"],
+        "Destinations": [{"CloudWatchLogsLogGroup": {"LogGroupArn": value["logDestination"]}}],
+    }
+
+
+# Pulumi's type: CloudFormation's, and for each input the property and, where its shape is another, how to make it.
+# An input of `None` has no property of its own.
+Property = str | tuple[str, Callable[[Any], Any]] | None
+TYPES: dict[str, tuple[str, dict[str, Property]]] = {
+    FUNCTION: (
+        "AWS::Lambda::Function",
+        {
+            "name": "FunctionName",
+            "runtime": "Runtime",
+            "architectures": "Architectures",
+            "handler": "Handler",
+            "code": None,  # the bucket and key
+            "role": "Role",
+            "timeout": "Timeout",
+            "memorySize": "MemorySize",
+            "environment": ("Environment", lambda value: {"Variables": value["variables"]}),
+            "publish": None,  # an AWS::Lambda::Version
+            "tracingConfig": ("TracingConfig", lambda value: {"Mode": value["mode"]}),
+            "tags": ("Tags", tags),
+        },
+    ),
+    "aws:lambda/eventSourceMapping:EventSourceMapping": (
+        "AWS::Lambda::EventSourceMapping",
+        {
+            "functionName": "FunctionName",
+            "eventSourceArn": "EventSourceArn",
+            "startingPosition": "StartingPosition",
+            "batchSize": "BatchSize",
+            "filterCriteria": (
+                "FilterCriteria",
+                lambda value: {"Filters": [{"Pattern": one["pattern"]} for one in value["filters"]]},
+            ),
+            "functionResponseTypes": "FunctionResponseTypes",
+            "bisectBatchOnFunctionError": "BisectBatchOnFunctionError",
+            "maximumRetryAttempts": "MaximumRetryAttempts",
+            "maximumRecordAgeInSeconds": "MaximumRecordAgeInSeconds",
+            "destinationConfig": (
+                "DestinationConfig",
+                lambda value: {"OnFailure": {"Destination": value["onFailure"]["destinationArn"]}},
+            ),
+            "tags": ("Tags", tags),
+        },
+    ),
+    "aws:sfn/stateMachine:StateMachine": (
+        "AWS::StepFunctions::StateMachine",
+        {
+            "name": "StateMachineName",
+            "type": "StateMachineType",
+            "roleArn": "RoleArn",
+            "definition": "DefinitionString",
+            "loggingConfiguration": ("LoggingConfiguration", logging_configuration),
+            "tracingConfiguration": ("TracingConfiguration", lambda value: {"Enabled": value["enabled"]}),
+            "tags": ("Tags", tags),
+        },
+    ),
+    "aws:iam/role:Role": (
+        "AWS::IAM::Role",
+        {
+            "name": "RoleName",
+            "assumeRolePolicy": ("AssumeRolePolicyDocument", json.loads),
+            "permissionsBoundary": "PermissionsBoundary",
+            "tags": ("Tags", tags),
+        },
+    ),
+    "aws:iam/rolePolicy:RolePolicy": (
+        "AWS::IAM::Policy",
+        {
+            "name": "PolicyName",
+            "role": ("Roles", lambda value: [value]),
+            "policy": ("PolicyDocument", json.loads),
+        },
+    ),
+    "aws:cloudwatch/logGroup:LogGroup": (
+        "AWS::Logs::LogGroup",
+        {"name": "LogGroupName", "retentionInDays": "RetentionInDays", "tags": ("Tags", tags)},
+    ),
+    "aws:cloudwatch/eventBus:EventBus": ("AWS::Events::EventBus", {"name": "Name", "tags": ("Tags", tags)}),
+    "aws:cloudwatch/metricAlarm:MetricAlarm": (
+        "AWS::CloudWatch::Alarm",
+        {
+            "name": "AlarmName",
+            "alarmDescription": "AlarmDescription",
+            "namespace": "Namespace",
+            "metricName": "MetricName",
+            "dimensions": ("Dimensions", dimensions),
+            "statistic": "Statistic",
+            "period": "Period",
+            "evaluationPeriods": "EvaluationPeriods",
+            "threshold": "Threshold",
+            "comparisonOperator": "ComparisonOperator",
+            "treatMissingData": "TreatMissingData",
+            "alarmActions": "AlarmActions",
+            "okActions": "OKActions",
+            "tags": ("Tags", tags),
+        },
+    ),
+    "aws:sqs/queue:Queue": (
+        "AWS::SQS::Queue",
+        {
+            "name": "QueueName",
+            "messageRetentionSeconds": "MessageRetentionPeriod",
+            "sqsManagedSseEnabled": "SqsManagedSseEnabled",
+            "tags": ("Tags", tags),
+        },
+    ),
+}
+
+
+def template(recording: Recording, *, bucket: str, key: str) -> dict[str, Any]:
+    """The template of everything that was recorded.
+
+    Parameters
+    ----------
+    recording
+        What the program declares.
+    bucket, key
+        Where in S3 the archive of ``archive_bytes`` is.
+
+    Raises
+    ------
+    ValueError
+        A type, an input or a reference has no form in CloudFormation; the message names it.
+    """
+    code = {"S3Bucket": bucket, "S3Key": key}
+    resources: dict[str, dict[str, Any]] = {}
+    for resource in recording.resources:
+        resources[resource.logical_id] = to_cloudformation(resource, code)
+        if resource.version_id:
+            resources[resource.version_id] = version(resource)
+    outputs = {name: {"Value": output(value)} for name, value in recording.outputs.items()}
+    check_references(resources, outputs)
+    for resource in recording.resources:
+        if depends_on := not_implied(resource, resources):
+            resources[resource.logical_id]["DependsOn"] = depends_on
+    return {
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Description": f"HourBank's workflows, stack {recording.stack}",
+        "Resources": resources,
+        "Outputs": outputs,
+    }
+
+
+def to_cloudformation(resource: Resource, code: Mapping[str, str]) -> dict[str, Any]:
+    if resource.type not in TYPES:
+        raise ValueError(f"{resource.name}: {resource.type} has no form in the template")
+    type_, forms = TYPES[resource.type]
+    properties: dict[str, Any] = {"Code": dict(code)} if resource.type == FUNCTION else {}
+    for name, value in resource.inputs.items():
+        if name not in forms:
+            raise ValueError(f"{resource.name}: {name} of {resource.type} has no form in the template")
+        form = forms[name]
+        if isinstance(form, str):
+            properties[form] = substitute(value)
+        elif form:
+            properties[form[0]] = substitute(form[1](value))
+    # What Pulumi protects, CloudFormation keeps.
+    return {"Type": type_, **(retained() if resource.protect else {}), "Properties": properties}
+
+
+def version(function: Resource) -> dict[str, Any]:
+    """An old version stays when the next one takes its place: executions that wait still call it."""
+    return {
+        "Type": "AWS::Lambda::Version",
+        **retained(),
+        "Properties": {"FunctionName": {"Ref": function.logical_id}},
+    }
+
+
+def retained() -> dict[str, str]:
+    return {"DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain"}
+
+
+def substitute(value: Any) -> Any:
+    """Placeholders as ``Ref``, ``Fn::GetAtt`` or ``Fn::Sub``."""
+    if isinstance(value, dict):
+        return {key: substitute(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [substitute(item) for item in value]
+    if not isinstance(value, str) or "${" not in value:
+        return value
+    if whole := PLACEHOLDER.fullmatch(value):
+        logical_id, attribute = whole.groups()
+        return {"Fn::GetAtt": [logical_id, attribute]} if attribute else {"Ref": logical_id}
+    return {"Fn::Sub": value}
+
+
+def output(value: Any) -> Any:
+    """An output is a string: anything else becomes JSON."""
+    return substitute(value if isinstance(value, str) else json.dumps(value))
+
+
+def references(value: Any) -> Iterator[str]:
+    """The logical ids, and pseudo parameters, that a part of a template refers to."""
+    if isinstance(value, list):
+        for item in value:
+            yield from references(item)
+    elif isinstance(value, dict):
+        if "Ref" in value:
+            yield value["Ref"]
+        elif "Fn::GetAtt" in value:
+            yield value["Fn::GetAtt"][0]
+        elif "Fn::Sub" in value:
+            yield from (match[1] for match in PLACEHOLDER.finditer(value["Fn::Sub"]))
+            unreadable = PLACEHOLDER.sub("", value["Fn::Sub"])
+            if "${" in unreadable:
+                yield unreadable[unreadable.index("${") :][:60]
+        else:
+            for item in value.values():
+                yield from references(item)
+
+
+def check_references(resources: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
+    known = {*resources, *PSEUDO_PARAMETERS}
+    for logical_id, part in [*resources.items(), *outputs.items()]:
+        if unknown := sorted(set(references(part)) - known):
+            raise ValueError(f"{logical_id} refers to {unknown[0]}, which is not in the template")
+
+
+def not_implied(resource: Resource, resources: Mapping[str, Any]) -> list[str]:
+    """The dependencies that do not follow from what the resource, or one that it refers to, refers to."""
+    reached: set[str] = set()
+    ahead = set(references(resources[resource.logical_id]["Properties"]))
+    while ahead:
+        reached |= ahead
+        parts = [resources[logical_id] for logical_id in ahead if logical_id in resources]
+        ahead = {name for part in parts for name in (*references(part["Properties"]), *part.get("DependsOn", ()))}
+        ahead -= reached
+    return [logical_id for logical_id in resource.dependencies if logical_id not in reached]
+
+
+def archive_bytes(extra_files: Mapping[str, bytes] | None = None) -> bytes:
+    """The functions' archive as a zip: the same bytes from the same files.
+
+    Parameters
+    ----------
+    extra_files
+        Contents by path inside, added as executables: what an emulator needs to start a function.
+    """
+    contents = {name: (path.read_bytes(), 0o644) for name, path in handler_files().items()}
+    contents |= {name: (content, 0o755) for name, content in (extra_files or {}).items()}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, (content, mode) in sorted(contents.items()):
+            entry = zipfile.ZipInfo(name, ZIP_EPOCH)
+            entry.create_system = 3  # Unix, wherever it is made: the mode is read by its rules
+            entry.external_attr = (0o100000 | mode) << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, content)
+    return buffer.getvalue()
