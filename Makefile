@@ -73,6 +73,8 @@ template: .venv
 test-engine: .venv .venv-emulator
 	@if [ -z "$$PULUMI_ENGINE" ]; then \
 	  echo 'make test-engine: PULUMI_ENGINE is not set: set it to the path of a pulumi binary'; \
+	elif [ ! -x "$$PULUMI_ENGINE" ]; then \
+	  echo "make test-engine: PULUMI_ENGINE is $$PULUMI_ENGINE, which is not a program" >&2; exit 1; \
 	else \
 	  exec $(BIN)/pytest -m engine $(ARGS); \
 	fi
