@@ -25,8 +25,8 @@ LAUNCHER = Path(__file__).with_name("emulator_launcher.py")
 _READY_SECONDS = 60
 
 
-class EmulatorError(Exception):
-    """The emulator cannot serve; the message is one line and says what to do."""
+class LocalRunError(Exception):
+    """The local run cannot go on; the message is one line: what, where, what to do."""
 
 
 @cache
@@ -87,7 +87,7 @@ class Emulator:
 
         Raises
         ------
-        EmulatorError
+        LocalRunError
             If its Python environment is missing, or it does not answer in time.
         """
         python = _python()
@@ -98,7 +98,7 @@ class Emulator:
                 if self._ready():
                     return self
                 self._kill()
-            raise EmulatorError(f"the emulator did not start: {self._last_words()}")
+            raise LocalRunError(f"the emulator did not start: {self._last_words()}")
         except BaseException:
             self.stop()
             raise
@@ -176,7 +176,7 @@ def _python() -> Path:
     python = Path(configured) if configured else PROJECT / ".venv-emulator" / "bin" / "python"
     if not python.exists():
         source = "HOURBANK_EMULATOR_PYTHON" if configured else "the emulator's environment"
-        raise EmulatorError(f"no Python at {python} ({source}): run `make .venv-emulator`")
+        raise LocalRunError(f"no Python at {python} ({source}): run `make .venv-emulator`")
     return python
 
 

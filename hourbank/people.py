@@ -10,6 +10,8 @@ from typing import Any
 
 from boto3.dynamodb.types import TypeSerializer
 
+from hourbank.emulator import LocalRunError
+
 PROVIDER_RESPONSES = ("ACCEPTED", "REJECTED", "COUNTER_OFFER", "WITHDRAWN")
 REQUESTER_RESPONSES = ("CANCELLED", "ACCEPTED", "REJECTED", "COMPLETED")
 
@@ -22,10 +24,6 @@ OPTIONAL = (
     "status",
     "failureReason",
 )
-
-
-class UnknownRequestError(Exception):
-    """There is no request with that id."""
 
 
 def now() -> str:
@@ -84,7 +82,7 @@ def provider_says(
 
     Raises
     ------
-    UnknownRequestError
+    LocalRunError
         If there is no such request.
     """
     answer: dict[str, Any] = {"providerResponse": response}
@@ -110,4 +108,4 @@ def _update(dynamodb: Any, tables: Mapping[str, str], request_id: str, answer: M
             ExpressionAttributeValues={f":{name}": value for name, value in item(values).items()},
         )
     except dynamodb.exceptions.ConditionalCheckFailedException:
-        raise UnknownRequestError(f"no request has the id {request_id}") from None
+        raise LocalRunError(f"no request has the id {request_id}") from None

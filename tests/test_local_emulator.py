@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hourbank import local
-from hourbank.emulator import Emulator, EmulatorError
+from hourbank.emulator import Emulator, LocalRunError
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("emulator")]
 
@@ -134,7 +134,7 @@ def test_the_users_own_aws_settings_are_left_out(monkeypatch):
 
 def test_a_missing_environment_is_one_line_that_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setenv("HOURBANK_EMULATOR_PYTHON", str(tmp_path / "python"))
-    with pytest.raises(EmulatorError, match=r"run `make .venv-emulator`"), Emulator():
+    with pytest.raises(LocalRunError, match=r"run `make .venv-emulator`"), Emulator():
         pass
 
 

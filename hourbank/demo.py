@@ -1,0 +1,178 @@
+"""`hourbank demo`: play every story on this machine, show it live, then account for every hour."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.padding import Padding
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from hourbank import ledger_view, local, people, stories
+from hourbank.emulator import Emulator
+from hourbank.ledger_view import Ledger
+
+# Longer than any story needs until its answers, on a small machine; the one that nobody answers takes this long.
+RESPONSE_TIMEOUT_SECONDS = 8
+LOOK_EVERY_SECONDS = 0.1
+
+
+def play(console: Console) -> bool:
+    """Set up, play, report; True if every story ended as it must and no hour was lost."""
+    began = time.monotonic()
+    with Emulator() as emulator:
+        deployment, before = _set_up(console, emulator)
+        stage = stories.Stage(deployment)
+        _show_live(console, stage)
+        after = ledger_view.read(deployment.client("dynamodb"), deployment.tables)
+        problems = _problems(deployment, stage, before, after)
+        console.print()
+        console.print(_ledger_table(before, after))
+        console.print(_paths(stage.performances))
+        for text, problem in problems:
+            console.print(Text.assemble(("✗ ", "bold red"), (text + ": ", "bold"), problem) if problem else _tick(text))
+        failed = [p for p in stage.performances if p.problem]
+        ok = not failed and not any(problem for _, problem in problems)
+        seconds = time.monotonic() - began
+        console.print()
+        if ok:
+            console.print(f"[bold green]All stories ended as they must[/], in {seconds:.0f} s.", highlight=False)
+            console.print("To play with it yourself: [bold]make up[/], then `hourbank request` in another terminal.")
+        else:
+            console.print(f"[bold red]{len(failed)} of {len(stage.performances)} stories ended otherwise.[/]")
+        return ok
+
+
+def _set_up(console: Console, emulator: Emulator) -> tuple[local.Deployment, Ledger]:
+    dynamodb = emulator.client("dynamodb")
+    with _step(console, "Amplify's four tables, people with hours, and 100 requests from last year"):
+        tables = local.create_tables(emulator)
+        people.give_hours(dynamodb, tables, stories.BALANCES)
+        for record in stories.old_records():
+            people.submit(dynamodb, tables, record)
+        before = ledger_view.read(dynamodb, tables)
+    with _step(console, "The program, recorded for the stack `local` and deployed"):
+        deployment = local.deploy(
+            emulator,
+            response_timeout_seconds=RESPONSE_TIMEOUT_SECONDS,
+            config={"hourbank:startRequestsFrom": people.now()},
+        )
+    return deployment, before
+
+
+@contextmanager
+def _step(console: Console, text: str) -> Iterator[None]:
+    began = time.monotonic()
+    with console.status(text):
+        yield
+    console.print(_tick(text), Text(f"{time.monotonic() - began:.1f} s", style="dim"))
+
+
+def _tick(text: str) -> Text:
+    return Text.assemble(("✓ ", "bold green"), text)
+
+
+def _show_live(console: Console, stage: stories.Stage) -> None:
+    """Step the stage until every story has ended; without a terminal, a line for everything that happens."""
+    console.print()
+    if not console.is_terminal:
+        _until_ended(stage, lambda p, what: console.print(f"{p.seconds:5.1f} s  {p.story.title}: {what}"))
+        return
+    spinner = Spinner("dots", style="cyan")
+    with Live(console=console, refresh_per_second=12, get_renderable=lambda: _progress(stage, spinner)):
+        _until_ended(stage, lambda _performance, _what: None)
+
+
+def _until_ended(stage: stories.Stage, say: Callable[[stories.Performance, str], None]) -> None:
+    while stage.step(say):
+        time.sleep(LOOK_EVERY_SECONDS)
+
+
+STYLES = {"COMPLETED": "green", "IN_PROGRESS": "green", "FAILED": "bold red", "NEGOTIATING": "yellow"}
+
+
+def _progress(stage: stories.Stage, spinner: Spinner) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(width=1)
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, overflow="ellipsis")
+    table.add_column(justify="right", style="dim")
+    for performance in stage.performances:
+        mark = Text("✗", "bold red") if performance.problem else Text("✓", "bold green")
+        status = str(performance.record.get("status") or "")
+        table.add_row(
+            mark if performance.ended else spinner,
+            performance.story.title,
+            Text(status, STYLES.get(status, "cyan")),
+            performance.problem or performance.doing,
+            f"{performance.seconds:.1f} s" if performance.request_id else "",
+        )
+    return table
+
+
+def _problems(
+    deployment: local.Deployment, stage: stories.Stage, before: Ledger, after: Ledger
+) -> list[tuple[str, str]]:
+    """Return what was checked, and what is wrong with it (empty where nothing is)."""
+    executions = [execution for p in stage.performances for execution in deployment.executions(p.request_id)]
+    statuses = {execution["executionArn"]: execution["status"] for execution in executions}
+    expected = stories.expected_balances([p.story for p in stage.performances])
+    wrong = [
+        f"{name} has {after.balances.get(name, Decimal(0))} h, not {hours}"
+        for name, hours in expected.items()
+        if after.balances.get(name, Decimal(0)) != hours
+    ]
+    touched = sum(after.requests.get(request_id) != record for request_id, record in before.requests.items())
+    return [
+        (
+            f"No hour was made or lost: {before.total} before, {after.total} after, {after.held} of them held",
+            "; ".join(ledger_view.broken_conservation(before, after)),
+        ),
+        (
+            "No execution that has ended left hours held",
+            "; ".join(ledger_view.broken_holds(after, statuses)),
+        ),
+        ("Everybody has what the stories say", "; ".join(wrong)),
+        (
+            f"The {len(before.requests)} requests from before the workflows are untouched",
+            f"{touched} of them changed" if touched else "",
+        ),
+    ]
+
+
+def _ledger_table(before: Ledger, after: Ledger) -> Table:
+    table = Table(title="The ledger, in hours", title_justify="left", box=None, padding=(0, 3, 0, 0))
+    for heading in ("", "before", "after", "change"):
+        table.add_column(heading, justify="left" if not heading else "right", header_style="dim")
+    rows = [(name, before.balances.get(name, Decimal(0)), hours) for name, hours in sorted(after.balances.items())]
+    rows += [("held in escrow", before.held, after.held), ("all together", before.total, after.total)]
+    for name, was, now in rows:
+        change = now - was
+        style = "green" if change > 0 else "red" if change < 0 else "dim"
+        if name == "held in escrow":
+            table.add_section()
+        table.add_row(name, f"{was}", f"{now}", Text(f"{change:+}" if change else "·", style))
+    return table
+
+
+def _paths(performances: Sequence[stories.Performance]) -> Group:
+    blocks: list[Text | Padding] = [Text("\nThe stories, and their paths through the states", "bold")]
+    for performance in performances:
+        story = performance.story
+        mark = ("✗ ", "bold red") if performance.problem else ("✓ ", "bold green")
+        asked = f"  {story.requester} → {story.provider}, {story.hours} h, {performance.seconds:.1f} s"
+        blocks.append(Text.assemble(mark, (story.title, "bold"), (asked, "dim"), "  ", (story.status, "cyan")))
+        if performance.problem:
+            blocks.append(Padding(Text(performance.problem, "red"), (0, 0, 0, 4)))
+        for machine, path in performance.paths:
+            line = Text.assemble((f"{machine.rpartition('-')[0]}: ", "dim"), " → ".join(path))
+            blocks.append(Padding(line, (0, 0, 0, 4)))
+    blocks.append(Text())
+    return Group(*blocks)
