@@ -10,8 +10,8 @@ from pathlib import Path
 import pulumi
 
 HANDLERS = Path(__file__).parent.parent / "handlers"
-# What Logger, single_metric and the batch processor import; tests run all three from the archive alone. The parts that no
-# handler imports, four fifths of the package, stay out. Lambda's runtime brings boto3, and boto3 brings jmespath.
+# What Logger, single_metric and the batch processor import; tests run all three from the archive alone. The parts that
+# no handler imports, four fifths of the package, stay out. Lambda's runtime brings boto3, and boto3 brings jmespath.
 POWERTOOLS = (
     "*.py",
     "exceptions/*.py",

@@ -16,8 +16,8 @@ from components.workflow import Workflow
 from components.workflow_function import WorkflowFunction
 
 ANY = [{"exists": True}]
-# Which new images the router is called for. It decides by itself; these only spare calls that would do nothing. AWS gives
-# a mapping five. Where an attribute may be missing, the key is asked for: a removal has no attributes at all.
+# Which new images the router is called for. It decides by itself; these only spare calls that would do nothing. AWS
+# gives a mapping five. Where an attribute may be missing, the key is asked for: a removal has no attributes at all.
 FILTERS: tuple[Mapping[str, Any], ...] = (
     # a new request
     {"id": {"S": ANY}, "status": {"S": [{"exists": False}, "PENDING"]}},

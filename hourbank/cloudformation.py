@@ -142,7 +142,7 @@ TYPES: dict[str, tuple[str, dict[str, Property]]] = {
 
 
 def template(recording: Recording, *, bucket: str, key: str) -> dict[str, Any]:
-    """The template of everything that was recorded.
+    """The template of everything that was recorded; it is too large for ``TemplateBody``, so it goes to S3 as well.
 
     Parameters
     ----------
@@ -180,14 +180,13 @@ def to_cloudformation(resource: Resource, code: Mapping[str, str]) -> dict[str, 
         raise ValueError(f"{resource.name}: {resource.type} has no form in the template")
     type_, forms = TYPES[resource.type]
     properties: dict[str, Any] = {"Code": dict(code)} if resource.type == FUNCTION else {}
-    for name, value in resource.inputs.items():
-        if name not in forms:
-            raise ValueError(f"{resource.name}: {name} of {resource.type} has no form in the template")
-        form = forms[name]
-        if isinstance(form, str):
-            properties[form] = substitute(value)
-        elif form:
-            properties[form[0]] = substitute(form[1](value))
+    if unknown := sorted(set(resource.inputs) - set(forms)):
+        raise ValueError(f"{resource.name}: {unknown[0]} of {resource.type} has no form in the template")
+    for name, form in forms.items():
+        if name in resource.inputs and form:
+            key, convert = (form, None) if isinstance(form, str) else form
+            value = resource.inputs[name]
+            properties[key] = substitute(convert(value) if convert else value)
     # What Pulumi protects, CloudFormation keeps.
     return {"Type": type_, **(retained() if resource.protect else {}), "Properties": properties}
 
