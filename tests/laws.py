@@ -1,0 +1,95 @@
+"""The laws of the ledger as functions over a plain copy of the tables, so that they hold for any engine.
+
+Written apart from the check that the demo makes: one must not hide the other's mistake.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+Item = dict[str, Any]
+WAITING = ("AWAITING_PROVIDER", "NEGOTIATING")
+
+
+@dataclass
+class Ledger:
+    """The four tables at one moment, each by key, as plain Python values (numbers are Decimals)."""
+
+    requests: dict[str, Item] = field(default_factory=dict)
+    escrows: dict[str, Item] = field(default_factory=dict)
+    balances: dict[str, Item] = field(default_factory=dict)
+    log: dict[str, Item] = field(default_factory=dict)
+
+    def balance(self, user: str) -> Decimal:
+        """Return the hours that `user` can spend, 0 without a row."""
+        return self.balances.get(user, {}).get("availableBalance", Decimal(0))
+
+    def held(self) -> dict[str, Decimal]:
+        """Return the hours of each HELD escrow by its id."""
+        return {key: escrow["hours"] for key, escrow in self.escrows.items() if escrow["status"] == "HELD"}
+
+    def total(self) -> Decimal:
+        """Return all hours there are: what can be spent and what is held."""
+        return sum((row["availableBalance"] for row in self.balances.values()), Decimal(0)) + sum(
+            self.held().values(), Decimal(0)
+        )
+
+
+def hours_lost(ledger: Ledger, granted: Mapping[str, Decimal]) -> list[str]:
+    """First law: what can be spent plus what is held is what was granted (hours by user)."""
+    expected = sum(granted.values(), Decimal(0))
+    return [] if ledger.total() == expected else [f"{ledger.total()} hours in all, but {expected} were granted"]
+
+
+def entries_that_do_not_add_up(ledger: Ledger, granted: Mapping[str, Decimal]) -> list[str]:
+    """Double entry: each account's grants plus its log entries are what its balance or escrow says."""
+    accounts: defaultdict[str, Decimal] = defaultdict(Decimal)
+    for user, hours in granted.items():
+        accounts[f"user:{user}"] += hours
+    for entry in ledger.log.values():
+        accounts[entry["fromAccount"]] -= entry["hours"]
+        accounts[entry["toAccount"]] += entry["hours"]
+    actual: defaultdict[str, Decimal] = defaultdict(Decimal)
+    for user in ledger.balances:
+        actual[f"user:{user}"] = ledger.balance(user)
+    for key, hours in ledger.held().items():
+        actual[f"escrow:{key}"] = hours
+    problems = [
+        f"{account} has {actual[account]} hours, its entries say {accounts[account]}"
+        for account in sorted({*accounts, *actual})
+        if accounts[account] != actual[account]
+    ]
+    problems += [f"{account} is overdrawn" for account, hours in sorted(actual.items()) if hours < 0]
+    return problems
+
+
+def hours_held_for_nobody(ledger: Ledger, ended: Mapping[str, str]) -> list[str]:
+    """Second law: an escrow whose execution has ended is HELD only in progress, or if that did not succeed.
+
+    `ended` maps the ARN of each execution that has ended to its status, such as SUCCEEDED.
+    """
+    return [
+        f"escrow {key} is HELD although its execution SUCCEEDED and its request is {status}"
+        for key in ledger.held()
+        if ended.get(ledger.escrows[key]["executionArn"]) == "SUCCEEDED"
+        and (status := ledger.requests.get(key, {}).get("status")) != "IN_PROGRESS"
+    ]
+
+
+def tokens_outside_a_wait(ledger: Ledger, ended: Mapping[str, str]) -> list[str]:
+    """Return what holds a task token although it waits for nobody's answer."""
+    return [
+        f"request {key} has a task token in {request.get('status')}"
+        for key, request in ledger.requests.items()
+        if request.get("taskToken") is not None
+        and (request.get("status") not in WAITING or request.get("stepFunctionExecutionArn") in ended)
+    ]
+
+
+def illegal_transition(old: str | None, new: str | None, legal: Mapping[str | None, Collection[str]]) -> list[str]:
+    """Return what is wrong with a handler that changes a request's status from `old` to `new`."""
+    return [] if old == new or new in legal.get(old, ()) else [f"status went from {old} to {new}"]

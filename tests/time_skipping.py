@@ -1,0 +1,884 @@
+"""Both workflows in one process with time skipped: real definitions, real handlers, moto's DynamoDB and Step Functions.
+
+A `World` holds four tables, two state machines and whatever runs in them; `deployed()` makes one of what the program
+deploys. Nothing happens by itself: `World.settle` lets executions run and hands the table's stream to the router until
+all is quiet, `World.expire` lets a wait run out. Each execution has a thread, but exactly one thread runs at any time,
+so every run is the same run.
+
+Handlers are called as Lambda would call them: an event that went through JSON, a context, their own environment
+variables, and errors that come back as `errorType` and `errorMessage`. `World.on_invoke` and `World.on_call` may raise
+in place of a function or of one call to AWS, before or after its effect.
+
+After each step the laws of `tests.laws` are checked; `World.settle` raises what was broken.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import cache, lru_cache
+from types import ModuleType, SimpleNamespace
+from typing import Any, ClassVar, Literal
+from unittest import mock
+
+import boto3
+import jsonpath_ng
+import jsonpath_ng.ext
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.client import BaseClient
+from moto import mock_aws
+from moto.dynamodb.models import dynamodb_backends
+from moto.stepfunctions.parser.api import TaskTimedOut
+from moto.stepfunctions.parser.asl.component.common.path import result_path
+from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
+from moto.stepfunctions.parser.asl.component.eval_component import EvalComponent
+from moto.stepfunctions.parser.asl.component.program import program
+from moto.stepfunctions.parser.asl.component.state.exec import execute_state
+from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
+from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_lambda import (
+    StateTaskServiceLambda,
+)
+from moto.stepfunctions.parser.asl.eval.callback.callback import CallbackEndpoint
+from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
+from moto.stepfunctions.parser.asl.utils import json_path
+from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
+from moto.stepfunctions.parser.models import StepFunctionsParserBackend
+
+from handlers import requests
+from hourbank import recorder
+from tests.laws import (
+    Item,
+    Ledger,
+    entries_that_do_not_add_up,
+    hours_held_for_nobody,
+    hours_lost,
+    illegal_transition,
+    tokens_outside_a_wait,
+)
+from tests.stream_filters import matches
+from workflows import escrow_management, service_request
+
+ACCOUNT = "123456789012"
+REGION = "us-east-1"
+BUS = "hourbank-event-bus-test"
+TABLES = {name: f"{name}-api-test" for name in ("ServiceRequest", "Escrow", "UserBalance", "TransactionLog")}
+SEVEN_DAYS = 7 * 24 * 3600
+
+Moment = Literal["before", "after"]
+
+
+def function_arn(name: str) -> str:
+    """Return the ARN of version 1 of the function `name` (camelCase)."""
+    return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:hourbank-{name}-test:1"
+
+
+def function_of(arn: str) -> str:
+    """Return the name (camelCase) of the function that an ARN names."""
+    return arn.split(":")[6].removeprefix("hourbank-").removesuffix("-test")
+
+
+def machine_arn(name: str) -> str:
+    """Return the ARN of the state machine `name` (such as ServiceRequestWorkflow)."""
+    return f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{name}-test"
+
+
+def snake_case(name: str) -> str:
+    """Return the file name of a function: `createEscrow` lives in `create_escrow.py`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+# --- what runs --------------------------------------------------------------------------------------------------------
+
+
+class LambdaError(Exception):
+    """What a failing function is to Step Functions: raise it in a hook to stand for any error by its name."""
+
+    def __init__(self, error_type: str, message: str = "injected") -> None:
+        super().__init__(message)
+        self.error_type = error_type
+
+
+class Closed(BaseException):
+    """Unwinds the thread of an execution that nobody will resume; no `except Exception` may stop it."""
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """One call of a function: its name (camelCase), the state that called it, the attempt (0 first), its event."""
+
+    function: str
+    state: str | None
+    attempt: int
+    event: Any
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call to AWS within an invocation; `index` counts the calls of that invocation from 0."""
+
+    invocation: Invocation
+    index: int
+    service: str
+    operation: str
+    parameters: Mapping[str, Any]
+
+
+class Execution:
+    """One execution of a workflow, run a stretch at a time by whoever calls `resume`.
+
+    Attributes
+    ----------
+    arn, name, machine
+        The execution's ARN and name; the machine's name without the stack.
+    ended
+        Whether it has; `status` says how.
+    waiting, wait_seconds
+        The state that waits for an answer (None: none does), and for how many seconds.
+    stopped_before
+        The state whose function is due where `World.settle(until=...)` stopped.
+    pauses
+        Each retry's pause that was skipped, in order: the state and the seconds.
+    seconds
+        How long all pauses and time-outs would have taken.
+    """
+
+    _local: ClassVar[threading.local] = threading.local()
+
+    def __init__(self, worker: ExecutionWorker) -> None:
+        self._worker: Any = worker
+        self._go = threading.Semaphore(0)
+        self._back = threading.Semaphore(0)
+        self._thread: threading.Thread | None = None
+        self._work: Callable[[], None] = worker._execution_logic
+        self._parked_until: Callable[[], bool] | None = None
+        self._closing = False
+        self._redrives = 0
+        details = worker._evaluation_details
+        self.arn: str = details.execution_details.arn
+        self.name: str = details.execution_details.name
+        self.machine: str = details.state_machine_details.name.removesuffix("-test")
+        self.ended = False
+        self.waiting: str | None = None
+        self.wait_seconds = 0
+        self.stopped_before: str | None = None
+        self.pauses: list[tuple[str, float]] = []
+        self.seconds = 0.0
+
+    @classmethod
+    def current(cls) -> Execution:
+        """Return the execution whose thread this is."""
+        return cls._local.execution
+
+    @property
+    def is_runnable(self) -> bool:
+        """Whether there is something to do: it has not ended, and does not wait for anything."""
+        return not self.ended and (self._parked_until is None or self._parked_until())
+
+    def resume(self) -> None:
+        """Run until this execution waits, stops before a state, or ends."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+            self._thread.start()
+        self._go.release()
+        self._back.acquire()
+
+    def park(self, until: Callable[[], bool]) -> None:
+        """Give control back to whoever called `resume`, until the next one does."""
+        self._parked_until = until
+        self._back.release()
+        self._go.acquire()
+        self._parked_until = None
+        if self._closing:
+            raise Closed
+
+    def close(self) -> None:
+        """End the thread, wherever it is parked."""
+        self._closing = True
+        if self._thread is not None and not self.ended:
+            self.resume()
+            self._thread.join()
+
+    def redrive(self) -> None:
+        """Prepare a failed execution to go on at the state that failed, as RedriveExecution does."""
+        assert self.status == "FAILED", f"{self.name} has not failed"
+        self._redrives += 1
+        failed = next(event for event in reversed(self.history) if "stateEnteredEventDetails" in event)
+        entered = failed["stateEnteredEventDetails"]
+        worker, events = self._worker, self._worker.env.event_manager
+
+        def go_on() -> None:
+            worker.env = env = worker._get_evaluation_environment()
+            env.event_manager = events
+            env.states.context_object.context_object_data["Execution"]["RedriveCount"] = self._redrives
+            env.states.reset(json.loads(entered["input"]))
+            env.next_state_name = entered["name"]
+            EvalComponent.eval(worker._get_evaluation_entrypoint(), env)
+            worker._execution_communication.terminated()
+
+        self._record.exec_status = "RUNNING"
+        self._record.error = self._record.cause = None
+        self._thread, self._work, self.ended = None, go_on, False
+
+    def _run(self) -> None:
+        self._go.acquire()
+        Execution._local.execution = self
+        try:
+            if not self._closing:
+                self._work()
+        except Closed:
+            pass
+        finally:
+            self.ended = True
+            self._back.release()
+
+    # what happened, read from moto's own history
+
+    @property
+    def _record(self) -> Any:
+        return self._worker._execution_communication.execution
+
+    @property
+    def status(self) -> str:
+        """RUNNING, SUCCEEDED or FAILED."""
+        return self._record.status
+
+    @property
+    def output(self) -> Any:
+        """The output of an execution that succeeded."""
+        return self._record.output
+
+    @property
+    def error(self) -> str | None:
+        """The name of the error that failed the execution."""
+        return self._record.error
+
+    @property
+    def cause(self) -> str | None:
+        """The cause of the error that failed the execution."""
+        return self._record.cause
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The events as GetExecutionHistory returns them."""
+        return self._worker.env.event_manager._history_event_list if self._worker.env else []
+
+    @property
+    def states(self) -> list[str]:
+        """The names of the states entered, in order."""
+        return [
+            event["stateEnteredEventDetails"]["name"] for event in self.history if "stateEnteredEventDetails" in event
+        ]
+
+    @property
+    def transitions(self) -> int:
+        """What AWS charges for: states entered, and retries."""
+        return len(self.states) + len(self.pauses)
+
+
+class _Inline:
+    """A thread that has run when `start` returns: moto starts one per task only to watch a time-out that is skipped."""
+
+    def __init__(self, target: Callable[..., None], args: tuple[Any, ...] = (), daemon: bool = True) -> None:
+        self._target, self._args = target, args
+
+    def start(self) -> None:
+        self._target(*self._args)
+
+    def join(self, timeout: float | None = None) -> None:
+        pass
+
+    def is_alive(self) -> bool:
+        return False
+
+
+class LambdaContext:
+    """What Lambda hands to a handler beside the event."""
+
+    memory_limit_in_mb = 256
+    function_version = "1"
+
+    def __init__(self, function: str, request_id: str) -> None:
+        self.function_name = f"hourbank-{function}-test"
+        self.invoked_function_arn = function_arn(function)
+        self.aws_request_id = request_id
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 10_000
+
+
+def _wait(endpoint: CallbackEndpoint, timeout: float | None = None) -> Any:
+    """Stand in for a wait for a task token: give control back until somebody has answered or let it run out."""
+    execution = Execution.current()
+    if endpoint.get_outcome() is None:
+        execution.waiting, execution.wait_seconds = execution.states[-1], int(timeout or 0)
+        execution.park(until=lambda: endpoint.get_outcome() is not None)
+        execution.waiting = None
+        if endpoint.get_outcome() is None:
+            execution.seconds += execution.wait_seconds
+    return endpoint.get_outcome()
+
+
+def _skip_pause(seconds: float) -> None:
+    execution = Execution.current()
+    execution.pauses.append((execution.states[-1], seconds))
+    execution.seconds += seconds
+
+
+# moto parses a definition or a path anew for each use, which is most of what an execution costs
+_parsed = lru_cache(maxsize=64)(AmazonStateLanguageParser.parse)
+_parsed_path = lru_cache(maxsize=1024)(jsonpath_ng.ext.parse)
+_parsed_result_path = lru_cache(maxsize=1024)(jsonpath_ng.parse)
+
+
+@cache
+def _clients() -> SimpleNamespace:
+    return SimpleNamespace(
+        dynamodb=boto3.client("dynamodb", region_name=REGION), states=boto3.client("stepfunctions", region_name=REGION)
+    )
+
+
+class World:
+    """Four tables, two state machines, a stream and a router, in one process.
+
+    Parameters
+    ----------
+    definitions
+        The definition of each machine by name (ServiceRequestWorkflow, EscrowManagementWorkflow).
+    environment
+        The environment variables of each function by name (camelCase).
+    filters
+        The patterns of the event source mapping, each as a dict; a record passes if one matches.
+    handlers
+        Functions in place of `handlers.<file>.handler`, by name.
+    permissions
+        What each function's role allows, as (action, model of the table or nothing).
+    legal
+        The legal transitions of a request's status: old status (None: absent) to the new ones.
+    batch_size
+        How many records the router is given at a time.
+    times
+        How often each function is run for one call, as after a lost answer; all runs must answer the same.
+    """
+
+    def __init__(
+        self,
+        *,
+        definitions: Mapping[str, dict[str, Any]],
+        environment: Mapping[str, Mapping[str, str]],
+        filters: Iterable[Mapping[str, Any]],
+        handlers: Mapping[str, Callable[[Any, Any], Any]] | None = None,
+        permissions: Mapping[str, Collection[tuple[str, str]]] | None = None,
+        legal: Mapping[str | None, Collection[str]] | None = None,
+        router: str = "routeServiceRequest",
+        batch_size: int = 25,
+        times: int = 1,
+    ) -> None:
+        self._definitions = definitions
+        self._environment = environment
+        self._filters = list(filters)
+        self._handlers = dict(handlers or {})
+        self._permissions = permissions
+        self._legal = legal
+        self._router = router
+        self._batch_size = batch_size
+        self._times = times
+        self._stack = ExitStack()
+        self._closed_tokens: set[str] = set()
+        self._sequence = 0
+        self._pending: list[dict[str, Any]] = []
+        self._stop_before: str | None = None
+        self._invocation: Invocation | None = None
+        self._call_index = 0
+        self.executions: list[Execution] = []
+        self.invocations: list[Invocation] = []
+        self.calls: list[Call] = []
+        self.events: list[dict[str, Any]] = []
+        self.redelivered: list[dict[str, Any]] = []
+        self.dead_letters: list[dict[str, Any]] = []
+        self.problems: list[str] = []
+        self.granted: dict[str, Decimal] = {}
+        self.on_invoke: Callable[[Invocation, Moment], None] | None = None
+        self.on_call: Callable[[Call, Moment], None] | None = None
+
+    # --- life
+
+    def __enter__(self) -> World:
+        moto = {"stepfunctions": {"execute_state_machine": True}, "core": {"reset_boto3_session": False}}
+        self._stack.enter_context(mock_aws(config=moto))
+        for target, name, value in (
+            (AmazonStateLanguageParser, "parse", staticmethod(_parsed)),
+            (json_path, "parse", _parsed_path),
+            (result_path, "parse", _parsed_result_path),
+            (execute_state, "Thread", _Inline),
+            (program, "threading", SimpleNamespace(Thread=_Inline)),
+            (retrier_decl, "time", SimpleNamespace(sleep=_skip_pause)),
+            (time, "sleep", self._sleep(time.sleep)),
+            # these describe a whole definition in words for each error
+            (EvalComponent, "_log_exception", lambda *_, **__: None),
+            (EvalComponent, "_log_failure_event_exception", lambda *_, **__: None),
+            (ExecutionWorker, "start", lambda worker: self.executions.append(Execution(worker))),
+            (CallbackEndpoint, "wait", _wait),
+            (StateTaskServiceLambda, "_eval_execution", self._attempt(StateTaskServiceLambda._eval_execution)),
+            (
+                StepFunctionsParserBackend,
+                "send_task_success",
+                self._answer(StepFunctionsParserBackend.send_task_success),
+            ),
+            (lambda_eval_utils, "_invoke_lambda_function", self._invoke_for_step_functions),
+            (BaseClient, "_make_api_call", self._intercept(vars(BaseClient)["_make_api_call"])),
+        ):
+            self._stack.enter_context(mock.patch.object(target, name, value))
+        self._deploy()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for execution in self.executions:
+            execution.close()
+        self._stack.close()
+
+    def _deploy(self) -> None:
+        stream = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
+        for name, table in TABLES.items():
+            key = "userId" if name == "UserBalance" else "id"
+            _clients().dynamodb.create_table(
+                TableName=table,
+                KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
+                AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
+                BillingMode="PAY_PER_REQUEST",
+                StreamSpecification=stream if name == "ServiceRequest" else {"StreamEnabled": False},
+            )
+        for name, definition in self._definitions.items():
+            _clients().states.create_state_machine(
+                name=f"{name}-test", definition=json.dumps(definition), roleArn=f"arn:aws:iam::{ACCOUNT}:role/{name}"
+            )
+
+    # --- what replaces parts of moto
+
+    def _attempt(self, evaluate: Callable[..., None]) -> Callable[..., None]:
+        def attempt(task: StateTaskServiceLambda, env: Any) -> None:
+            context = env.states.context_object.context_object_data
+            if context["State"]["RetryCount"]:
+                # AWS makes a token for each attempt, moto one for all
+                env.callback_pool_manager.add(env.states.context_object.update_task_token())
+            token = context["Task"]["Token"]
+            try:
+                evaluate(task, env)
+            finally:
+                self._closed_tokens.add(token)
+
+        return attempt
+
+    def _answer(self, send: Callable[..., Any]) -> Callable[..., Any]:
+        def send_task_success(backend: StepFunctionsParserBackend, task_token: str, outcome: str) -> Any:
+            # AWS answers a second or a late call so, moto takes it in silence
+            if task_token in self._closed_tokens:
+                raise TaskTimedOut("Task Timed Out: 'Provided task does not exist anymore'", "TaskTimedOut", 400)
+            answer = send(backend, task_token, outcome)
+            self._closed_tokens.add(task_token)
+            return answer
+
+        return send_task_success
+
+    def _sleep(self, sleep: Callable[[float], None]) -> Callable[[float], None]:
+        def pause(seconds: float) -> None:
+            if self._invocation is None:
+                sleep(seconds)
+
+        return pause
+
+    # --- functions
+
+    def _intercept(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def make_api_call(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:
+            if self._invocation is None:
+                return original(client, operation, parameters)
+            service = client.meta.service_model.service_name
+            call = Call(self._invocation, self._call_index, service, operation, parameters)
+            self._call_index += 1
+            self.calls.append(call)
+            self._check_permission(call)
+            if self.on_call:
+                self.on_call(call, "before")
+            if service == "events" and operation == "PutEvents":
+                answer: Any = {"FailedEntryCount": 0, "Entries": [{"EventId": "1"} for _ in parameters["Entries"]]}
+                self.events += [{**entry, "Detail": json.loads(entry["Detail"])} for entry in parameters["Entries"]]
+            else:
+                answer = original(client, operation, parameters)
+            if self.on_call:
+                self.on_call(call, "after")
+            return answer
+
+        return make_api_call
+
+    def _check_permission(self, call: Call) -> None:
+        if self._permissions is not None:
+            function = call.invocation.function
+            missing = [needed for needed in _needed(call) if needed not in self._permissions[function]]
+            self.problems += [f"{function} may not {action} {model}".rstrip() for action, model in missing]
+
+    def handler(self, function: str) -> Callable[[Any, Any], Any]:
+        """Return the handler of `function`: the given one, or `handlers.<file>.handler`."""
+        if function not in self._handlers:
+            self._handlers[function] = importlib.import_module(f"handlers.{snake_case(function)}").handler
+        return self._handlers[function]
+
+    def invoke(self, function: str, event: Any, *, state: str | None = None, attempt: int = 0) -> Any:
+        """Call a handler as Lambda would, with its environment, and check the laws when it is back.
+
+        Raises whatever the handler or `on_invoke` raises.
+        """
+        invocation = Invocation(function, state, attempt, event)
+        self.invocations.append(invocation)
+        if self.on_invoke:
+            self.on_invoke(invocation, "before")
+        answers = [self._run_handler(invocation) for _ in range(self._times)]
+        first = answers[0]
+        if any(repr(answer) != repr(first) for answer in answers):
+            self.problems.append(f"{function} run again answered {answers}")
+        if isinstance(first, Exception):
+            raise first
+        if self.on_invoke:
+            self.on_invoke(invocation, "after")
+        return first
+
+    def _run_handler(self, invocation: Invocation) -> Any:
+        """Return what the handler returns or raises."""
+        event = json.loads(json.dumps(invocation.event))
+        context = LambdaContext(invocation.function, f"invocation-{len(self.invocations)}")
+        handler = self.handler(invocation.function)
+        environment = dict(os.environ)
+        os.environ.update(self._environment.get(invocation.function, {}))
+        self._invocation, self._call_index = invocation, 0
+        try:
+            return json.loads(json.dumps(handler(event, context)))
+        except Exception as error:  # noqa: BLE001  raised by whoever called
+            return error
+        finally:
+            self._invocation = None
+            os.environ.clear()
+            os.environ.update(environment)
+            self._collect(written_by=invocation.function)
+            self.problems += [f"after {invocation.function}: {problem}" for problem in self.broken_laws()]
+
+    def _invoke_for_step_functions(self, parameters: dict[str, Any], **_: Any) -> dict[str, Any]:
+        execution = Execution.current()
+        arn = parameters["FunctionName"]
+        function = function_of(arn)
+        if arn != function_arn(function):
+            raise AssertionError(f"{arn} is not an exact version of {function}")
+        event = json.loads(parameters["Payload"])
+        state = execution.states[-1]
+        if self._stop_before == state:
+            self._stop_before, execution.stopped_before = None, state
+            execution.park(until=lambda: False)
+            execution.stopped_before = None
+        attempt = execution._worker.env.states.context_object.context_object_data["State"]["RetryCount"]
+        try:
+            payload: Any = self.invoke(function, event, state=state, attempt=attempt)
+        except TimeoutError:
+            raise
+        except Exception as error:  # noqa: BLE001  as Lambda does
+            name = error.error_type if isinstance(error, LambdaError) else type(error).__name__
+            failure = {"errorMessage": str(error), "errorType": name, "requestId": "1", "stackTrace": []}
+            return {"StatusCode": 200, "FunctionError": "Unhandled", "Payload": failure}
+        return {"StatusCode": 200, "ExecutedVersion": "1", "Payload": payload}
+
+    # --- time
+
+    def settle(self, *, until: str | None = None) -> None:
+        """Let executions run and the stream arrive until nothing moves, or until a task of the state `until` is due.
+
+        Raises
+        ------
+        AssertionError
+            If a law was broken on the way.
+        """
+        self._stop_before = until
+        while True:
+            runnable = [execution for execution in self.executions if execution.is_runnable]
+            if runnable:
+                self.step(runnable[0])
+            elif not self.deliver():
+                break
+        self._stop_before = None
+        self.assert_lawful()
+
+    def step(self, execution: Execution) -> None:
+        """Let one execution run until it waits, stops or ends, whatever it waits for."""
+        execution.resume()
+        if execution.ended:
+            self.problems += [f"after {execution.name}: {problem}" for problem in self.broken_laws()]
+
+    def go_on(self, execution: Execution) -> None:
+        """Let an execution that `settle(until=...)` stopped run on, then settle."""
+        assert execution.stopped_before, f"{execution.name} is not stopped"
+        self.step(execution)
+        self.settle()
+
+    def expire(self, execution: Execution, *, deliver_first: bool = False) -> None:
+        """Let the wait of `execution` run out, however long it is, then settle.
+
+        Answers that the stream has not delivered yet arrive after that, too late, unless `deliver_first`.
+        """
+        if deliver_first:
+            self.settle()
+        assert execution.waiting, f"{execution.name} does not wait"
+        self.step(execution)
+        self.settle()
+
+    def redrive(self, execution: Execution) -> None:
+        """Let a failed execution go on at the state that failed, then settle."""
+        execution.redrive()
+        self.settle()
+
+    def assert_lawful(self) -> None:
+        """Raise AssertionError with every law that was broken so far."""
+        problems, self.problems = self.problems, []
+        assert not problems, "\n".join(problems)
+
+    # --- the stream
+
+    def _collect(self, written_by: str | None) -> None:
+        shard = self._table("ServiceRequest").stream_shard
+        records: list[dict[str, Any]] = [item.to_json() for item in shard.items]
+        # moto copies a table with its stream before each transaction
+        shard.items.clear()
+        for record in records:
+            self._sequence += 1
+            change: dict[str, Any] = {**record["dynamodb"], "SequenceNumber": str(self._sequence)}
+            change["ApproximateCreationDateTime"] = change["ApproximateCreationDateTime"].timestamp()
+            if written_by and self._legal is not None and "NewImage" in change:
+                old, new = (plain(change.get(name, {})).get("status") for name in ("OldImage", "NewImage"))
+                self.problems += [f"{written_by}: {problem}" for problem in illegal_transition(old, new, self._legal)]
+            self._pending.append(
+                {
+                    **record,
+                    "dynamodb": change,
+                    "eventSourceARN": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{TABLES['ServiceRequest']}/stream/1",
+                }
+            )
+
+    def deliver(self) -> bool:
+        """Hand the next batch of the stream to the router; return whether anything was there.
+
+        A batch that fails is tried once more from its first failure on, then that record goes to `dead_letters`.
+        """
+        self._collect(written_by=None)
+        if not self._pending:
+            return False
+        batch, self._pending = self._pending[: self._batch_size], self._pending[self._batch_size :]
+        batch = [record for record in batch if any(matches(pattern, record) for pattern in self._filters)]
+        for attempt in range(len(batch) + 2):
+            if not batch:
+                break
+            failed = self._route(batch, attempt)
+            if failed is None:
+                break
+            self.redelivered.append(failed)
+            if attempt and failed is batch[0]:
+                self.dead_letters.append(failed)
+                batch = batch[1:]
+            else:
+                batch = batch[batch.index(failed) :]
+        return True
+
+    def _route(self, batch: list[dict[str, Any]], attempt: int) -> dict[str, Any] | None:
+        try:
+            answer = self.invoke(self._router, {"Records": batch}, attempt=attempt)
+        except Exception:  # noqa: BLE001  as Lambda does
+            return batch[0]
+        failures = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
+        return next((record for record in batch if record["dynamodb"]["SequenceNumber"] in failures), None)
+
+    # --- tables
+
+    @staticmethod
+    def _table(name: str) -> Any:
+        return dynamodb_backends[ACCOUNT][REGION].tables[TABLES[name]]
+
+    def ledger(self) -> Ledger:
+        """Return a copy of the tables as they are now."""
+        rows = {
+            name: {item.hash_key.value: plain(item.to_json()["Attributes"]) for item in self._table(name).all_items()}
+            for name in TABLES
+        }
+        return Ledger(rows["ServiceRequest"], rows["Escrow"], rows["UserBalance"], rows["TransactionLog"])
+
+    def broken_laws(self) -> list[str]:
+        """Return every law that does not hold right now, in words."""
+        ledger = self.ledger()
+        ended = {execution.arn: execution.status for execution in self.executions if execution.ended}
+        return [
+            *hours_lost(ledger, self.granted),
+            *entries_that_do_not_add_up(ledger, self.granted),
+            *hours_held_for_nobody(ledger, ended),
+            *tokens_outside_a_wait(ledger, ended),
+        ]
+
+    def grant(self, user: str, hours: str | int) -> None:
+        """Give `user` hours to spend, as the app's own grant does; below 0, they are spent elsewhere."""
+        self.granted[user] = self.granted.get(user, Decimal(0)) + Decimal(hours)
+        self.put("UserBalance", {"userId": user, "availableBalance": self.ledger().balance(user) + Decimal(hours)})
+
+    def put(self, table: str, item: Mapping[str, Any]) -> None:
+        """Write an item as Amplify's create does: with its type's name and both dates."""
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+        row = {"__typename": table, "createdAt": now, "updatedAt": now, **item}
+        _clients().dynamodb.put_item(TableName=TABLES[table], Item=typed(row))
+
+    def submit(self, request_id: str, **values: Any) -> None:
+        """Create a request as Amplify does for its requester, with explicit nulls for what nobody has said yet.
+
+        Without `values`, ann asks bob for 3 hours.
+        """
+        unsaid = ("status", "providerResponse", "counterOfferHours", "requesterResponse", "failureReason")
+        row = {"id": request_id, "serviceId": "gardening", "requesterId": "ann", "providerId": "bob"}
+        self.put("ServiceRequest", {**row, "estimatedHours": Decimal(3), **dict.fromkeys(unsaid), **values})
+
+    def update(self, request_id: str, **values: Any) -> None:
+        """Change fields of a request as a client does through Amplify's update."""
+        names = {f"#{i}": name for i, name in enumerate(values)}
+        _clients().dynamodb.update_item(
+            TableName=TABLES["ServiceRequest"],
+            Key=typed({"id": request_id}),
+            UpdateExpression="SET " + ", ".join(f"#{i} = :{i}" for i in range(len(values))),
+            ConditionExpression="attribute_exists(id)",
+            ExpressionAttributeNames=names,
+            ExpressionAttributeValues=typed({f":{i}": value for i, value in enumerate(values.values())}),
+        )
+
+    def delete(self, request_id: str) -> None:
+        """Remove a request's record."""
+        _clients().dynamodb.delete_item(TableName=TABLES["ServiceRequest"], Key=typed({"id": request_id}))
+
+    def start(self, machine: str, name: str, event: Mapping[str, Any]) -> Execution:
+        """Start an execution by hand; it runs at the next `settle`."""
+        _clients().states.start_execution(stateMachineArn=machine_arn(machine), name=name, input=json.dumps(event))
+        return next(e for e in reversed(self.executions) if e.name == name)
+
+    def execution(self, name: str) -> Execution:
+        """Return the execution called `name`."""
+        return next(execution for execution in self.executions if execution.name == name)
+
+
+def plain(image: Mapping[str, Any]) -> Item:
+    """Return DynamoDB's typed JSON as plain Python values."""
+    deserialize = TypeDeserializer().deserialize
+    return {name: deserialize(value) for name, value in image.items()}
+
+
+def typed(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Return plain Python values as DynamoDB's typed JSON."""
+    serialize = TypeSerializer().serialize
+    return {name: serialize(value) for name, value in item.items()}
+
+
+# --- what the program deploys -----------------------------------------------------------------------------------------
+
+VALUES = {
+    "SERVICE_REQUEST_TABLE_NAME": TABLES["ServiceRequest"],
+    "ESCROW_TABLE_NAME": TABLES["Escrow"],
+    "USER_BALANCE_TABLE_NAME": TABLES["UserBalance"],
+    "TRANSACTION_LOG_TABLE_NAME": TABLES["TransactionLog"],
+    "EVENT_BUS_NAME": BUS,
+    "PROVIDER_RESPONSE_TIMEOUT_SECONDS": str(SEVEN_DAYS),
+    "MINIMUM_RESPONSE_TIMEOUT_SECONDS": "60",
+    "START_REQUESTS_FROM": "2026-01-01T00:00:00Z",
+    "SERVICE_REQUEST_WORKFLOW_ARN": machine_arn("ServiceRequestWorkflow"),
+    "ESCROW_MANAGEMENT_WORKFLOW_ARN": machine_arn("EscrowManagementWorkflow"),
+    "POWERTOOLS_SERVICE_NAME": "hourbank-test",
+    "POWERTOOLS_METRICS_NAMESPACE": "HourBank",
+    "POWERTOOLS_LOG_LEVEL": "INFO",
+}
+
+
+def definition_of(workflow: ModuleType) -> dict[str, Any]:
+    """Return the definition that a module of `workflows` makes of exact versions of its functions."""
+    return workflow.definition(functions={name: function_arn(name) for name in workflow.FUNCTIONS})
+
+
+def deployed(**more: Any) -> World:
+    """Return a world of both workflows, with the environment and the filters that the program gives them.
+
+    `more` replaces arguments of `World`.
+    """
+    program = recorded()
+    arguments: dict[str, Any] = {
+        "definitions": {
+            "ServiceRequestWorkflow": definition_of(service_request),
+            "EscrowManagementWorkflow": definition_of(escrow_management),
+        },
+        "environment": program.environment,
+        "filters": program.filters,
+        "permissions": program.permissions,
+        "legal": {None: requests.TRANSITIONS["PENDING"], **requests.TRANSITIONS},
+        "batch_size": program.batch_size,
+    }
+    return World(**{**arguments, **more})
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What the program says about its functions and its stream, as a recording of stack `dev` has it."""
+
+    environment: dict[str, dict[str, str]]
+    timeout_seconds: dict[str, int]
+    permissions: dict[str, set[tuple[str, str]]]
+    filters: list[dict[str, Any]]
+    batch_size: int
+
+
+@cache
+def recorded() -> Deployment:
+    """Return what the program deploys; evaluating it takes a second, once a process."""
+    recording = recorder.record("dev")
+    functions = {function.name: function.inputs for function in recording.of_type("Function")}
+    [mapping] = recording.of_type("EventSourceMapping")
+    return Deployment(
+        environment={
+            name: {variable: VALUES[variable] for variable in inputs["environment"]["variables"]}
+            for name, inputs in functions.items()
+        },
+        timeout_seconds={name: inputs["timeout"] for name, inputs in functions.items()},
+        permissions={
+            name: {
+                (action, _subject(resource))
+                for statement in json.loads(recording.named(f"{name}-policy").inputs["policy"])["Statement"]
+                for action in _list(statement["Action"])
+                for resource in _list(statement["Resource"])
+            }
+            for name in functions
+        },
+        filters=[json.loads(given["pattern"]) for given in mapping.inputs["filterCriteria"]["filters"]],
+        batch_size=mapping.inputs["batchSize"],
+    )
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _subject(resource: str) -> str:
+    """Return the model of a table's ARN or name, and nothing for anything else."""
+    return next((name for name in TABLES if re.search(rf"(^|/){name}-[^/]*$", resource)), "")
+
+
+def _needed(call: Call) -> Iterator[tuple[str, str]]:
+    """Yield what a role must allow for a call, as (action, model)."""
+    if call.service == "dynamodb" and call.operation == "TransactWriteItems":
+        for item in call.parameters["TransactItems"]:
+            [(kind, write)] = item.items()
+            yield f"dynamodb:{kind}Item", _subject(write["TableName"])
+    elif call.service == "dynamodb":
+        yield f"dynamodb:{call.operation}", _subject(call.parameters["TableName"])
+    else:
+        yield f"{'states' if call.service == 'stepfunctions' else call.service}:{call.operation}", ""
