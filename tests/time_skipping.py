@@ -113,9 +113,13 @@ class Closed(BaseException):
 
 @dataclass(frozen=True)
 class Invocation:
-    """One call of a function: its name (camelCase), the state that called it, the attempt (0 first), its event."""
+    """One call of a function: its name (camelCase), the machine and state that called it, the attempt (0 first), its event.
+
+    The router is called by the stream: no machine and no state.
+    """
 
     function: str
+    machine: str | None
     state: str | None
     attempt: int
     event: Any
@@ -531,12 +535,14 @@ class World:
             self._handlers[function] = importlib.import_module(f"handlers.{snake_case(function)}").handler
         return self._handlers[function]
 
-    def invoke(self, function: str, event: Any, *, state: str | None = None, attempt: int = 0) -> Any:
+    def invoke(
+        self, function: str, event: Any, *, machine: str | None = None, state: str | None = None, attempt: int = 0
+    ) -> Any:
         """Call a handler as Lambda would, with its environment, and check the laws when it is back.
 
         Raises whatever the handler or `on_invoke` raises.
         """
-        invocation = Invocation(function, state, attempt, event)
+        invocation = Invocation(function, machine, state, attempt, event)
         self.invocations.append(invocation)
         if self.on_invoke:
             self.on_invoke(invocation, "before")
@@ -574,7 +580,7 @@ class World:
         arn = parameters["FunctionName"]
         function = function_of(arn)
         if arn != function_arn(function):
-            raise AssertionError(f"{arn} is not an exact version of {function}")
+            self.problems.append(f"{arn} is not an exact version of {function}")
         event = json.loads(parameters["Payload"])
         state = execution.states[-1]
         if self._stop_before == state:
@@ -583,7 +589,7 @@ class World:
             execution.stopped_before = None
         attempt = execution._worker.env.states.context_object.context_object_data["State"]["RetryCount"]
         try:
-            payload: Any = self.invoke(function, event, state=state, attempt=attempt)
+            payload: Any = self.invoke(function, event, machine=execution.machine, state=state, attempt=attempt)
         except TimeoutError:
             raise
         except Exception as error:  # noqa: BLE001  as Lambda does
@@ -624,13 +630,11 @@ class World:
         self.step(execution)
         self.settle()
 
-    def expire(self, execution: Execution, *, deliver_first: bool = False) -> None:
+    def expire(self, execution: Execution) -> None:
         """Let the wait of `execution` run out, however long it is, then settle.
 
-        Answers that the stream has not delivered yet arrive after that, too late, unless `deliver_first`.
+        An answer that the stream has not delivered yet arrives after that, too late.
         """
-        if deliver_first:
-            self.settle()
         assert execution.waiting, f"{execution.name} does not wait"
         self.step(execution)
         self.settle()
