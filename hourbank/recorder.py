@@ -19,6 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pulumi
 import yaml
 from pulumi.runtime import set_all_config, set_mocks
@@ -203,12 +204,13 @@ class Recorder(Mocks):
         }
 
     def call(self, args: MockCallArgs) -> tuple[dict, list[tuple[str, str]] | None]:
+        answer = self.invokes.get(args.token)
+        if answer is None:
+            raise LookupError(f"the program asks for {args.token}: give record() an answer in invokes")
         try:
-            return self.invokes[args.token](plain(args.args)), []
-        except KeyError as error:
-            if error.args != (args.token,):
-                raise
-            raise LookupError(f"the program asks for {args.token}: give record() an answer in invokes") from None
+            return answer(plain(args.args)), []
+        except Exception as error:
+            raise ProviderError(str(error)) from error
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str | None, dict]:
         if not args.custom:
@@ -218,6 +220,16 @@ class Recorder(Mocks):
         if version_id := to_version_id(args.typ, logical_id, args.inputs):
             references["qualifiedArn"] = f"${{{version_id}}}"
         return f"${{{logical_id}}}", {**args.inputs, **references}
+
+
+class ProviderError(grpc.RpcError):
+    """A look-up failed: the form in which the engine tells the SDK, which a program may catch."""
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNKNOWN
+
+    def details(self) -> str:
+        return str(self)
 
 
 class Monitor(MockMonitor):

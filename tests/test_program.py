@@ -1,0 +1,479 @@
+"""The real program, recorded for each stack: plain asserts on what it declares.
+
+Write one here when what is deployed changes: a name of the contract, a right, an alarm.
+"""
+
+import importlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hourbank.recorder import STACKS, Recording, Resource, record
+from workflows import escrow_management, service_request
+
+FUNCTIONS = (
+    "validateServiceRequest",
+    "createEscrow",
+    "notifyProvider",
+    "startServiceExecution",
+    "processNegotiation",
+    "refundEscrow",
+    "timeoutRequest",
+    "rejectRequest",
+    "validateEscrowRelease",
+    "processEscrowRelease",
+    "adjustEscrow",
+    "routeServiceRequest",
+)
+WORKFLOWS = {"ServiceRequestWorkflow": service_request, "EscrowManagementWorkflow": escrow_management}
+API_IDS = {
+    "dev": "abcdefghijklmnopqrstuvwxyz",
+    "staging": "bcdefghijklmnopqrstuvwxyza",
+    "prod": "cdefghijklmnopqrstuvwxyzab",
+    "local": "local",
+}
+TOPIC = "arn:aws:sns:us-east-1:123456789012:hourbank-alarms"
+PLACE = "${AWS::Region}:${AWS::AccountId}"
+
+# What each function may do beside its own logs and traces: written out by hand, so that a right is given twice, once in
+# the program and once here. SR, E, UB and TL are the tables.
+GET, PUT, UPDATE, CHECK = (f"dynamodb:{action}Item" for action in ("Get", "Put", "Update", "ConditionCheck"))
+PUBLISH = {("events:PutEvents", "BUS")}
+
+
+def on(table: str, *actions: str) -> set[tuple[str, str]]:
+    return {(action, table) for action in actions}
+
+
+ENDING = on("SR", GET, UPDATE, CHECK) | on("E", GET, UPDATE, CHECK) | on("UB", GET, UPDATE) | on("TL", PUT) | PUBLISH
+RIGHTS = {
+    "validateServiceRequest": on("SR", GET, UPDATE) | on("E", GET) | on("UB", GET),
+    "createEscrow": on("SR", GET, UPDATE) | on("E", GET, PUT) | on("UB", GET, UPDATE) | on("TL", PUT),
+    "notifyProvider": on("SR", GET, UPDATE) | PUBLISH,
+    "startServiceExecution": on("SR", GET, UPDATE) | PUBLISH,
+    "processNegotiation": on("SR", GET, UPDATE) | PUBLISH,
+    "adjustEscrow": on("SR", GET, CHECK) | on("E", GET, UPDATE) | on("UB", GET, UPDATE) | on("TL", PUT),
+    "refundEscrow": ENDING,
+    "timeoutRequest": ENDING,
+    "rejectRequest": ENDING,
+    "validateEscrowRelease": on("SR", GET) | on("E", GET),
+    "processEscrowRelease": on("SR", GET, UPDATE)
+    | on("E", GET, UPDATE)
+    | on("UB", GET, UPDATE)
+    | on("TL", PUT)
+    | PUBLISH,
+    "routeServiceRequest": on("SR", GET)
+    | on("STREAM", "dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator")
+    | on("*", "dynamodb:ListStreams")
+    | {
+        ("states:StartExecution", "${ServiceRequestWorkflow}"),
+        ("states:StartExecution", "${EscrowManagementWorkflow}"),
+        ("states:SendTaskSuccess", "${ServiceRequestWorkflow}"),
+        (
+            "states:DescribeExecution",
+            f"arn:${{AWS::Partition}}:states:{PLACE}:execution:${{ServiceRequestWorkflow.Name}}:*",
+        ),
+        (
+            "states:DescribeExecution",
+            f"arn:${{AWS::Partition}}:states:{PLACE}:execution:${{EscrowManagementWorkflow.Name}}:*",
+        ),
+        ("sqs:SendMessage", "${RouteServiceRequestQueue.Arn}"),
+    },
+}
+# The actions for which IAM takes no resource.
+ONLY_STAR = {
+    "dynamodb:ListStreams",
+    "logs:CreateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:DescribeLogGroups",
+    "logs:DescribeResourcePolicies",
+    "logs:GetLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:UpdateLogDelivery",
+    "xray:GetSamplingRules",
+    "xray:GetSamplingTargets",
+    "xray:PutTelemetryRecords",
+    "xray:PutTraceSegments",
+}
+VARIABLES = {
+    "SR": ("SERVICE_REQUEST_TABLE_NAME", "ServiceRequest"),
+    "E": ("ESCROW_TABLE_NAME", "Escrow"),
+    "UB": ("USER_BALANCE_TABLE_NAME", "UserBalance"),
+    "TL": ("TRANSACTION_LOG_TABLE_NAME", "TransactionLog"),
+}
+
+
+@pytest.fixture(scope="module", params=STACKS)
+def recording(request: pytest.FixtureRequest) -> Recording:
+    return record(request.param)
+
+
+@pytest.fixture(scope="module")
+def dev() -> Recording:
+    return record("dev")
+
+
+def names(recording: Recording, type_: str) -> set[str]:
+    return {resource.inputs["name"] for resource in recording.of_type(type_)}
+
+
+def table_name(recording: Recording, model: str) -> str:
+    return f"{model}-{API_IDS[recording.stack]}-{'NONE' if recording.stack == 'local' else recording.stack}"
+
+
+def statements(policy: Resource) -> Iterator[tuple[str, str]]:
+    """Each action with each resource that it is allowed on."""
+    for statement in json.loads(policy.inputs["policy"])["Statement"]:
+        assert statement["Effect"] == "Allow"
+        assert set(statement) == {"Effect", "Action", "Resource"}
+        for action in as_list(statement["Action"]):
+            for resource in as_list(statement["Resource"]):
+                yield action, resource
+
+
+def as_list(value: Any) -> list:
+    return value if isinstance(value, list) else [value]
+
+
+def definition(recording: Recording, workflow: str) -> dict[str, Any]:
+    return json.loads(recording.named(workflow).inputs["definition"])
+
+
+def called(task: dict[str, Any]) -> str:
+    return task["Parameters"]["FunctionName"] if "waitForTaskToken" in task["Resource"] else task["Resource"]
+
+
+def tasks(asl: dict[str, Any]) -> list[dict[str, Any]]:
+    return [state for state in asl["States"].values() if state["Type"] == "Task"]
+
+
+# ---- names and outputs of the contract
+
+
+def test_everything_of_the_contract_is_there_under_its_name(recording: Recording) -> None:
+    env = recording.stack
+    assert names(recording, "Function") == {f"hourbank-{name}-{env}" for name in FUNCTIONS}
+    assert names(recording, "StateMachine") == {f"{name}-{env}" for name in WORKFLOWS}
+    assert names(recording, "EventBus") == {f"hourbank-event-bus-{env}"}
+    assert names(recording, "Queue") == {f"hourbank-routeServiceRequest-failures-{env}"}
+    assert names(recording, "LogGroup") == {
+        *(f"/aws/lambda/hourbank-{name}-{env}" for name in FUNCTIONS),
+        *(f"/aws/vendedlogs/states/{name}-{env}" for name in WORKFLOWS),
+    }
+    assert names(recording, "Role") == {f"hourbank-{name}-{env}-${{AWS::Region}}" for name in (*FUNCTIONS, *WORKFLOWS)}
+    assert len(recording.of_type("EventSourceMapping")) == 1
+
+
+def test_outputs_are_those_of_the_contract(recording: Recording) -> None:
+    assert recording.outputs == {
+        "serviceRequestWorkflowArn": "${ServiceRequestWorkflow}",
+        "escrowManagementWorkflowArn": "${EscrowManagementWorkflow}",
+        "serviceRequestWorkflowRoleArn": "${ServiceRequestWorkflowRole.Arn}",
+        "escrowManagementWorkflowRoleArn": "${EscrowManagementWorkflowRole.Arn}",
+        "eventBusName": "${EventBus}",
+        "functionNames": {name: f"${{{name[0].upper()}{name[1:]}}}" for name in FUNCTIONS},
+    }
+
+
+def test_no_table_is_made_or_altered(recording: Recording) -> None:
+    assert {resource.type.split("/")[0] for resource in recording.resources} == {
+        "aws:cloudwatch",
+        "aws:iam",
+        "aws:lambda",
+        "aws:sfn",
+        "aws:sqs",
+    }
+
+
+@pytest.mark.parametrize(("env", "region"), [("staging", "ap-southeast-2"), ("a23456789012345", "ap-northeast-3")])
+def test_the_longest_names_fit_what_aws_takes(env: str, region: str) -> None:
+    here = {"aws:index/getRegion:getRegion": lambda _: {"region": region}}
+    config = {
+        "hourbank:amplifyApiId": "api",
+        "hourbank:amplifyEnv": "NONE",
+        "hourbank:startRequestsFrom": "2026-12-01T00:00:00Z",
+    }
+    recording = record(env, config=config, invokes=here)
+    assert max(map(len, names(recording, "Role"))) <= 64
+    assert max(map(len, names(recording, "Function"))) <= 64
+    assert max(map(len, names(recording, "StateMachine"))) <= 80
+    assert all(name.endswith(f"-{env}-{region}") for name in names(recording, "Role"))
+
+
+# ---- functions
+
+
+def test_functions_run_their_handlers_on_python_and_arm(recording: Recording) -> None:
+    for name in FUNCTIONS:
+        inputs = recording.named(name).inputs
+        module = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+        assert inputs["handler"] == f"handlers.{module}.handler"
+        assert Path("handlers", f"{module}.py").as_posix() in recording.code
+        assert inputs["runtime"] == "python3.13"
+        assert inputs["architectures"] == ["arm64"]
+        assert inputs["tracingConfig"] == {"mode": "Active"}
+        assert inputs["publish"] is True
+        assert inputs["role"] == f"${{{recording.named(f'{name}-role').logical_id}.Arn}}"
+
+
+def test_functions_are_told_the_tables_they_use_and_no_others(recording: Recording) -> None:
+    env = recording.stack
+    for name in FUNCTIONS:
+        variables = recording.named(name).inputs["environment"]["variables"]
+        used = {table for _, table in RIGHTS[name]}
+        tables = {key: value for key, value in variables.items() if key.endswith("_TABLE_NAME")}
+        assert tables == {
+            variable: table_name(recording, model) for table, (variable, model) in VARIABLES.items() if table in used
+        }
+        assert ("EVENT_BUS_NAME" in variables) == ("BUS" in used)
+        assert variables["POWERTOOLS_SERVICE_NAME"] == f"hourbank-{env}"
+        assert variables["POWERTOOLS_METRICS_NAMESPACE"] == "HourBank"
+        assert variables["POWERTOOLS_LOG_LEVEL"] == "INFO"
+
+
+def test_the_time_to_answer_comes_from_the_stack(recording: Recording) -> None:
+    variables = recording.named("validateServiceRequest").inputs["environment"]["variables"]
+    local = recording.stack == "local"
+    assert variables["PROVIDER_RESPONSE_TIMEOUT_SECONDS"] == ("900" if local else "604800")
+    assert variables["MINIMUM_RESPONSE_TIMEOUT_SECONDS"] == ("1" if local else "60")
+
+
+def test_functions_may_do_what_they_use_and_nothing_else(recording: Recording) -> None:
+    arn = f"arn:${{AWS::Partition}}:dynamodb:{PLACE}:table/"
+    resources = {arn + table_name(recording, model): short for short, (_, model) in VARIABLES.items()}
+    resources |= {"${EventBus.Arn}": "BUS"}
+    resources |= {recording.named("routeServiceRequest-stream").inputs["eventSourceArn"]: "STREAM"}
+    for name in FUNCTIONS:
+        logs = recording.named(f"{name}-logs").logical_id
+        own = {
+            ("logs:CreateLogStream", f"arn:${{AWS::Partition}}:logs:{PLACE}:log-group:${{{logs}}}:*"),
+            ("logs:PutLogEvents", f"arn:${{AWS::Partition}}:logs:{PLACE}:log-group:${{{logs}}}:*"),
+            ("xray:PutTraceSegments", "*"),
+            ("xray:PutTelemetryRecords", "*"),
+        }
+        policy = recording.named(f"{name}-policy")
+        assert {(action, resources.get(on_, on_)) for action, on_ in statements(policy)} == RIGHTS[name] | own, name
+        assert policy.inputs["role"] == f"${{{recording.named(f'{name}-role').logical_id}}}"
+
+
+def test_a_role_has_one_policy_and_one_user(recording: Recording) -> None:
+    roles = [policy.inputs["role"] for policy in recording.of_type("RolePolicy")]
+    assert sorted(roles) == sorted({f"${{{role.logical_id}}}" for role in recording.of_type("Role")})
+    users = [function.inputs["role"] for function in recording.of_type("Function")]
+    users += [machine.inputs["roleArn"] for machine in recording.of_type("StateMachine")]
+    assert len(users) == len(set(users)) == len(roles)
+
+
+def test_star_stands_only_where_iam_takes_nothing_else(recording: Recording) -> None:
+    for policy in recording.of_type("RolePolicy"):
+        for action, resource in statements(policy):
+            assert "*" not in action
+            assert (resource == "*") == (action in ONLY_STAR), f"{policy.name}: {action} on {resource}"
+
+
+def test_functions_are_trusted_to_lambda_alone(recording: Recording) -> None:
+    for name in FUNCTIONS:
+        trust = json.loads(recording.named(f"{name}-role").inputs["assumeRolePolicy"])
+        assert trust["Statement"] == [
+            {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ]
+
+
+def test_a_function_comes_after_its_rights_and_its_log_group(recording: Recording) -> None:
+    for name in FUNCTIONS:
+        before = {recording.named(f"{name}-{part}").logical_id for part in ("policy", "logs", "role")}
+        assert before <= set(recording.named(name).dependencies)
+
+
+# ---- workflows
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS)
+def test_the_definition_is_that_of_the_module(recording: Recording, workflow: str) -> None:
+    module = WORKFLOWS[workflow]
+    versions = {name: f"${{{recording.named(name).version_id}}}" for name in module.FUNCTIONS}
+    assert definition(recording, workflow) == module.definition(functions=versions, partition="${AWS::Partition}")
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS)
+def test_tasks_call_exact_versions_which_stay_invokable(recording: Recording, workflow: str) -> None:
+    by_version = {f"${{{function.version_id}}}": function for function in recording.of_type("Function")}
+    functions = [by_version[called(task)] for task in tasks(definition(recording, workflow))]
+    invoked = {
+        on_ for action, on_ in statements(recording.named(f"{workflow}-policy")) if action == "lambda:InvokeFunction"
+    }
+    assert invoked == {f"${{{function.logical_id}.Arn}}:*" for function in functions}
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS)
+def test_tasks_wait_longer_than_their_functions_may_take(recording: Recording, workflow: str) -> None:
+    by_version = {f"${{{function.version_id}}}": function for function in recording.of_type("Function")}
+    for task in tasks(definition(recording, workflow)):
+        if "TimeoutSeconds" in task:
+            assert task["TimeoutSeconds"] > by_version[called(task)].inputs["timeout"]
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS)
+def test_a_machine_is_standard_logged_without_data_and_traced(recording: Recording, workflow: str) -> None:
+    machine = recording.named(workflow)
+    assert machine.inputs["type"] == "STANDARD"
+    assert machine.inputs["tracingConfiguration"] == {"enabled": True}
+    assert machine.inputs["loggingConfiguration"] == {
+        "level": "ALL",
+        "includeExecutionData": False,
+        "logDestination": f"arn:${{AWS::Partition}}:logs:{PLACE}:log-group:${{{workflow}Logs}}:*",
+    }
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS)
+def test_a_machine_comes_after_its_policy(recording: Recording, workflow: str) -> None:
+    assert f"{workflow}Policy" in recording.named(workflow).dependencies
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS)
+def test_only_this_machine_can_act_with_its_role(recording: Recording, workflow: str) -> None:
+    trust = json.loads(recording.named(f"{workflow}-role").inputs["assumeRolePolicy"])
+    machine = f"arn:${{AWS::Partition}}:states:{PLACE}:stateMachine:{workflow}-{recording.stack}"
+    assert trust["Statement"] == [
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "states.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+            "Condition": {
+                "ArnLike": {"aws:SourceArn": machine},
+                "StringEquals": {"aws:SourceAccount": "${AWS::AccountId}"},
+            },
+        }
+    ]
+
+
+def test_machines_of_staging_and_prod_are_protected_and_nothing_else(recording: Recording) -> None:
+    protected = {resource.name for resource in recording.resources if resource.protect}
+    assert protected == (set(WORKFLOWS) if recording.stack in ("staging", "prod") else set())
+
+
+# ---- the stream
+
+
+def test_the_stream_is_read_from_its_beginning_with_bounded_retries(recording: Recording) -> None:
+    mapping = recording.named("routeServiceRequest-stream").inputs
+    table = f"arn:${{AWS::Partition}}:dynamodb:{PLACE}:table/{table_name(recording, 'ServiceRequest')}"
+    assert mapping["eventSourceArn"].startswith(f"{table}/stream/")
+    assert mapping["functionName"] == "${RouteServiceRequest.Arn}"
+    assert mapping["startingPosition"] == "TRIM_HORIZON"
+    assert mapping["functionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["bisectBatchOnFunctionError"] is True
+    assert 0 < mapping["maximumRetryAttempts"] <= 100
+    assert 0 < mapping["maximumRecordAgeInSeconds"] <= 24 * 60 * 60
+    assert mapping["destinationConfig"] == {"onFailure": {"destinationArn": "${RouteServiceRequestQueue.Arn}"}}
+    assert recording.named("routeServiceRequest-queue").inputs["sqsManagedSseEnabled"] is True
+
+
+def test_at_most_five_filters_look_at_the_new_image_only(dev: Recording) -> None:
+    filters = dev.named("routeServiceRequest-stream").inputs["filterCriteria"]["filters"]
+    patterns = [json.loads(one["pattern"]) for one in filters]
+    assert 0 < len(patterns) <= 5
+    for pattern in patterns:
+        assert set(pattern) == {"dynamodb"}
+        assert set(pattern["dynamodb"]) == {"NewImage"}
+        image = pattern["dynamodb"]["NewImage"]
+        if {"exists": False} in [test for attribute in image.values() for test in attribute["S"]]:
+            assert image["id"] == {"S": [{"exists": True}]}, "it would also match a removal"
+
+
+def test_the_router_knows_where_to_send_and_from_when(recording: Recording) -> None:
+    variables = recording.named("routeServiceRequest").inputs["environment"]["variables"]
+    assert variables["SERVICE_REQUEST_WORKFLOW_ARN"] == "${ServiceRequestWorkflow}"
+    assert variables["ESCROW_MANAGEMENT_WORKFLOW_ARN"] == "${EscrowManagementWorkflow}"
+    assert variables["START_REQUESTS_FROM"] == f"2026-{'01' if recording.stack == 'local' else '12'}-01T00:00:00Z"
+
+
+# ---- what is on everything
+
+
+def test_everything_that_takes_tags_has_them(recording: Recording) -> None:
+    tags = {"Project": "hourbank", "Environment": recording.stack, "ManagedBy": "pulumi"}
+    untaggable = set()
+    for resource in recording.resources:
+        module, _, class_name = resource.type.removeprefix("aws:").partition("/")
+        package = importlib.import_module(f"pulumi_aws.{'lambda_' if module == 'lambda' else module}")
+        if hasattr(getattr(package, class_name.split(":")[1]), "tags"):
+            assert resource.inputs.get("tags") == tags, resource.name
+        else:
+            untaggable.add(resource.type.split(":")[-1])
+    assert untaggable == {"RolePolicy"}
+
+
+def test_logs_are_kept_as_long_as_the_stack_says(recording: Recording) -> None:
+    days = {"dev": 14, "staging": 30, "prod": 365, "local": 1}[recording.stack]
+    assert {group.inputs["retentionInDays"] for group in recording.of_type("LogGroup")} == {days}
+
+
+def test_what_goes_wrong_sets_off_an_alarm(recording: Recording) -> None:
+    watched = {
+        (alarm.inputs["namespace"], alarm.inputs["metricName"], *alarm.inputs["dimensions"].values())
+        for alarm in recording.of_type("MetricAlarm")
+    }
+    metrics = ("ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted", "ExecutionThrottled")
+    assert watched == {
+        *(("AWS/States", metric, f"${{{workflow}}}") for metric in metrics for workflow in WORKFLOWS),
+        *(("AWS/Lambda", "Errors", f"${{{recording.named(name).logical_id}}}") for name in FUNCTIONS),
+        ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "${RouteServiceRequestQueue.QueueName}"),
+        ("AWS/Lambda", "IteratorAge", "${RouteServiceRequest}"),
+    }
+    for alarm in recording.of_type("MetricAlarm"):
+        assert alarm.inputs["treatMissingData"] == "notBreaching"
+        assert alarm.inputs["comparisonOperator"] == "GreaterThanOrEqualToThreshold"
+        assert alarm.inputs["threshold"] > 0
+
+
+def test_alarms_tell_the_topic_where_there_is_one(recording: Recording) -> None:
+    told = {
+        tuple(alarm.inputs.get(key, ()))
+        for alarm in recording.of_type("MetricAlarm")
+        for key in ("alarmActions", "okActions")
+    }
+    assert told == ({(TOPIC,)} if recording.stack == "prod" else {()})
+
+
+def test_a_permissions_boundary_is_on_every_role_where_it_is_set(dev: Recording) -> None:
+    boundary = "arn:aws:iam::123456789012:policy/boundary"
+    bounded = record("dev", config={"hourbank:permissionsBoundaryArn": boundary})
+    assert {role.inputs.get("permissionsBoundary") for role in bounded.of_type("Role")} == {boundary}
+    assert {role.inputs.get("permissionsBoundary") for role in dev.of_type("Role")} == {None}
+
+
+# ---- the recording itself
+
+
+def test_a_second_recording_equals_the_first(dev: Recording) -> None:
+    def without_code(recording: Recording) -> list:
+        # archives have no equality of their own: their files do
+        resources = [
+            (resource, {key: value for key, value in resource.inputs.items() if key != "code"})
+            for resource in recording.resources
+        ]
+        return [
+            (resource.type, resource.name, resource.logical_id, resource.version_id, resource.dependencies, inputs)
+            for resource, inputs in resources
+        ]
+
+    again = record("dev")
+    assert without_code(again) == without_code(dev)
+    assert (again.code, again.outputs) == (dev.code, dev.outputs)
+
+
+def test_stacks_differ_only_in_their_names_and_values() -> None:
+    assert len({tuple(resource.logical_id for resource in record(stack).resources) for stack in STACKS}) == 1
+
+
+def test_other_names_of_tables_are_used_as_they_are() -> None:
+    names = {"serviceRequest": "Requests", "escrow": "Held", "userBalance": "Hours", "transactionLog": "Journal"}
+    recording = record("dev", config={"hourbank:tables": json.dumps(names), "hourbank:amplifyApiId": ""})
+    variables = recording.named("refundEscrow").inputs["environment"]["variables"]
+    assert {key: variables[variable] for key, (variable, _) in zip(names, VARIABLES.values(), strict=True)} == names

@@ -1,0 +1,197 @@
+"""What a stack is told: every mistake is refused before anything is made, in one line that says what to do.
+
+Write one here when a key or a demand on the tables changes.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pulumi
+import pytest
+import yaml
+
+from components import settings
+from hourbank.recorder import GET_TABLE, ROOT, STACKS, record, stack_config
+
+DECLARED = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
+
+
+def refusal(stack: str = "dev", **arguments: Any) -> str:
+    with pytest.raises(pulumi.RunError) as caught:
+        record(stack, **arguments)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert "Traceback" not in line
+    return line
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("amplifyApiId", "", "set the id of Amplify's GraphQL API"),
+        ("amplifyApiId", "two words", "use letters, digits"),
+        ("amplifyEnv", "", "Gen 2: NONE"),
+        ("tables", '{"serviceRequests": "X"}', "tables.serviceRequests is not one of the four tables"),
+        ("tables", '{"escrow": "a/b"}', "tables.escrow makes 'a/b' a table's name"),
+        ("tables", '{"escrow": 3}', "is not a map of names"),
+        ("tables", "[]", "is not a map of names"),
+        ("tables", "Requests", "is not an object"),
+        ("tables", '{"escrow": "One", "transactionLog": "One"}', "names one table twice"),
+        ("allowConflictResolution", "yes", "set true or false"),
+        ("startRequestsFrom", "", "is missing"),
+        ("startRequestsFrom", "tomorrow", "ISO 8601"),
+        ("startRequestsFrom", "2026-12-01T00:00:00", "without an offset"),
+        ("startRequestsFrom", "2026-12-01", "without an offset"),
+        ("providerResponseTimeoutSeconds", "59", "from 60 to 2592000"),
+        ("providerResponseTimeoutSeconds", "2592001", "from 60 to 2592000"),
+        ("providerResponseTimeoutSeconds", "90.5", "whole number"),
+        ("providerResponseTimeoutSeconds", "a week", "whole number"),
+        ("providerResponseTimeoutSeconds", "", "is missing"),
+        ("confirmationDays", "0", "from 1 to 365"),
+        ("logRetentionDays", "15", "CloudWatch Logs does not offer"),
+        ("logRetentionDays", "-1", "whole number"),
+        ("alarmTopicArn", "hourbank-alarms", "set an ARN such as arn:aws:sns"),
+        ("alarmTopicArn", "arn:aws:sqs:us-east-1:123456789012:alarms", "set an ARN such as arn:aws:sns"),
+        ("permissionsBoundaryArn", "boundary", "set an ARN such as arn:aws:iam"),
+        ("logRetention", "14", "is not a key of this project"),
+    ],
+)
+def test_a_senseless_value_is_one_line_that_names_the_key(key: str, value: str, says: str) -> None:
+    line = refusal(config={f"hourbank:{key}": value})
+    assert line.startswith(f"hourbank:{key}")
+    assert says in line
+    assert "stack dev" in line
+
+
+@pytest.mark.parametrize(
+    "stack", ["Dev", "feature-1", "a-very-long-name", "1st", "sixteen-letters", "abcdefghijklmnop"]
+)
+def test_a_stack_whose_name_does_not_fit_into_names_is_refused(stack: str) -> None:
+    line = refusal(stack)
+    assert line.startswith(f"stack {stack}: ")
+
+
+def test_nothing_is_made_before_a_refusal() -> None:
+    asked = []
+
+    def ask(args: dict[str, Any]) -> dict[str, Any]:
+        asked.append(args)
+        return {"accountId": "123456789012"}
+
+    invokes = {"aws:index/getCallerIdentity:getCallerIdentity": ask}
+    refusal(config={"hourbank:logRetentionDays": "15"}, invokes=invokes)
+    assert asked == []
+
+
+def test_a_refusal_leaves_no_trace_in_the_next_recording() -> None:
+    refusal(config={"hourbank:logRetentionDays": "15"})
+    assert record("dev").named("createEscrow-logs").inputs["retentionInDays"] == 14
+
+
+def test_the_stack_local_allows_seconds() -> None:
+    recording = record("local", config={"hourbank:providerResponseTimeoutSeconds": "1"})
+    variables = recording.named("validateServiceRequest").inputs["environment"]["variables"]
+    assert variables["PROVIDER_RESPONSE_TIMEOUT_SECONDS"] == "1"
+
+
+def test_pulumi_yaml_types_and_describes_every_key() -> None:
+    assert set(DECLARED) == set(settings.KEYS)
+    for declared in DECLARED.values():
+        assert declared["type"] in ("string", "integer", "boolean", "object")
+        assert len(declared["description"]) > 20
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_a_stack_sets_only_declared_keys(stack: str) -> None:
+    given = {key.removeprefix("hourbank:") for key in stack_config(stack) if key.startswith("hourbank:")}
+    assert given <= set(DECLARED)
+
+
+@pytest.mark.parametrize("stack", ["dev", "staging", "prod"])
+def test_example_values_say_that_they_are_examples(stack: str) -> None:
+    assert "Example values: put your own here" in (ROOT / f"Pulumi.{stack}.yaml").read_text()
+
+
+# ---- tables
+
+SERVES = {
+    "hashKey": "id",
+    "attributes": [{"name": "id", "type": "S"}],
+    "streamArn": "arn:aws:dynamodb:us-east-1:123456789012:table/T/stream/2026-11-23T00:00:00.000",
+    "streamViewType": "NEW_AND_OLD_IMAGES",
+}
+
+
+def tables(**differing: dict[str, Any]) -> dict[str, Callable[[dict[str, Any]], dict[str, Any]]]:
+    """Look-ups of tables that serve, but for what differs by model."""
+
+    def get_table(args: dict[str, Any]) -> dict[str, Any]:
+        model = args["name"].split("-")[0]
+        key = "userId" if model == "UserBalance" else "id"
+        table = SERVES | {"name": args["name"], "arn": f"arn:aws:dynamodb:us-east-1:123456789012:table/{args['name']}"}
+        table |= {"hashKey": key, "attributes": [{"name": key, "type": "S"}]}
+        return table | differing.get(model, {})
+
+    return {GET_TABLE: get_table}
+
+
+@pytest.mark.parametrize(
+    ("model", "differing", "says"),
+    [
+        (
+            "Escrow",
+            {"hashKey": "requestId", "attributes": [{"name": "requestId", "type": "S"}]},
+            "its key is requestId",
+        ),
+        (
+            "UserBalance",
+            {"hashKey": "id", "attributes": [{"name": "id", "type": "S"}]},
+            "the workflows need userId (S)",
+        ),
+        ("TransactionLog", {"rangeKey": "createdAt"}, "its key is id (S) and createdAt"),
+        ("Escrow", {"attributes": [{"name": "id", "type": "N"}]}, "its key is id (N)"),
+        ("ServiceRequest", {"streamArn": "", "streamViewType": ""}, "it has no stream"),
+        ("ServiceRequest", {"streamViewType": "KEYS_ONLY"}, "its stream shows KEYS_ONLY"),
+        ("ServiceRequest", {"streamViewType": "OLD_IMAGE"}, "NEW_AND_OLD_IMAGES"),
+        ("UserBalance", {"ttl": {"attributeName": "_ttl", "enabled": True}}, "conflict resolution (DataStore)"),
+    ],
+)
+def test_a_table_that_cannot_serve_is_refused_in_one_line(model: str, differing: dict[str, Any], says: str) -> None:
+    line = refusal(invokes=tables(**{model: differing}))
+    assert line.startswith(f"table {model}-abcdefghijklmnopqrstuvwxyz-dev ({model}): ")
+    assert says in line
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        ("reading DynamoDB Table (Escrow): couldn't find resource", "does not exist"),
+        (
+            "operation error DynamoDB: DescribeTable, ResourceNotFoundException: Requested resource not found",
+            "does not exist",
+        ),
+        ("AccessDeniedException: User is not authorized to perform:\n dynamodb:DescribeTable", "check AWS credentials"),
+    ],
+)
+def test_a_table_that_cannot_be_looked_up_is_refused_in_one_line(error: str, says: str) -> None:
+    def fail(_: dict[str, Any]) -> dict[str, Any]:
+        raise Exception(error)  # noqa: TRY002 what the SDK raises
+
+    line = refusal(invokes={GET_TABLE: fail})
+    assert line.startswith("table ServiceRequest-abcdefghijklmnopqrstuvwxyz-dev (ServiceRequest): ")
+    assert says in line
+
+
+def test_tables_of_both_generations_serve() -> None:
+    for differing in ({}, {"ServiceRequest": {"streamViewType": "NEW_IMAGE"}}, {"Escrow": {"streamArn": ""}}):
+        assert record("dev", invokes=tables(**differing)).resources
+
+
+def test_conflict_resolution_is_accepted_only_where_the_stack_says_so() -> None:
+    with_ttl = tables(Escrow={"ttl": {"attributeName": "_ttl", "enabled": True}})
+    assert "allowConflictResolution" in refusal(invokes=with_ttl)
+    assert record("dev", config={"hourbank:allowConflictResolution": "true"}, invokes=with_ttl).resources
+
+
+def test_a_time_to_live_of_the_apps_own_is_no_matter() -> None:
+    assert record("dev", invokes=tables(Escrow={"ttl": {"attributeName": "expiresAt", "enabled": True}})).resources
