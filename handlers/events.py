@@ -2,6 +2,7 @@
 
 import json
 import os
+from typing import Any
 
 from handlers.ledger import Ended
 from handlers.requests import TRANSITIONS
@@ -12,12 +13,14 @@ class EventRefused(Exception):
     """EventBridge took the call but not the event: the workflow retries the Task."""
 
 
-def publish(event: str, request_id: str, user_id: str | None, status: str) -> None:
+def publish(event: str, request_id: str, user_id: Any, status: str) -> None:
     """Tells ``user_id`` about a request, always after the write that made it so.
 
-    The detail is ``{requestId, userId, status, eventId}`` with eventId ``<requestId>#<status>``.
+    The detail is ``{requestId, userId, status, eventId}`` with eventId ``<requestId>#<status>``; userId is null where
+    the record names nobody.
     """
-    detail = {"requestId": request_id, "userId": user_id, "status": status, "eventId": f"{request_id}#{status}"}
+    known = user_id if isinstance(user_id, str) else None
+    detail = {"requestId": request_id, "userId": known, "status": status, "eventId": f"{request_id}#{status}"}
     answer = client("events").put_events(
         Entries=[
             {

@@ -6,7 +6,7 @@ account, ``user:<userId>`` or ``escrow:<requestId>``.
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from handlers import hours, requests, tables
 from handlers.errors import InsufficientBalance, NotOwner, OfferNotAffordable, Refusal, ReleaseRefused, ValidationFailed
@@ -28,7 +28,7 @@ class Ended(NamedTuple):
     """
 
     outcome: str
-    requester_id: str | None = None
+    requester_id: Any = None
     hours: Decimal | None = None
     answer: str | None = None
 

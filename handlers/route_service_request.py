@@ -32,8 +32,15 @@ def handler(event: dict[str, Any], context: Any) -> PartialItemFailureResponse:
 
 def route_record(record: Any) -> None:
     image = record.raw_event["dynamodb"].get("NewImage")
-    if image:
+    if not image:
+        return
+    try:
         route(from_image(image))
+    except Exception as error:
+        # By name alone: the message of an AWS error can quote a task token.
+        code = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
+        logger.error("Not routed: it will be delivered again", error=code)
+        raise
 
 
 def route(request: Item) -> None:

@@ -1,0 +1,1015 @@
+"""Each handler alone on a DynamoDB engine: the right input, bad input, run twice, crashed after its commit.
+
+What only shows in a whole workflow is in test_paths.py.
+"""
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+from boto3.dynamodb.types import TypeSerializer
+from moto import mock_aws
+from moto.dynamodb.models import dynamodb_backends
+
+from handlers import (
+    adjust_escrow,
+    create_escrow,
+    endings,
+    events,
+    hours,
+    ledger,
+    notify_provider,
+    process_escrow_release,
+    process_negotiation,
+    refund_escrow,
+    reject_request,
+    requests,
+    start_service_execution,
+    tables,
+    timeout_request,
+    validate_escrow_release,
+    validate_service_request,
+)
+from handlers.errors import (
+    IllegalOffer,
+    InsufficientBalance,
+    NotOwner,
+    OfferNotAffordable,
+    ReleaseRefused,
+    ValidationFailed,
+)
+from handlers.execution import RELEASE_PREFIX, REQUEST_PREFIX, execution_name
+
+ARN = "arn:aws:states:us-east-1:123456789012:execution:ServiceRequestWorkflow-test:"
+CONTEXT = SimpleNamespace(
+    function_name="f", memory_limit_in_mb=256, invoked_function_arn="arn:aws:lambda:::function:f", aws_request_id="1"
+)
+VARIABLES = {
+    "SERVICE_REQUEST_TABLE_NAME": "ServiceRequest",
+    "ESCROW_TABLE_NAME": "Escrow",
+    "USER_BALANCE_TABLE_NAME": "UserBalance",
+    "TRANSACTION_LOG_TABLE_NAME": "TransactionLog",
+    "EVENT_BUS_NAME": "bus",
+    "PROVIDER_RESPONSE_TIMEOUT_SECONDS": "604800",
+    "MINIMUM_RESPONSE_TIMEOUT_SECONDS": "60",
+    "POWERTOOLS_SERVICE_NAME": "hourbank-test",
+    "POWERTOOLS_METRICS_NAMESPACE": "HourBank",
+}
+
+
+class Bank:
+    """Four tables of moto's, what people and workflows did to them, and what was told on the bus."""
+
+    def __init__(self, engine: Any) -> None:
+        self._tables = engine
+        dynamodb_backends.reset()
+        for model in ("ServiceRequest", "Escrow", "UserBalance", "TransactionLog"):
+            key = "userId" if model == "UserBalance" else "id"
+            self._tables.create_table(
+                TableName=model,
+                KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
+                AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
+                BillingMode="PAY_PER_REQUEST",
+            )
+        self.told: list[dict[str, Any]] = []
+        self.give("ana", 10)
+
+    def put(self, model: str, **item: Any) -> None:
+        self._tables.Table(model).put_item(Item=item)
+
+    def get(self, model: str, key: str) -> dict[str, Any]:
+        name = "userId" if model == "UserBalance" else "id"
+        return self._tables.Table(model).get_item(Key={name: key}).get("Item", {})
+
+    def all(self, model: str) -> list[dict[str, Any]]:
+        return self._tables.Table(model).scan()["Items"]
+
+    def give(self, person: str, amount: Any) -> None:
+        self.put("UserBalance", userId=person, availableBalance=amount)
+
+    def balance(self, person: str) -> Any:
+        return self.get("UserBalance", person).get("availableBalance")
+
+    def request(self, request_id: str = "r1", **changes: Any) -> dict[str, Any]:
+        """A request as Amplify creates it, with explicit nulls; a change to ... leaves the attribute out."""
+        item = {
+            "id": request_id,
+            "__typename": "ServiceRequest",
+            "serviceId": "s1",
+            "requesterId": "ana",
+            "providerId": "ben",
+            "estimatedHours": Decimal("2.5"),
+            "providerResponseTimeoutSeconds": None,
+            "status": None,
+            "providerResponse": None,
+            "counterOfferHours": None,
+            "requesterResponse": None,
+            "taskToken": None,
+            "createdAt": "2026-11-01T00:00:00.000Z",
+            "updatedAt": "2026-11-01T00:00:00.000Z",
+        } | changes
+        self.put("ServiceRequest", **{name: value for name, value in item.items() if value is not ...})
+        return item
+
+    def change(self, request_id: str = "r1", **changes: Any) -> None:
+        self.put("ServiceRequest", **self.get("ServiceRequest", request_id) | changes)
+
+    def delete(self, request_id: str = "r1") -> None:
+        self._tables.Table("ServiceRequest").delete_item(Key={"id": request_id})
+
+    def everything(self) -> dict[str, Any]:
+        """All tables without the moments of their writes."""
+        return {
+            model: sorted(
+                ({name: value for name, value in item.items() if name != "updatedAt"} for item in self.all(model)),
+                key=str,
+            )
+            for model in ("ServiceRequest", "Escrow", "UserBalance", "TransactionLog")
+        }
+
+    def total(self) -> Decimal:
+        held = [escrow["hours"] for escrow in self.all("Escrow") if escrow["status"] == "HELD"]
+        return sum(held, Decimal(0)) + sum((row["availableBalance"] for row in self.all("UserBalance")), Decimal(0))
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Any]:
+    """moto's DynamoDB; clients are made once, because that takes longer than most tests."""
+    tables.client.cache_clear()
+    with mock_aws():
+        yield boto3.resource("dynamodb")
+    tables.client.cache_clear()
+
+
+@pytest.fixture
+def bank(engine: Any, monkeypatch: pytest.MonkeyPatch) -> Bank:
+    for name, value in VARIABLES.items():
+        monkeypatch.setenv(name, value)
+    bank = Bank(engine)
+
+    def put_events(Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
+        bank.told += [{"event": entry["DetailType"]} | json.loads(entry["Detail"]) for entry in Entries]
+        return {"FailedEntryCount": 0, "Entries": [{}]}
+
+    monkeypatch.setattr(events, "client", lambda service: SimpleNamespace(put_events=put_events))
+    return bank
+
+
+def event(
+    state: str,
+    request_id: Any = "r1",
+    *,
+    name: str | None = None,
+    retry: int = 0,
+    redrive: int | None = None,
+    given: dict[str, Any] | None = None,
+    **more: Any,
+) -> dict[str, Any]:
+    name = name or execution_name(REQUEST_PREFIX, str(request_id))
+    execution: dict[str, Any] = {"Id": ARN + name, "Name": name, "Input": {"requestId": request_id} | (given or {})}
+    if redrive is not None:
+        execution["RedriveCount"] = redrive
+    return {"execution": execution, "state": {"Name": state, "RetryCount": retry}} | more
+
+
+def run(handler: Any, state: str, request_id: Any = "r1", **more: Any) -> Any:
+    return handler.handler(event(state, request_id, **more), CONTEXT)
+
+
+def validated(bank: Bank, **request: Any) -> None:
+    bank.request(**request)
+    run(validate_service_request, "ValidateRequest")
+
+
+def escrowed(bank: Bank, **request: Any) -> None:
+    validated(bank, **request)
+    run(create_escrow, "EscrowHours")
+
+
+def awaiting(bank: Bank, **request: Any) -> None:
+    escrowed(bank, **request)
+    run(notify_provider, "WaitForProviderResponse", taskToken="token-1")
+
+
+def negotiating(bank: Bank, offer: Any = Decimal(4), **request: Any) -> None:
+    awaiting(bank, **request)
+    bank.change(providerResponse="COUNTER_OFFER", counterOfferHours=offer)
+    run(process_negotiation, "ProcessNegotiation", taskToken="token-2")
+
+
+def in_progress(bank: Bank, **answers: Any) -> None:
+    awaiting(bank)
+    run(start_service_execution, "StartServiceExecution")
+    bank.change(**answers)
+
+
+# --- ValidateRequest ------------------------------------------------------------------------------
+
+
+def test_validation_claims_the_record_and_says_how_long_the_provider_has(bank: Bank) -> None:
+    bank.request(providerResponseTimeoutSeconds=3600)
+
+    assert run(validate_service_request, "ValidateRequest") == {"providerResponseTimeoutSeconds": 3600}
+
+    request = bank.get("ServiceRequest", "r1")
+    assert request["status"] == "VALIDATING"
+    assert request["stepFunctionExecutionArn"] == ARN + "service-request-r1"
+    assert request["updatedAt"] > "2026-11-01" and request["createdAt"] == "2026-11-01T00:00:00.000Z"
+
+
+def test_the_stacks_time_out_is_the_default(bank: Bank) -> None:
+    bank.request()
+    assert run(validate_service_request, "ValidateRequest") == {"providerResponseTimeoutSeconds": 604800}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"estimatedHours": None}, "estimatedHours"),
+        ({"estimatedHours": ...}, "estimatedHours"),
+        ({"estimatedHours": 0}, "estimatedHours"),
+        ({"estimatedHours": -1}, "estimatedHours"),
+        ({"estimatedHours": "two"}, "estimatedHours"),
+        ({"estimatedHours": True}, "estimatedHours"),
+        ({"estimatedHours": [2]}, "estimatedHours"),
+        ({"estimatedHours": Decimal("0.001")}, "estimatedHours"),
+        ({"estimatedHours": Decimal("1.2345678901234567890123456789012345678")}, "estimatedHours"),
+        ({"requesterId": "ben"}, "same person"),
+        ({"requesterId": None}, "requesterId"),
+        ({"requesterId": 7}, "requesterId"),
+        ({"providerId": ...}, "providerId"),
+        ({"providerId": ""}, "providerId"),
+        ({"serviceId": None}, "serviceId"),
+        ({"providerResponseTimeoutSeconds": 59}, "from 60 to 2592000"),
+        ({"providerResponseTimeoutSeconds": 2592001}, "from 60 to 2592000"),
+        ({"providerResponseTimeoutSeconds": Decimal("60.5")}, "whole number"),
+        ({"providerResponseTimeoutSeconds": "3600"}, "whole number"),
+        ({"providerResponseTimeoutSeconds": Decimal("1E+30")}, "whole number"),
+    ],
+)
+def test_a_bad_record_is_refused_in_words_and_rejected(bank: Bank, changes: dict[str, Any], reason: str) -> None:
+    bank.request(**changes)
+
+    with pytest.raises(ValidationFailed, match=reason) as refusal:
+        run(validate_service_request, "ValidateRequest")
+    cause = json.dumps({"errorMessage": str(refusal.value), "errorType": "ValidationFailed"})
+    outcome = run(
+        reject_request, "RejectRequest", states={"ValidateRequest": {"Error": "ValidationFailed", "Cause": cause}}
+    )
+
+    request = bank.get("ServiceRequest", "r1")
+    assert (outcome, request["status"]) == ("REJECTED", "REJECTED")
+    assert reason in request["failureReason"]
+    assert bank.balance("ana") == 10 and not bank.all("Escrow") and not bank.all("TransactionLog")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"estimatedHours": Decimal("10.01")}, "Not enough hours: 10.01 needed, 10 available"),
+        ({"estimatedHours": Decimal("1E+30")}, "Not enough hours"),
+        ({"requesterId": "nobody"}, "0 available"),
+        ({"requesterId": "odd"}, "0 available"),
+    ],
+)
+def test_too_few_hours_are_refused_in_words(bank: Bank, changes: dict[str, Any], reason: str) -> None:
+    bank.give("odd", "ten")
+    bank.request(**changes)
+    with pytest.raises(InsufficientBalance, match=reason):
+        run(validate_service_request, "ValidateRequest")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"estimatedHours": 99},
+        {"estimatedHours": "2.5"},
+        {"requesterId": "mallory"},
+        {"serviceId": ["s1"]},
+        {"providerResponseTimeoutSeconds": 60},
+        {"states": {"AdjustEscrow": {"Error": "OfferNotAffordable"}}},
+    ],
+)
+def test_an_input_that_differs_from_the_record_is_refused(bank: Bank, given: dict[str, Any]) -> None:
+    bank.request()
+    with pytest.raises(ValidationFailed, match="input"):
+        run(validate_service_request, "ValidateRequest", given=given)
+
+
+def test_the_seeds_input_is_welcome_where_it_agrees(bank: Bank) -> None:
+    bank.request()
+    seed = {"serviceId": "s1", "requesterId": "ana", "providerId": "ben", "estimatedHours": 2.5, "note": "hi"}
+    run(validate_service_request, "ValidateRequest", given=seed | {"providerResponseTimeoutSeconds": None})
+    assert bank.get("ServiceRequest", "r1")["status"] == "VALIDATING"
+
+
+@pytest.mark.parametrize("name", ["by-hand", "service-request-r2", "service-request-r1-0", "service-request-r1-x"])
+def test_an_execution_by_another_name_is_not_the_owner(bank: Bank, name: str) -> None:
+    before = bank.request()
+    with pytest.raises(NotOwner):
+        run(validate_service_request, "ValidateRequest", name=name)
+    assert bank.get("ServiceRequest", "r1") == before
+
+
+@pytest.mark.parametrize("request_id", [None, "", 7, ["r1"], {"id": "r1"}])
+def test_an_execution_without_a_request_is_not_the_owner(bank: Bank, request_id: Any) -> None:
+    with pytest.raises(NotOwner):
+        run(validate_service_request, "ValidateRequest", request_id)
+    assert run(refund_escrow, "RefundAfterFailure", request_id, states={}) == "NOT_OWNER"
+
+
+@pytest.mark.parametrize(
+    "status", ["ESCROWED", "AWAITING_PROVIDER", "IN_PROGRESS", "COMPLETED", "FAILED", "made up", 5, {"a": 1}]
+)
+def test_a_status_that_a_client_wrote_is_left_alone(bank: Bank, status: Any) -> None:
+    bank.request(status=status)
+    before = bank.everything()
+    with pytest.raises(NotOwner):
+        run(validate_service_request, "ValidateRequest")
+    assert bank.everything() == before
+
+
+def test_a_second_execution_does_not_touch_a_live_request(bank: Bank) -> None:
+    awaiting(bank)
+    before = bank.everything()
+    with pytest.raises(NotOwner):
+        run(validate_service_request, "ValidateRequest", name="service-request-r1-2")
+    for handler, state in ((refund_escrow, "RefundAfterFailure"), (reject_request, "RejectRequest")):
+        assert run(handler, state, name="service-request-r1-2", states={}) == "NOT_OWNER"
+    assert bank.everything() == before
+
+
+def test_the_arn_that_the_seeds_browser_writes_before_the_claim_does_no_harm(bank: Bank) -> None:
+    bank.request(stepFunctionExecutionArn=ARN + "service-request-r1")
+    run(validate_service_request, "ValidateRequest")
+    assert bank.get("ServiceRequest", "r1")["status"] == "VALIDATING"
+
+
+def test_an_id_that_was_used_before_is_refused(bank: Bank) -> None:
+    awaiting(bank)
+    bank.delete()
+    bank.request()
+    with pytest.raises(ValidationFailed, match="used before"):
+        run(validate_service_request, "ValidateRequest", name="service-request-r1-2")
+    with pytest.raises(ValidationFailed, match="used before"):
+        run(create_escrow, "EscrowHours", name="service-request-r1-2")
+    states = {"ValidateRequest": {"Error": "ValidationFailed", "Cause": json.dumps({"errorMessage": "used before"})}}
+    assert run(reject_request, "RejectRequest", name="service-request-r1-2", states=states) == "REJECTED"
+    assert bank.balance("ana") == Decimal("7.5") and bank.get("Escrow", "r1")["status"] == "HELD"
+
+
+# --- EscrowHours ----------------------------------------------------------------------------------
+
+
+def test_hours_are_held_in_one_transaction(bank: Bank) -> None:
+    validated(bank)
+
+    assert run(create_escrow, "EscrowHours") == {"hours": "2.5"}
+
+    escrow = bank.get("Escrow", "r1")
+    assert {name: escrow[name] for name in ("requestId", "requesterId", "providerId", "hours", "status")} == {
+        "requestId": "r1", "requesterId": "ana", "providerId": "ben", "hours": Decimal("2.5"), "status": "HELD",
+    }  # fmt: skip
+    assert escrow["executionArn"] == ARN + "service-request-r1"
+    assert escrow["__typename"] == "Escrow" and escrow["createdAt"] == escrow["updatedAt"]
+    entry = bank.get("TransactionLog", "r1#ESCROW_HOLD")
+    assert (entry["fromAccount"], entry["toAccount"], entry["hours"]) == ("user:ana", "escrow:r1", Decimal("2.5"))
+    assert entry["type"] == "ESCROW_HOLD" and entry["requestId"] == "r1" and entry["__typename"] == "TransactionLog"
+    assert bank.balance("ana") == Decimal("7.5")
+    assert bank.get("ServiceRequest", "r1")["status"] == "ESCROWED"
+
+
+def test_hours_are_exact(bank: Bank) -> None:
+    bank.give("ana", Decimal("12345678901234567890123456.67"))
+    validated(bank, estimatedHours=Decimal("0.01"))
+    run(create_escrow, "EscrowHours")
+    assert bank.balance("ana") == Decimal("12345678901234567890123456.66")
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"estimatedHours": Decimal(11)}, InsufficientBalance),
+        ({"estimatedHours": None}, ValidationFailed),
+        ({"providerId": "ana"}, ValidationFailed),
+        ({"status": "PENDING"}, NotOwner),
+        ({"stepFunctionExecutionArn": "other"}, NotOwner),
+    ],
+)
+def test_a_record_changed_after_validation_holds_nothing(bank: Bank, change: dict[str, Any], error: type) -> None:
+    validated(bank)
+    bank.change(**change)
+    with pytest.raises(error):
+        run(create_escrow, "EscrowHours")
+    assert bank.balance("ana") == 10 and not bank.all("Escrow") and not bank.all("TransactionLog")
+
+
+def test_a_record_deleted_after_validation_holds_nothing(bank: Bank) -> None:
+    validated(bank)
+    bank.delete()
+    with pytest.raises(NotOwner):
+        run(create_escrow, "EscrowHours")
+    assert bank.balance("ana") == 10 and not bank.all("ServiceRequest")
+
+
+def test_a_change_between_reading_and_writing_is_read_again(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    validated(bank)
+    read = tables.read
+    reads: list[str] = []
+
+    def read_and_change(model: str, key: str) -> Any:
+        item = read(model, key)
+        reads.append(model)
+        if reads == ["ServiceRequest", "UserBalance", "Escrow"]:
+            bank.change(estimatedHours=Decimal(3))
+        return item
+
+    monkeypatch.setattr(tables, "read", read_and_change)
+    assert run(create_escrow, "EscrowHours") == {"hours": "3"}
+    assert bank.balance("ana") == 7
+
+
+def test_what_keeps_changing_is_given_up_loudly(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    validated(bank)
+    monkeypatch.setattr(tables.time, "sleep", lambda _: None)
+    monkeypatch.setattr(tables, "_written", lambda _: False)
+    with pytest.raises(tables.Contended):
+        run(create_escrow, "EscrowHours")
+
+
+# --- the waits ------------------------------------------------------------------------------------
+
+
+def test_the_provider_is_asked_after_token_and_status_are_stored(bank: Bank) -> None:
+    awaiting(bank)
+    request = bank.get("ServiceRequest", "r1")
+    assert (request["status"], request["taskToken"]) == ("AWAITING_PROVIDER", "token-1")
+    assert bank.told == [
+        {
+            "event": "ProviderAsked", "requestId": "r1", "userId": "ben", "status": "AWAITING_PROVIDER",
+            "eventId": "r1#AWAITING_PROVIDER",
+        }
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "stays"),
+    [
+        ({"retry": 0}, {"retry": 1}, "second"),
+        ({"retry": 1}, {"retry": 0}, "first"),
+        ({"retry": 1}, {"retry": 1}, "first"),
+        ({"retry": 3}, {"retry": 0, "redrive": 1}, "second"),
+        ({"retry": 0, "redrive": 1}, {"retry": 3}, "first"),
+    ],
+)
+def test_only_a_later_attempt_replaces_a_token(
+    bank: Bank, first: dict[str, int], second: dict[str, int], stays: str
+) -> None:
+    escrowed(bank)
+    run(notify_provider, "WaitForProviderResponse", taskToken="first", **first)
+    run(notify_provider, "WaitForProviderResponse", taskToken="second", **second)
+    assert bank.get("ServiceRequest", "r1")["taskToken"] == stays
+
+
+def test_entering_the_negotiation_replaces_the_token_and_fixes_the_offer(bank: Bank) -> None:
+    awaiting(bank)
+    bank.change(
+        providerResponse="COUNTER_OFFER", counterOfferHours=Decimal(4), requesterResponse="ACCEPTED", taskTokenAttempt=9
+    )
+
+    run(process_negotiation, "ProcessNegotiation", taskToken="token-2")
+
+    request = bank.get("ServiceRequest", "r1")
+    assert (request["status"], request["taskToken"], request["offeredHours"]) == ("NEGOTIATING", "token-2", 4)
+    assert "requesterResponse" not in request, "an answer from before is not an answer to the offer"
+    assert bank.told[-1] == {
+        "event": "RequesterAsked", "requestId": "r1", "userId": "ana", "status": "NEGOTIATING",
+        "eventId": "r1#NEGOTIATING",
+    }  # fmt: skip
+
+
+def test_a_cancellation_from_before_the_offer_stays(bank: Bank) -> None:
+    awaiting(bank)
+    bank.change(providerResponse="COUNTER_OFFER", counterOfferHours=Decimal(4), requesterResponse="CANCELLED")
+    run(process_negotiation, "ProcessNegotiation", taskToken="token-2")
+    assert bank.get("ServiceRequest", "r1")["requesterResponse"] == "CANCELLED"
+
+
+def test_a_retry_in_the_negotiation_keeps_the_offer_and_the_answer(bank: Bank) -> None:
+    negotiating(bank)
+    bank.change(counterOfferHours=Decimal(9), requesterResponse="ACCEPTED")
+    run(process_negotiation, "ProcessNegotiation", taskToken="token-3", retry=1)
+    request = bank.get("ServiceRequest", "r1")
+    assert (request["offeredHours"], request["requesterResponse"], request["taskToken"]) == (4, "ACCEPTED", "token-3")
+
+
+@pytest.mark.parametrize("offer", [None, 0, -2, "four", Decimal("1.005")])
+def test_an_illegal_offer_is_refused_and_the_request_declined(bank: Bank, offer: Any) -> None:
+    with pytest.raises(IllegalOffer):
+        negotiating(bank, offer)
+    cause = json.dumps({"errorMessage": "The counter-offer must be legal"})
+    states = {
+        "WaitForProviderResponse": {"answer": "COUNTER_OFFER"},
+        "ProcessNegotiation": {"Error": "IllegalOffer", "Cause": cause},
+    }
+    assert run(refund_escrow, "RefundEscrow", states=states) == "DECLINED"
+    assert bank.get("ServiceRequest", "r1")["failureReason"] == "The counter-offer must be legal"
+    assert bank.balance("ana") == 10
+
+
+def test_an_event_that_the_bus_refuses_is_an_error(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailure"}]}
+    monkeypatch.setattr(events, "client", lambda _: SimpleNamespace(put_events=lambda Entries: refused))  # noqa: N803
+    with pytest.raises(events.EventRefused, match="ProviderAsked: InternalFailure"):
+        awaiting(bank)
+
+
+# --- AdjustEscrow ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("offer", "moved", "from_account", "to_account"),
+    [
+        (Decimal(4), Decimal("1.5"), "user:ana", "escrow:r1"),
+        (Decimal("0.25"), Decimal("2.25"), "escrow:r1", "user:ana"),
+        (Decimal(10), Decimal("7.5"), "user:ana", "escrow:r1"),
+    ],
+)
+def test_the_hold_becomes_the_offer(
+    bank: Bank, offer: Decimal, moved: Decimal, from_account: str, to_account: str
+) -> None:
+    negotiating(bank, offer)
+
+    assert run(adjust_escrow, "AdjustEscrow") == {"hours": hours.in_words(offer)}
+
+    assert (bank.get("Escrow", "r1")["hours"], bank.balance("ana")) == (offer, 10 - offer)
+    entry = bank.get("TransactionLog", "r1#ESCROW_ADJUST")
+    assert (entry["hours"], entry["fromAccount"], entry["toAccount"]) == (moved, from_account, to_account)
+
+
+def test_an_offer_of_the_same_hours_moves_nothing(bank: Bank) -> None:
+    negotiating(bank, Decimal("2.50"))
+    assert run(adjust_escrow, "AdjustEscrow") == {"hours": "2.5"}
+    assert not bank.get("TransactionLog", "r1#ESCROW_ADJUST") and bank.balance("ana") == Decimal("7.5")
+
+
+def test_the_offer_that_was_shown_counts_not_a_later_one(bank: Bank) -> None:
+    negotiating(bank)
+    bank.change(counterOfferHours=Decimal(9))
+    assert run(adjust_escrow, "AdjustEscrow") == {"hours": "4"}
+
+
+def test_an_offer_that_nobody_can_pay_is_refused(bank: Bank) -> None:
+    negotiating(bank, Decimal("10.01"))
+    with pytest.raises(OfferNotAffordable, match=r"Not enough hours: 7.51 needed, 7.5 available"):
+        run(adjust_escrow, "AdjustEscrow")
+    assert bank.get("Escrow", "r1")["hours"] == Decimal("2.5")
+
+
+@pytest.mark.parametrize(
+    "change", [{"stepFunctionExecutionArn": "other"}, {"requesterId": "eve"}, {"offeredHours": None}]
+)
+def test_a_record_changed_during_the_negotiation_adjusts_nothing(bank: Bank, change: dict[str, Any]) -> None:
+    negotiating(bank)
+    bank.change(**change)
+    with pytest.raises(NotOwner):
+        run(adjust_escrow, "AdjustEscrow")
+    assert bank.get("Escrow", "r1")["hours"] == Decimal("2.5") and bank.total() == 10
+
+
+# --- StartServiceExecution ------------------------------------------------------------------------
+
+
+def test_a_service_starts_without_token_and_without_a_confirmation_from_before(bank: Bank) -> None:
+    awaiting(bank)
+    bank.change(providerResponse="ACCEPTED", requesterResponse="COMPLETED")
+
+    assert run(start_service_execution, "StartServiceExecution") == "IN_PROGRESS"
+
+    request = bank.get("ServiceRequest", "r1")
+    assert request["status"] == "IN_PROGRESS"
+    assert not {"taskToken", "taskTokenAttempt", "requesterResponse"} & request.keys()
+    assert bank.told[-1]["event"] == "ServiceStarted"
+
+
+def test_a_confirmation_after_the_start_survives_a_second_run(bank: Bank) -> None:
+    in_progress(bank, requesterResponse="COMPLETED")
+    run(start_service_execution, "StartServiceExecution")
+    assert bank.get("ServiceRequest", "r1")["requesterResponse"] == "COMPLETED"
+
+
+# --- the endings ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("state_and_cause", "expected"), endings.ENDINGS.items(), ids=str)
+def test_the_newest_event_decides_how_a_request_ends(
+    state_and_cause: tuple[str, str], expected: tuple[str, str | None]
+) -> None:
+    state, cause = state_and_cause
+    order = list(dict.fromkeys(name for name, _ in endings.ENDINGS))
+    older = {name: {"Error": "NotOwner"} for name in order[order.index(state) + 1 :]}
+    error = {"Error": cause, "Cause": json.dumps({"errorMessage": "in words"})}
+    assert endings.ending("RefundEscrow", older | {state: error}) == (expected[0], expected[1] or "in words")
+    assert endings.ending("RefundAfterFailure", older | {state: error})[0] == "FAILED"
+
+
+@pytest.mark.parametrize(
+    "states", [{}, {"ValidateRequest": None}, {"EscrowHours": {"Error": "Surprise"}}, {"AdjustEscrow": {"hours": "4"}}]
+)
+def test_an_ending_that_nobody_foresaw_is_a_failure(states: dict[str, Any]) -> None:
+    assert endings.ending("RefundEscrow", states)[0] == "FAILED"
+
+
+def test_a_cause_that_is_not_lambdas_json_still_ends_the_request() -> None:
+    states = {"ProcessNegotiation": {"Error": "IllegalOffer", "Cause": "no json"}}
+    assert endings.ending("RefundEscrow", states) == ("DECLINED", "IllegalOffer")
+
+
+DECLINED = {"WaitForProviderResponse": {"answer": "REJECTED"}}
+
+
+def test_a_refund_gives_back_and_ends_in_one_transaction(bank: Bank) -> None:
+    awaiting(bank)
+
+    assert run(refund_escrow, "RefundEscrow", states=DECLINED) == "DECLINED"
+
+    request = bank.get("ServiceRequest", "r1")
+    assert (request["status"], request["failureReason"]) == ("DECLINED", "The provider declined")
+    assert "taskToken" not in request
+    assert bank.get("Escrow", "r1")["status"] == "REFUNDED" and bank.balance("ana") == 10
+    entry = bank.get("TransactionLog", "r1#ESCROW_REFUND")
+    assert (entry["fromAccount"], entry["toAccount"], entry["hours"]) == ("escrow:r1", "user:ana", Decimal("2.5"))
+    assert bank.told[-1] == {
+        "event": "RequestEnded", "requestId": "r1", "userId": "ana", "status": "DECLINED", "eventId": "r1#DECLINED",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("gone", ["deleted", "replaced"])
+def test_a_request_that_is_gone_gets_its_hours_back(bank: Bank, gone: str) -> None:
+    awaiting(bank)
+    bank.delete()
+    if gone == "replaced":
+        bank.request(requesterId="eve", stepFunctionExecutionArn=None)
+    before = bank.all("ServiceRequest")
+
+    run(refund_escrow, "RefundEscrow", states={"WaitForProviderResponse": {"Error": "NotOwner"}})
+
+    assert bank.balance("ana") == 10 and bank.get("Escrow", "r1")["status"] == "REFUNDED"
+    assert bank.all("ServiceRequest") == before
+
+
+def test_a_balance_that_is_gone_is_made_again(bank: Bank) -> None:
+    awaiting(bank)
+    bank._tables.Table("UserBalance").delete_item(Key={"userId": "ana"})
+    run(refund_escrow, "RefundEscrow", states=DECLINED)
+    row = bank.get("UserBalance", "ana")
+    assert row["availableBalance"] == Decimal("2.5") and row["__typename"] == "UserBalance" and row["createdAt"]
+
+
+def test_a_balance_of_null_is_a_balance_of_nothing(bank: Bank) -> None:
+    awaiting(bank)
+    bank.give("ana", None)
+    run(refund_escrow, "RefundEscrow", states=DECLINED)
+    assert bank.balance("ana") == Decimal("2.5")
+
+
+def test_a_failure_before_the_claim_still_ends_the_request(bank: Bank) -> None:
+    bank.request()
+    assert run(refund_escrow, "RefundAfterFailure", states={"ValidateRequest": {"Error": "Lambda.Unknown"}}) == "FAILED"
+    request = bank.get("ServiceRequest", "r1")
+    assert request["status"] == "FAILED" and "technical" in request["failureReason"]
+    with pytest.raises(NotOwner):
+        run(create_escrow, "EscrowHours")
+    assert bank.balance("ana") == 10
+
+
+def test_a_hold_that_comes_after_the_rejection_holds_nothing(bank: Bank) -> None:
+    validated(bank)
+    run(reject_request, "RejectRequest", states={"EscrowHours": {"Error": "InsufficientBalance"}})
+    with pytest.raises(NotOwner):
+        run(create_escrow, "EscrowHours")
+    assert bank.balance("ana") == 10 and not bank.all("Escrow")
+
+
+def test_a_rejection_that_meets_a_hold_gives_it_back(bank: Bank) -> None:
+    escrowed(bank)
+    states = {"EscrowHours": {"Error": "InsufficientBalance", "Cause": "{}"}}
+    assert run(reject_request, "RejectRequest", states=states) == "REJECTED"
+    assert bank.balance("ana") == 10 and bank.get("Escrow", "r1")["status"] == "REFUNDED"
+
+
+def test_a_service_in_progress_is_not_refunded_by_the_request_workflow(bank: Bank) -> None:
+    in_progress(bank)
+    assert run(refund_escrow, "RefundAfterFailure", states={}) == "IN_PROGRESS"
+    assert bank.get("Escrow", "r1")["status"] == "HELD" and bank.get("ServiceRequest", "r1")["status"] == "IN_PROGRESS"
+
+
+@pytest.mark.parametrize(
+    ("answers", "found"),
+    [
+        ({"providerResponse": "ACCEPTED"}, "ACCEPTED"),
+        ({"providerResponse": "REJECTED", "requesterResponse": "CANCELLED"}, "REJECTED"),
+        ({"requesterResponse": "CANCELLED"}, "CANCELLED"),
+        ({"providerResponse": "perhaps"}, "UNKNOWN"),
+        ({"providerResponse": "WITHDRAWN"}, "UNKNOWN"),
+        ({"providerResponse": 5}, "UNKNOWN"),
+    ],
+)
+def test_an_answer_that_was_stored_beats_the_time_out(bank: Bank, answers: dict[str, Any], found: str) -> None:
+    awaiting(bank)
+    bank.change(**answers)
+    before = bank.everything()
+    assert run(timeout_request, "TimeoutRequest") == {"answer": found}
+    assert bank.everything() == before
+
+
+@pytest.mark.parametrize("response", [None, "ACCEPTED", "COMPLETED"])
+def test_silence_times_out_and_gives_the_hours_back(bank: Bank, response: str | None) -> None:
+    awaiting(bank)
+    bank.change(requesterResponse=response)
+    assert run(timeout_request, "TimeoutRequest") == {"answer": "TIMED_OUT"}
+    request = bank.get("ServiceRequest", "r1")
+    assert (request["status"], request["failureReason"]) == ("TIMED_OUT", "The provider did not answer in time")
+    assert bank.balance("ana") == 10 and bank.told[-1]["status"] == "TIMED_OUT"
+
+
+def test_a_wait_that_ran_out_before_its_token_was_stored_times_out_too(bank: Bank) -> None:
+    escrowed(bank)
+    assert run(timeout_request, "TimeoutRequest") == {"answer": "TIMED_OUT"}
+    with pytest.raises(ValueError, match="TIMED_OUT to AWAITING_PROVIDER"):
+        run(notify_provider, "WaitForProviderResponse", taskToken="late")
+    assert bank.balance("ana") == 10
+
+
+def test_the_negotiation_times_out_on_the_requesters_silence_alone(bank: Bank) -> None:
+    negotiating(bank)
+    assert run(timeout_request, "TimeoutNegotiation") == {"answer": "TIMED_OUT"}
+    assert "requester" in bank.get("ServiceRequest", "r1")["failureReason"] and bank.balance("ana") == 10
+
+
+def test_an_acceptance_of_the_offer_beats_the_time_out(bank: Bank) -> None:
+    negotiating(bank)
+    bank.change(requesterResponse="ACCEPTED")
+    assert run(timeout_request, "TimeoutNegotiation") == {"answer": "ACCEPTED"}
+
+
+def test_an_acceptance_from_before_the_offer_was_shown_is_none(bank: Bank) -> None:
+    awaiting(bank)
+    bank.change(providerResponse="COUNTER_OFFER", counterOfferHours=Decimal(4), requesterResponse="ACCEPTED")
+    assert run(timeout_request, "TimeoutNegotiation") == {"answer": "TIMED_OUT"}
+    assert bank.balance("ana") == 10
+
+
+# --- the release workflow -------------------------------------------------------------------------
+
+
+def release_event(state: str, **more: Any) -> dict[str, Any]:
+    return event(state, name=execution_name(RELEASE_PREFIX, "r1"), **more)
+
+
+@pytest.mark.parametrize(
+    ("answers", "decision"),
+    [
+        ({"requesterResponse": "COMPLETED"}, "RELEASE"),
+        ({"providerResponse": "WITHDRAWN"}, "REFUND"),
+        ({"requesterResponse": "COMPLETED", "providerResponse": "WITHDRAWN"}, "RELEASE"),
+        ({"providerResponse": "ACCEPTED"}, "NOTHING"),
+    ],
+)
+def test_the_answers_decide_about_the_hours(bank: Bank, answers: dict[str, Any], decision: str) -> None:
+    in_progress(bank, **answers)
+    assert validate_escrow_release.handler(release_event("ValidateEscrowRelease"), CONTEXT) == {"decision": decision}
+
+
+@pytest.mark.parametrize("row", [None, 1])
+def test_the_provider_is_paid(bank: Bank, row: int | None) -> None:
+    if row:
+        bank.give("ben", row)
+    in_progress(bank, requesterResponse="COMPLETED")
+
+    assert process_escrow_release.handler(release_event("ProcessEscrowRelease"), CONTEXT) == "COMPLETED"
+
+    assert bank.balance("ben") == Decimal("2.5") + (row or 0)
+    assert bank.get("ServiceRequest", "r1")["status"] == "COMPLETED"
+    assert bank.get("Escrow", "r1")["status"] == "RELEASED"
+    entry = bank.get("TransactionLog", "r1#ESCROW_RELEASE")
+    assert (entry["fromAccount"], entry["toAccount"], entry["hours"]) == ("escrow:r1", "user:ben", Decimal("2.5"))
+    assert bank.told[-1]["status"] == "COMPLETED"
+
+
+def test_a_withdrawal_gives_the_hours_back(bank: Bank) -> None:
+    in_progress(bank, providerResponse="WITHDRAWN")
+    assert refund_escrow.handler(release_event("RefundEscrow", decision="REFUND"), CONTEXT) == "CANCELLED"
+    request = bank.get("ServiceRequest", "r1")
+    assert (request["status"], request["failureReason"]) == ("CANCELLED", "The provider withdrew")
+    assert bank.balance("ana") == 10
+
+
+@pytest.mark.parametrize("answers", [{"requesterResponse": None}, {"requesterResponse": "CANCELLED"}])
+def test_a_confirmation_taken_back_pays_nobody(bank: Bank, answers: dict[str, Any]) -> None:
+    in_progress(bank, **answers)
+    before = bank.everything()
+    assert process_escrow_release.handler(release_event("ProcessEscrowRelease"), CONTEXT) == "NOTHING_TO_DO"
+    assert bank.everything() == before
+
+
+def test_a_withdrawal_that_meets_a_confirmation_refunds_nothing(bank: Bank) -> None:
+    in_progress(bank, providerResponse="WITHDRAWN", requesterResponse="COMPLETED")
+    before = bank.everything()
+    assert refund_escrow.handler(release_event("RefundEscrow", decision="REFUND"), CONTEXT) == "NOTHING_TO_DO"
+    assert bank.everything() == before
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"stepFunctionExecutionArn": "other"}, "another execution"),
+        ({"providerId": "mallory"}, "other people"),
+        ({"requesterId": "mallory"}, "other people"),
+    ],
+)
+def test_a_request_that_does_not_fit_its_escrow_pays_nobody(bank: Bank, change: dict[str, Any], reason: str) -> None:
+    in_progress(bank, requesterResponse="COMPLETED", **change)
+    before = bank.everything()
+    for handler, state in (
+        (validate_escrow_release, "ValidateEscrowRelease"),
+        (process_escrow_release, "ProcessEscrowRelease"),
+    ):
+        with pytest.raises(ReleaseRefused, match=reason):
+            handler.handler(release_event(state), CONTEXT)
+    assert bank.everything() == before
+
+
+def test_no_escrow_no_release(bank: Bank) -> None:
+    bank.request(status="IN_PROGRESS", requesterResponse="COMPLETED")
+    with pytest.raises(ReleaseRefused, match="No hours are held"):
+        validate_escrow_release.handler(release_event("ValidateEscrowRelease"), CONTEXT)
+
+
+def test_hours_without_a_request_stay_held(bank: Bank) -> None:
+    in_progress(bank, requesterResponse="COMPLETED")
+    bank.delete()
+    with pytest.raises(ReleaseRefused, match="gone"):
+        process_escrow_release.handler(release_event("ProcessEscrowRelease"), CONTEXT)
+    assert bank.get("Escrow", "r1")["status"] == "HELD"
+
+
+@pytest.mark.parametrize("request_id", [None, "", 3])
+def test_a_release_of_nothing_is_refused(bank: Bank, request_id: Any) -> None:
+    with pytest.raises(ReleaseRefused, match="requestId"):
+        validate_escrow_release.handler(event("ValidateEscrowRelease", request_id), CONTEXT)
+
+
+# --- twice is once --------------------------------------------------------------------------------
+
+STEPS = {
+    "ValidateRequest": (lambda bank: bank.request(), validate_service_request, {}),
+    "EscrowHours": (validated, create_escrow, {}),
+    "WaitForProviderResponse": (escrowed, notify_provider, {"taskToken": "t"}),
+    "ProcessNegotiation": (negotiating, process_negotiation, {"taskToken": "token-2"}),
+    "AdjustEscrow": (negotiating, adjust_escrow, {}),
+    "StartServiceExecution": (awaiting, start_service_execution, {}),
+    "TimeoutRequest": (awaiting, timeout_request, {}),
+    "TimeoutNegotiation": (negotiating, timeout_request, {}),
+    "RefundEscrow": (awaiting, refund_escrow, {"states": DECLINED}),
+    "RefundAfterFailure": (escrowed, refund_escrow, {"states": {}}),
+    "RejectRequest": (validated, reject_request, {"states": {"EscrowHours": {"Error": "InsufficientBalance"}}}),
+    "ProcessEscrowRelease": (lambda bank: in_progress(bank, requesterResponse="COMPLETED"), process_escrow_release, {}),
+    "withdrawal": (
+        lambda bank: in_progress(bank, providerResponse="WITHDRAWN"), refund_escrow, {"decision": "REFUND"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("state", STEPS)
+def test_a_second_run_changes_nothing_and_answers_the_same(bank: Bank, state: str) -> None:
+    prepare, handler, more = STEPS[state]
+    prepare(bank)
+    first = run(handler, state, **more)
+    once, told = bank.everything(), bank.told[-1:]
+
+    assert run(handler, state, **more) == first
+
+    assert bank.everything() == once
+    assert bank.told[-1:] == told, "whoever missed the event gets it again, with the same eventId"
+    assert bank.total() == 10
+
+
+@pytest.mark.parametrize("state", STEPS)
+def test_a_crash_after_the_commit_loses_nothing(bank: Bank, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+    prepare, handler, more = STEPS[state]
+    prepare(bank)
+    written = tables._written
+
+    def crash(writes: Any) -> bool:
+        written(writes)
+        raise ConnectionError("the answer was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tables, "_written", crash)
+        try:
+            run(handler, state, **more)
+        except ConnectionError:
+            pass
+        else:
+            assert state == "ProcessNegotiation", "every other step writes"
+    committed = bank.everything()
+
+    run(handler, state, **more)
+
+    assert bank.everything() == committed and bank.total() == 10
+
+
+# --- what people and logs may see -----------------------------------------------------------------
+
+
+def test_every_line_of_the_log_has_the_requests_id_and_none_the_token(
+    bank: Bank, log: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POWERTOOLS_LOGGER_LOG_EVENT", "true")
+    awaiting(bank)
+    run(timeout_request, "TimeoutRequest")
+    out = log.readouterr().out
+    assert "token-1" not in out
+    metrics = [line for line in map(json.loads, out.splitlines()) if "_aws" in line]
+    assert {"HoursHeld": 2.5} in [{name: line[name][0] for name in line if name == "HoursHeld"} for line in metrics]
+    assert any(line.get("outcome") == "TIMED_OUT" and line["RequestEnded"] == [1.0] for line in metrics)
+    assert any(line.get("HoursRefunded") == [2.5] for line in metrics)
+
+
+def test_what_was_done_before_is_not_counted_twice(bank: Bank, log: pytest.CaptureFixture[str]) -> None:
+    validated(bank)
+    run(create_escrow, "EscrowHours")
+    run(create_escrow, "EscrowHours")
+    assert log.readouterr().out.count('"HoursHeld":[') == 1
+
+
+# --- names, hours, transitions --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("request_id", "plain"),
+    [
+        ("a", True),
+        ("0f8fad5b-d9cb-469f-a165-70867728950e", True),
+        ("x" * 64, True),
+        ("x" * 65, False),
+        ("x" * 200, False),
+        ("0f8fad5b-d9cb-469f-a165-123456789012", False),
+        ("r-2", False),
+        ("réservation", False),
+        ("id with space", False),
+        ("a#b", False),
+        ("日本", False),
+    ],
+)
+def test_the_names_of_executions(request_id: str, plain: bool) -> None:
+    name = execution_name(REQUEST_PREFIX, request_id)
+    assert (name == f"service-request-{request_id}") is plain
+    for number in (1, 2, 37):
+        name = execution_name(REQUEST_PREFIX, request_id, number)
+        assert len(name) <= 80 and name.isascii()
+        assert name.endswith(f"-{number}") is (number > 1)
+
+
+def test_no_two_requests_share_a_name() -> None:
+    ids = ["r", "r-2", "r-1", "r-02", "r-2-2", "R", "x" * 64, "x" * 65, "r 2"]
+    names = [execution_name(REQUEST_PREFIX, id_, number) for id_ in ids for number in (1, 2, 3, 20)]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("text", ["0.01", "1", "1E+1", "99999999999999999999999999999999999.99", "2.50"])
+def test_legal_hours(text: str) -> None:
+    assert hours.is_legal(Decimal(text))
+
+
+@pytest.mark.parametrize("value", [None, 1, 1.5, "1", True, Decimal(0), Decimal(-1), Decimal("0.001"), Decimal("NaN")])
+def test_illegal_hours(value: Any) -> None:
+    assert not hours.is_legal(value)
+
+
+def test_statuses_only_move_along_legal_transitions(bank: Bank) -> None:
+    reachable = {"PENDING"}
+    for _ in requests.TRANSITIONS:
+        reachable |= {after for before in reachable for after in requests.TRANSITIONS[before]}
+    assert reachable == set(requests.TRANSITIONS)
+    for before, afters in requests.TRANSITIONS.items():
+        for after in set(requests.TRANSITIONS) - afters - {before}:
+            with pytest.raises(ValueError, match=f"{before} to {after}"):
+                requests.move({"id": "r1", "status": before}, after)
+
+
+def test_null_is_absent_whatever_the_attribute() -> None:
+    image = {name: TypeSerializer().serialize(value) for name, value in {"a": None, "b": "", "c": Decimal(1)}.items()}
+    assert tables.from_image(image) == {"b": "", "c": Decimal(1)}
+
+
+def test_only_the_ledger_writes_the_ledger() -> None:
+    assert ledger.tables is tables
+    for module in (validate_service_request, notify_provider, start_service_execution, process_negotiation, requests):
+        text = module.__loader__.get_source(module.__name__)  # type: ignore[union-attr]
+        assert not any(f'Change("{model}"' in text or f'put("{model}"' in text for model in ("Escrow", "UserBalance"))
