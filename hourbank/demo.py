@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 
 from rich.console import Console, Group
@@ -16,7 +16,7 @@ from rich.text import Text
 
 from hourbank import ledger_view, local, people, stories
 from hourbank.emulator import Emulator
-from hourbank.ledger_view import Ledger
+from hourbank.ledger_view import Ledger, in_words
 
 # Longer than any story needs until its answers, on a small machine; the one that nobody answers takes this long.
 RESPONSE_TIMEOUT_SECONDS = 8
@@ -26,7 +26,9 @@ LOOK_EVERY_SECONDS = 0.1
 def play(console: Console) -> bool:
     """Set up, play, report; True if every story ended as it must and no hour was lost."""
     began = time.monotonic()
-    with Emulator() as emulator:
+    with ExitStack() as at_end:
+        with _step(console, "An emulator of AWS, on this machine only"):
+            emulator = at_end.enter_context(Emulator())
         deployment, before = _set_up(console, emulator)
         stage = stories.Stage(deployment)
         _show_live(console, stage)
@@ -71,7 +73,7 @@ def _step(console: Console, text: str) -> Iterator[None]:
     began = time.monotonic()
     with console.status(text):
         yield
-    console.print(_tick(text), Text(f"{time.monotonic() - began:.1f} s", style="dim"))
+    console.print(_tick(text), Text(f"{time.monotonic() - began:.1f} s", style="dim"), soft_wrap=True)
 
 
 def _tick(text: str) -> Text:
@@ -80,9 +82,14 @@ def _tick(text: str) -> Text:
 
 def _show_live(console: Console, stage: stories.Stage) -> None:
     """Step the stage until every story has ended; without a terminal, a line for everything that happens."""
-    console.print()
+    count = len(stage.performances)
+    console.print(
+        f"\n{count} stories at once; people have {RESPONSE_TIMEOUT_SECONDS} seconds to answer", highlight=False
+    )
     if not console.is_terminal:
-        _until_ended(stage, lambda p, what: console.print(f"{p.seconds:5.1f} s  {p.story.title}: {what}"))
+        _until_ended(
+            stage, lambda p, what: console.print(f"{p.seconds:5.1f} s  {p.story.title}: {what}", soft_wrap=True)
+        )
         return
     spinner = Spinner("dots", style="cyan")
     with Live(console=console, refresh_per_second=12, get_renderable=lambda: _progress(stage, spinner)):
@@ -125,14 +132,14 @@ def _problems(
     statuses = {execution["executionArn"]: execution["status"] for execution in executions}
     expected = stories.expected_balances([p.story for p in stage.performances])
     wrong = [
-        f"{name} has {after.balances.get(name, Decimal(0))} h, not {hours}"
+        f"{name} has {in_words(after.balances.get(name, Decimal(0)))} h, not {in_words(hours)}"
         for name, hours in expected.items()
         if after.balances.get(name, Decimal(0)) != hours
     ]
     touched = sum(after.requests.get(request_id) != record for request_id, record in before.requests.items())
     return [
         (
-            f"No hour was made or lost: {before.total} before, {after.total} after, {after.held} of them held",
+            f"No hour was made or lost: {in_words(before.total)} before, {in_words(after.total)} after",
             "; ".join(ledger_view.broken_conservation(before, after)),
         ),
         (
@@ -148,7 +155,9 @@ def _problems(
 
 
 def _ledger_table(before: Ledger, after: Ledger) -> Table:
-    table = Table(title="The ledger, in hours", title_justify="left", box=None, padding=(0, 3, 0, 0))
+    table = Table(
+        title="The ledger, in hours", title_style="bold", title_justify="left", box=None, padding=(0, 3, 0, 0)
+    )
     for heading in ("", "before", "after", "change"):
         table.add_column(heading, justify="left" if not heading else "right", header_style="dim")
     rows = [(name, before.balances.get(name, Decimal(0)), hours) for name, hours in sorted(after.balances.items())]
@@ -158,7 +167,8 @@ def _ledger_table(before: Ledger, after: Ledger) -> Table:
         style = "green" if change > 0 else "red" if change < 0 else "dim"
         if name == "held in escrow":
             table.add_section()
-        table.add_row(name, f"{was}", f"{now}", Text(f"{change:+}" if change else "·", style))
+        sign = "+" if change > 0 else ""
+        table.add_row(name, in_words(was), in_words(now), Text(f"{sign}{in_words(change)}" if change else "·", style))
     return table
 
 
@@ -167,8 +177,10 @@ def _paths(performances: Sequence[stories.Performance]) -> Group:
     for performance in performances:
         story = performance.story
         mark = ("✗ ", "bold red") if performance.problem else ("✓ ", "bold green")
-        asked = f"  {story.requester} → {story.provider}, {story.hours} h, {performance.seconds:.1f} s"
-        blocks.append(Text.assemble(mark, (story.title, "bold"), (asked, "dim"), "  ", (story.status, "cyan")))
+        asked = f"  {story.requester} → {story.provider}, {story.hours} h, {performance.seconds:.1f} s  "
+        status, reason = performance.record.get("status"), performance.record.get("failureReason")
+        ending = f"{status}: {reason}" if reason else f"{status}"
+        blocks.append(Text.assemble(mark, (story.title, "bold"), (asked, "dim"), (ending, STYLES.get(status, "cyan"))))
         if performance.problem:
             blocks.append(Padding(Text(performance.problem, "red"), (0, 0, 0, 4)))
         for machine, path in performance.paths:

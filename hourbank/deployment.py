@@ -40,9 +40,8 @@ class Deployment:
         found = []
         for output in ("serviceRequestWorkflowArn", "escrowManagementWorkflowArn"):
             pages = states.get_paginator("list_executions").paginate(stateMachineArn=self.outputs[output])
-            listed = [execution for page in pages for execution in page["executions"]]
-            named = [execution for execution in listed if request_id in execution["name"]]
-            for execution in named or listed:  # an id that is not legal in a name is hashed there
+            for execution in [execution for page in pages for execution in page["executions"]]:
+                # by input: a name need not have the id in it, as it is or at all
                 description = states.describe_execution(executionArn=execution["executionArn"])
                 if json.loads(description["input"]).get("requestId") == request_id:
                     found.append(description | {"machine": self.outputs[output].rpartition(":")[2]})

@@ -42,6 +42,11 @@ class Ledger:
         return sum(self.balances.values(), self.held)
 
 
+def in_words(hours: Decimal) -> str:
+    """Return `2.5`, never `2.50`."""
+    return f"{hours.normalize():f}"
+
+
 def plain(item: Mapping[str, Any]) -> Item:
     """Return DynamoDB's item (`{"id": {"S": ...}}`) as plain Python; NULL becomes None."""
     deserializer = TypeDeserializer()
@@ -69,7 +74,7 @@ def broken_conservation(before: Ledger, after: Ledger) -> list[str]:
     """The first law: available plus held hours are constant, and each escrow is what its log entries say."""
     broken = []
     if before.total != after.total:
-        broken.append(f"{before.total} hours before, {after.total} after")
+        broken.append(f"{in_words(before.total)} hours before, {in_words(after.total)} after")
     for request_id, escrow in after.escrows.items():
         account, logged = f"escrow:{request_id}", Decimal(0)
         for entry in after.entries:

@@ -78,6 +78,16 @@ class Story:
 
 STORIES = (
     Story(
+        title="Nobody answers",
+        requester="dai",
+        provider="ewa",
+        service="moving a piano",
+        hours=Decimal(4),
+        turns=(),
+        status="TIMED_OUT",
+        states=("WaitForProviderResponse", "TimeoutRequest", "TimedOut"),
+    ),
+    Story(
         title="Accepted, completed and released",
         requester="ana",
         provider="ben",
@@ -87,16 +97,6 @@ STORIES = (
         status="COMPLETED",
         states=("EscrowHours", "WaitForProviderResponse", "StartServiceExecution", "ProcessEscrowRelease"),
         paid=Decimal(3),
-    ),
-    Story(
-        title="Nobody answers",
-        requester="dai",
-        provider="ewa",
-        service="moving a piano",
-        hours=Decimal(4),
-        turns=(),
-        status="TIMED_OUT",
-        states=("WaitForProviderResponse", "TimeoutRequest", "TimedOut"),
     ),
     Story(
         title="Counter-offer, accepted and adjusted",
@@ -212,7 +212,7 @@ class Stage:
     """
 
     def __init__(
-        self, deployment: Deployment, stories: Sequence[Story] = STORIES, *, limit: float = 45, stagger: float = 0.4
+        self, deployment: Deployment, stories: Sequence[Story] = STORIES, *, limit: float = 40, stagger: float = 0.7
     ) -> None:
         self.deployment = deployment
         self.limit = limit

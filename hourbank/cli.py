@@ -1,0 +1,227 @@
+"""The command line `hourbank`. What a command needs is imported in it: `hourbank --help` must not import Pulumi."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Collection
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from hourbank.deployment import Deployment
+
+TRY = "Try it on this machine"
+# Longer than a Lambda function takes to start: what has not happened by then will not happen by itself.
+PATIENCE_SECONDS = 6
+app = typer.Typer(
+    help="HourBank: hold, pay and give back the hours of a time bank, beside AWS Amplify.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Answer(StrEnum):
+    """What a provider can say."""
+
+    accept = "accept"
+    decline = "decline"
+    counter = "counter"
+    withdraw = "withdraw"
+
+
+class Response(StrEnum):
+    """What a requester can say to a counter-offer."""
+
+    accept = "accept"
+    reject = "reject"
+
+
+def hours(text: str) -> Decimal:
+    """Parse hours, exactly. Illegal amounts pass: to see how the workflow refuses them is a part of trying it."""
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        value = Decimal("NaN")
+    if not value.is_finite():
+        raise typer.BadParameter(f"{text} is not a number of hours, such as 2 or 1.5")
+    return value
+
+
+Hours = Annotated[Decimal, typer.Option(parser=hours, metavar="HOURS", help="Such as 2 or 1.5.")]
+RequestId = Annotated[str, typer.Argument(metavar="REQUEST_ID", help="The request's id, or how it begins.")]
+
+
+@app.command(rich_help_panel=TRY)
+def demo() -> None:
+    """Play every story of a service request, then account for every hour."""
+    from rich.console import Console
+
+    from hourbank.demo import play
+
+    if not play(Console()):
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=TRY)
+def up(
+    minutes: Annotated[int, typer.Option(min=1, max=43200, help="Minutes that people have to answer.")] = 15,
+) -> None:
+    """Leave a deployment running, to play with from other terminals."""
+    from rich.console import Console
+
+    from hourbank.up import serve
+
+    serve(Console(), minutes)
+
+
+@app.command(rich_help_panel=TRY)
+def down() -> None:
+    """End what `hourbank up` left running."""
+    from hourbank.up import down as end
+
+    typer.echo(end())
+
+
+@app.command(rich_help_panel=TRY)
+def request(
+    requester: Annotated[str, typer.Option("--from", help="Who asks, and pays: ana, ben or chloé.")],
+    provider: Annotated[str, typer.Option("--to", help="Who is asked, and is paid.")],
+    amount: Annotated[Decimal, typer.Option("--hours", parser=hours, metavar="HOURS", help="Such as 2 or 1.5.")],
+    service: Annotated[str, typer.Option(help="What for.")] = "a service",
+) -> None:
+    """Ask somebody for a service."""
+    from hourbank import people
+    from hourbank.up import running
+
+    deployment = running()
+    record = people.request_record(requester=requester, provider=provider, hours=amount, service=service)
+    request_id = people.submit(deployment.client("dynamodb"), deployment.tables, record)
+    typer.echo(request_id)
+    # what follows goes to standard error, so that a script can take the id from standard output
+    _watch(deployment, request_id, None, passing=("VALIDATING", "ESCROWED"))
+
+
+@app.command(rich_help_panel=TRY)
+def answer(
+    request_id: RequestId,
+    says: Annotated[Answer, typer.Argument(help="What the provider says.")],
+    amount: Annotated[
+        Decimal | None, typer.Option("--hours", parser=hours, metavar="HOURS", help="For counter.")
+    ] = None,
+) -> None:
+    """Answer a request as its provider: accept, decline, counter --hours 3, or withdraw from a service in progress."""
+    from hourbank.people import provider_says
+
+    if (says is Answer.counter) != (amount is not None):
+        raise typer.BadParameter("a counter-offer, and nothing else, takes --hours", param_hint="--hours")
+    word = {"accept": "ACCEPTED", "decline": "REJECTED", "counter": "COUNTER_OFFER", "withdraw": "WITHDRAWN"}[
+        says.value
+    ]
+    _say(request_id, lambda d, i: provider_says(d.client("dynamodb"), d.tables, i, word, counter_offer=amount))
+
+
+@app.command(rich_help_panel=TRY)
+def respond(request_id: RequestId, says: Annotated[Response, typer.Argument(help="What the requester says.")]) -> None:
+    """Respond to a counter-offer as the requester: accept or reject."""
+    _requester_says(request_id, {"accept": "ACCEPTED", "reject": "REJECTED"}[says.value])
+
+
+@app.command(rich_help_panel=TRY)
+def cancel(request_id: RequestId) -> None:
+    """Cancel a request as its requester, while the provider has not answered."""
+    _requester_says(request_id, "CANCELLED")
+
+
+@app.command(rich_help_panel=TRY)
+def confirm(request_id: RequestId) -> None:
+    """Confirm as the requester that the service was received: the provider is paid."""
+    _requester_says(request_id, "COMPLETED")
+
+
+@app.command(rich_help_panel=TRY)
+def show(request_id: RequestId) -> None:
+    """Show a request, its escrow, its log and its path through the states."""
+    from rich.console import Console
+
+    from hourbank import show as view
+    from hourbank.up import running
+
+    deployment = running()
+    view.show(Console(), deployment, view.find(deployment, request_id))
+
+
+def _requester_says(request_id: str, word: str) -> None:
+    from hourbank.people import requester_says
+
+    _say(request_id, lambda d, i: requester_says(d.client("dynamodb"), d.tables, i, word))
+
+
+def _say(beginning: str, write: Callable[[Deployment, str], None]) -> None:
+    """Write what a person says, and tell what it led to."""
+    from hourbank.show import find, record_of
+    from hourbank.up import running
+
+    deployment = running()
+    request_id = find(deployment, beginning)
+    before = record_of(deployment, request_id).get("status")
+    write(deployment, request_id)
+    _watch(deployment, request_id, before)
+
+
+def _watch(deployment: Deployment, request_id: str, before: str | None, passing: Collection[str] = ()) -> None:
+    """Print each new status until one that is not `passing`, or until nothing has happened for a while."""
+    from hourbank.show import record_of
+
+    status, deadline = before, time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        record = record_of(deployment, request_id)
+        if record.get("status") != status:
+            status, deadline = record.get("status"), time.monotonic() + PATIENCE_SECONDS
+            typer.echo(": ".join(filter(None, (status, record.get("failureReason")))), err=True)
+            if status not in passing:
+                return
+        time.sleep(0.1)
+    typer.echo(f"written; the request stays {status or 'as it is'}: nothing waits for this", err=True)
+
+
+def main() -> None:
+    """Run the command line; every error that a user can cause is one line."""
+    # A program that is ended lets go of what it started, as one that is interrupted does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        sys.exit(app(standalone_mode=False))
+    except typer.Abort:
+        sys.exit(128 + signal.SIGINT)
+    except Exception as error:
+        line = _in_one_line(error)
+        if line is None:
+            raise
+        if line:
+            typer.echo(f"hourbank: {line}", err=True)
+        sys.exit(getattr(error, "exit_code", 1))
+
+
+def _in_one_line(error: Exception) -> str | None:
+    """Return what a user needs to know of an error; None if it is a fault of this program."""
+    if format_message := getattr(error, "format_message", None):  # a command line that is not understood
+        context = getattr(error, "ctx", None)
+        help_of = context.command_path if context else "hourbank"
+        # without any argument the help has been printed, and there is nothing to say
+        return (message := format_message().rstrip(".")) and f"{message}: see `{help_of} --help`"
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from hourbank.emulator import LocalRunError
+
+    if isinstance(error, LocalRunError):
+        return str(error)
+    if isinstance(error, BotoCoreError | ClientError):
+        return f"the emulator did not do as it was asked, is it still there? {str(error)[:300]}"
+    return None

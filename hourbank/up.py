@@ -1,0 +1,168 @@
+"""`hourbank up`: a deployment that is left running for other terminals, which find it by a file."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from hourbank import ledger_view
+from hourbank.deployment import Deployment
+from hourbank.emulator import PROJECT, Emulator, LocalRunError
+
+STATE = PROJECT / ".hourbank" / "up.json"
+PEOPLE = {"ana": Decimal(10), "ben": Decimal(10), "chloé": Decimal(10)}
+LOOK_EVERY_SECONDS = 0.5
+CREDENTIALS = "AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local"
+# What to type next, by the status that asks for it.
+NEXT = {
+    "AWAITING_PROVIDER": "answer {id} accept  (or: decline, counter --hours 3)",
+    "NEGOTIATING": "respond {id} accept  (or: reject)",
+    "IN_PROGRESS": "confirm {id}  (or: answer {id} withdraw)",
+}
+
+
+def running() -> Deployment:
+    """Return the deployment that `hourbank up` left running.
+
+    Raises
+    ------
+    LocalRunError
+        If there is none.
+    """
+    state = _read()
+    if state is None:
+        raise LocalRunError("nothing is running: start it with `make up` (or `hourbank up`) in another terminal")
+    return Deployment(**state["deployment"])
+
+
+def down() -> str:
+    """End what runs, and return what happened in words."""
+    state = _read()
+    if state is None:
+        return "nothing was running"
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(state["pid"], signal.SIGTERM)
+    deadline = time.monotonic() + 15
+    while STATE.exists() or _answers(state["deployment"]["endpoint"]):
+        if time.monotonic() > deadline:
+            raise LocalRunError(f"process {state['pid']} does not end: see what it does, or kill it")
+        time.sleep(0.1)
+    return "stopped"
+
+
+def serve(console: Console, minutes: int) -> None:
+    """Deploy, tell how to use it, and print what happens until the process is ended."""
+    if (state := _read()) is not None:
+        endpoint = state["deployment"]["endpoint"]
+        raise LocalRunError(f"already running on {endpoint} (process {state['pid']}): `make down` ends it")
+    from hourbank import local, people  # these import Pulumi, which `show` and the others do without
+
+    with contextlib.ExitStack() as at_end:
+        emulator = at_end.enter_context(Emulator())
+        with console.status("Deploying to an emulator of AWS on this machine"):
+            people.give_hours(emulator.client("dynamodb"), local.create_tables(emulator), PEOPLE)
+            deployment = local.deploy(
+                emulator,
+                response_timeout_seconds=minutes * 60,
+                config={"hourbank:startRequestsFrom": people.now()},
+            )
+        at_end.callback(_stop, console, emulator)
+        STATE.parent.mkdir(exist_ok=True)
+        STATE.write_text(json.dumps({"pid": os.getpid(), "deployment": deployment.to_json()}, indent=2))
+        at_end.callback(STATE.unlink, missing_ok=True)
+        _explain(console, deployment, minutes)
+        _follow(console, deployment)
+
+
+def _stop(console: Console, emulator: Emulator) -> None:
+    emulator.stop()
+    console.print("HourBank has stopped; nothing is left running.")
+
+
+def command() -> str:
+    """Return how to call this program from the user's shell."""
+    if shutil.which("hourbank"):
+        return "hourbank"
+    program = Path(sys.argv[0]).resolve()
+    return str(program.relative_to(Path.cwd())) if program.is_relative_to(Path.cwd()) else str(program)
+
+
+def _read() -> dict[str, Any] | None:
+    """Return the state of what runs; one that a killed process left behind is removed."""
+    try:
+        state: dict[str, Any] = json.loads(STATE.read_text())
+        if _answers(state["deployment"]["endpoint"]):
+            return state
+    except FileNotFoundError:
+        return None
+    except (KeyError, TypeError, ValueError):
+        pass
+    STATE.unlink(missing_ok=True)
+    return None
+
+
+def _answers(endpoint: str) -> bool:
+    connection = http.client.HTTPConnection(endpoint.removeprefix("http://"), timeout=2)
+    try:
+        connection.request("GET", "/_ministack/health")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def _explain(console: Console, deployment: Deployment, minutes: int) -> None:
+    call = command()
+    lines = [
+        ("[bold green]HourBank runs on this machine[/]", f"until Ctrl-C or `make down`; {minutes} minutes to answer"),
+        ("", ""),
+        ("endpoint", f"{deployment.endpoint}  (all of AWS; region us-east-1, any credentials)"),
+        *((f"table {name}", table) for name, table in deployment.tables.items()),
+        ("requests", deployment.outputs["serviceRequestWorkflowArn"]),
+        ("releases", deployment.outputs["escrowManagementWorkflowArn"]),
+        ("bus", deployment.outputs["eventBusName"]),
+        ("for the AWS CLI", f"export AWS_ENDPOINT_URL={deployment.endpoint} {CREDENTIALS}"),
+        ("people", ", ".join(f"{name} ({hours} h)" for name, hours in PEOPLE.items())),
+    ]
+    console.print(lines[0][0], lines[0][1], highlight=False)
+    for name, value in lines[1:]:
+        console.print(f"  [dim]{name:<22}[/]{value}", highlight=False, soft_wrap=True)
+    console.print("\nIn another terminal:", highlight=False)
+    console.print(f"  [bold]{call} request --from ana --to ben --hours 2[/]\n", highlight=False)
+
+
+def _follow(console: Console, deployment: Deployment) -> None:
+    dynamodb, table = deployment.client("dynamodb"), deployment.tables["serviceRequest"]
+    seen: dict[str, str] = {}
+    while True:
+        for request in ledger_view.scan(dynamodb, table):
+            status = request.get("status")
+            if status and seen.get(request["id"]) != status:
+                seen[request["id"]] = status
+                console.print(_news(request), soft_wrap=True)
+        time.sleep(LOOK_EVERY_SECONDS)
+
+
+def _news(request: Mapping[str, Any]) -> Text:
+    status, short = request["status"], request["id"][:8]
+    asked = f"{request.get('requesterId')} → {request.get('providerId')}, {request.get('estimatedHours')} h"
+    text = Text.assemble((time.strftime("%H:%M:%S  "), "dim"), f"{short}  {asked}  ", (status, "cyan"))
+    if status in NEXT:
+        text.append(f"   {command()} {NEXT[status].format(id=short)}", "dim")
+    elif reason := request.get("failureReason"):
+        text.append(f"   {reason}", "dim")
+    return text

@@ -1,0 +1,331 @@
+"""The whole thing on the emulator: the deployed template, the table's stream, a Lambda process for every state.
+
+One deployment serves all tests here. What needs a time-out is submitted before the stories are played, one of which
+waits for its own.
+"""
+
+import json
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+
+import pytest
+
+from components import archive
+from hourbank import ledger_view, local, people, stories
+from hourbank.emulator import Emulator
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("end-to-end")]
+
+# Longer than a test needs to answer on a slow machine: an answer is written as soon as it is waited for.
+RESPONSE_TIMEOUT_SECONDS = 10
+CONFIG = {"hourbank:startRequestsFrom": "2026-01-01T00:00:00Z"}
+RICH = Decimal(1000)
+
+
+class World:
+    """The deployment, and what a test does with it."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self.emulator = emulator
+        self.dynamodb = emulator.client("dynamodb")
+        self.states = emulator.client("stepfunctions")
+        self.tables = local.create_tables(emulator)
+        people.give_hours(self.dynamodb, self.tables, {**stories.BALANCES, "rosa": RICH, "theo": RICH})
+        self.old = stories.old_records()
+        for record in self.old:
+            people.submit(self.dynamodb, self.tables, record)
+        self.before = self.ledger()
+        self.deploy()
+
+    def deploy(self) -> None:
+        self.deployment = local.deploy(self.emulator, response_timeout_seconds=RESPONSE_TIMEOUT_SECONDS, config=CONFIG)
+
+    def ledger(self) -> ledger_view.Ledger:
+        return ledger_view.read(self.dynamodb, self.tables)
+
+    def submit(self, **changes) -> str:
+        record = people.request_record(requester="rosa", provider="theo", hours=Decimal(2)) | changes
+        return people.submit(self.dynamodb, self.tables, record)
+
+    def record(self, request_id: str) -> dict:
+        key = {"id": {"S": request_id}}
+        answer = self.dynamodb.get_item(TableName=self.tables["serviceRequest"], Key=key, ConsistentRead=True)
+        return ledger_view.plain(answer.get("Item", {}))
+
+    def until(self, request_id: str, *statuses: str) -> dict:
+        """Wait until the request has one of the statuses, and return its record."""
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            record = self.record(request_id)
+            if record.get("status") in statuses:
+                return record
+            time.sleep(0.05)
+        pytest.fail(f"waited for {statuses}, saw {record}: {self.deployment.executions(request_id)}")
+
+    def until_closed(self, request_id: str) -> list[dict]:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            executions = self.deployment.executions(request_id)
+            if executions and all(execution["status"] != "RUNNING" for execution in executions):
+                return executions
+            time.sleep(0.05)
+        pytest.fail(f"an execution does not end: {executions}")
+
+    def provider(self, request_id: str, response: str, **offer) -> None:
+        people.provider_says(self.dynamodb, self.tables, request_id, response, **offer)
+
+    def requester(self, request_id: str, response: str) -> None:
+        people.requester_says(self.dynamodb, self.tables, request_id, response)
+
+    def assert_laws(self) -> None:
+        after = self.ledger()
+        statuses = {
+            escrow["executionArn"]: self.states.describe_execution(executionArn=escrow["executionArn"])["status"]
+            for escrow in after.escrows.values()
+            if escrow["status"] == "HELD"
+        }
+        assert ledger_view.broken_conservation(self.before, after) == []
+        assert ledger_view.broken_holds(after, statuses) == []
+
+
+@pytest.fixture(scope="module")
+def world():
+    with Emulator() as emulator:
+        world = World(emulator)
+        yield world
+        world.assert_laws()
+
+
+@pytest.fixture(scope="module")
+def played(world):
+    """The stories, played; and the id of a request that was deleted while its provider was asked."""
+    deleted = world.submit()
+    world.until(deleted, "AWAITING_PROVIDER")
+    world.dynamodb.delete_item(TableName=world.tables["serviceRequest"], Key={"id": {"S": deleted}})
+    stage = stories.Stage(world.deployment)
+    while stage.step(lambda _performance, _what: None):
+        time.sleep(0.1)
+    return stage, deleted
+
+
+def test_every_story_of_the_demo_ends_as_it_must(world, played):
+    stage, _ = played
+    assert {p.story.title: p.problem for p in stage.performances if p.problem} == {}
+    balances = world.ledger().balances
+    expected = stories.expected_balances(stories.STORIES)
+    assert {name: balances[name] for name in expected} == expected
+    world.assert_laws()
+
+
+def test_requests_from_before_the_workflows_stay_untouched(world, played):
+    requests = world.ledger().requests
+    assert len(world.before.requests) == stories.OLD_RECORDS
+    assert {id_: requests[id_] for id_ in world.before.requests} == world.before.requests
+
+
+def test_a_request_that_is_deleted_while_it_waits_gets_its_hours_back(world, played):
+    _, deleted = played
+    (execution,) = world.until_closed(deleted)
+    assert execution["status"] == "SUCCEEDED"
+    assert world.ledger().escrows[deleted]["status"] == "REFUNDED"
+    assert world.record(deleted) == {}
+
+
+def test_an_answer_after_the_time_out_changes_nothing(world, played):
+    stage, _ = played
+    late = next(p.request_id for p in stage.performances if p.story.status == "TIMED_OUT")
+    before = world.ledger()
+    world.provider(late, "ACCEPTED")
+    # a later request has gone through the same stream, so the late answer has, too
+    world.until(world.submit(providerId="rosa"), "REJECTED")
+    after = world.ledger()
+    assert after.requests[late]["status"] == "TIMED_OUT"
+    assert (after.balances, after.escrows) == (before.balances, before.escrows)
+    assert len(world.deployment.executions(late)) == 1
+
+
+def test_an_answer_with_a_token_that_nobody_knows_is_dropped(world):
+    image = {
+        "id": {"S": "gone"},
+        "status": {"S": "AWAITING_PROVIDER"},
+        "taskToken": {"S": "used"},
+        "providerResponse": {"S": "ACCEPTED"},
+    }
+    event = {
+        "Records": [
+            {
+                "eventID": "1",
+                "eventName": "MODIFY",
+                "eventSource": "aws:dynamodb",
+                "dynamodb": {"NewImage": image, "SequenceNumber": "1"},
+            }
+        ]
+    }
+    router = json.loads(world.deployment.outputs["functionNames"])["routeServiceRequest"]
+    answer = world.emulator.client("lambda").invoke(FunctionName=router, Payload=json.dumps(event))
+    assert json.load(answer["Payload"]) == {"batchItemFailures": []}
+
+
+def test_an_answer_before_the_token_counts(world):
+    # Given an answer that is stored at once, before any state could ask for it
+    request_id = world.submit()
+    world.provider(request_id, "ACCEPTED")
+    # Then it is delivered when the token comes
+    world.until(request_id, "IN_PROGRESS")
+    (execution,) = world.until_closed(request_id)
+    assert "TimeoutRequest" not in world.deployment.path(execution["executionArn"])
+    assert json.loads(execution["output"])["outcome"] == "IN_PROGRESS"
+
+
+def test_two_different_answers_at_once_have_one_effect(world):
+    requests = [world.submit() for _ in range(3)]
+    for request_id in requests:
+        world.until(request_id, "AWAITING_PROVIDER")
+    # When provider and requester, or the provider in two browsers, answer in the same moment
+    answers = [
+        (lambda: world.provider(requests[0], "ACCEPTED"), lambda: world.requester(requests[0], "CANCELLED")),
+        (lambda: world.requester(requests[1], "CANCELLED"), lambda: world.provider(requests[1], "ACCEPTED")),
+        (lambda: world.provider(requests[2], "REJECTED"), lambda: world.provider(requests[2], "ACCEPTED")),
+    ]
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda say: say(), [say for pair in answers for say in pair]))
+    # Then one of them decides, and the escrow agrees with it
+    for request_id, refused in zip(requests, ("CANCELLED", "CANCELLED", "DECLINED"), strict=True):
+        status = world.until(request_id, "IN_PROGRESS", refused)["status"]
+        assert [execution["status"] for execution in world.until_closed(request_id)] == ["SUCCEEDED"]
+        escrow = world.ledger().escrows[request_id]
+        assert escrow["status"] == ("HELD" if status == "IN_PROGRESS" else "REFUNDED")
+    world.assert_laws()
+
+
+def test_a_provider_who_is_seen_together_with_a_cancelling_requester_wins(world):
+    request_id = world.submit()
+    world.requester(request_id, "CANCELLED")
+    world.provider(request_id, "ACCEPTED")
+    world.until(request_id, "IN_PROGRESS")
+
+
+def test_an_execution_started_by_hand_touches_nothing(world):
+    # Given a request that waits
+    request_id = world.submit()
+    before = world.until(request_id, "AWAITING_PROVIDER")
+    # When somebody starts a second execution for it, with a name of their own or with the request's next
+    for name in ("by-hand", f"service-request-{request_id}-2"):
+        world.states.start_execution(
+            stateMachineArn=world.deployment.outputs["serviceRequestWorkflowArn"],
+            name=name,
+            input=json.dumps({"requestId": request_id}),
+        )
+    own, *others = world.deployment.executions(request_id)
+    while any(e["status"] == "RUNNING" for e in others):
+        own, *others = world.deployment.executions(request_id)
+        time.sleep(0.05)
+    # Then those end at once, and the request goes on as if they had never been
+    assert [json.loads(execution["output"])["outcome"] for execution in others] == ["NOT_OWNER", "NOT_OWNER"]
+    assert world.record(request_id) == before
+    assert own["status"] == "RUNNING"
+    world.provider(request_id, "REJECTED")
+    world.until(request_id, "DECLINED")
+    world.assert_laws()
+
+
+def test_a_deploy_leaves_the_code_under_a_waiting_execution_alone(world, monkeypatch, tmp_path):
+    # Given a request that waits for its provider
+    waiting = world.submit()
+    world.until(waiting, "AWAITING_PROVIDER")
+    # When other code of a later state is deployed
+    shutil.copytree(archive.HANDLERS, tmp_path / "handlers")
+    later = tmp_path / "handlers" / "start_service_execution.py"
+    later.write_text(later.read_text() + "\n\nold = handler\n\n\ndef handler(event, context):\n    return 'NEW CODE'\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(archive, "HANDLERS", tmp_path / "handlers")
+        world.deploy()
+    try:
+        # Then the waiting execution finishes on the code that it began with, and a later one runs the new
+        world.provider(waiting, "ACCEPTED")
+        world.until(waiting, "IN_PROGRESS")
+        (execution,) = world.until_closed(waiting)
+        assert json.loads(execution["output"])["outcome"] == "IN_PROGRESS"
+        after = world.submit()
+        world.provider(after, "ACCEPTED")
+        (execution,) = world.until_closed(after)
+        assert json.loads(execution["output"])["outcome"] == "NEW CODE"
+    finally:
+        world.deploy()
+        if "after" in locals():  # what the new code forgot: the service is in progress
+            world.dynamodb.update_item(
+                TableName=world.tables["serviceRequest"],
+                Key={"id": {"S": after}},
+                UpdateExpression="SET #status = :status REMOVE taskToken, taskTokenAttempt",
+                ExpressionAttributeNames={"#status": "status"},
+                ExpressionAttributeValues={":status": {"S": "IN_PROGRESS"}},
+            )
+
+
+REFUSED = {
+    "no hours": {"estimatedHours": None},
+    "0 hours": {"estimatedHours": Decimal(0)},
+    "negative hours": {"estimatedHours": Decimal(-1)},
+    "hours with 3 decimal places": {"estimatedHours": Decimal("1.234")},
+    "hours that are words": {"estimatedHours": "two"},
+    "absurdly many hours": {"estimatedHours": Decimal("1E+30")},
+    "more hours than there are": {"estimatedHours": Decimal(5000)},
+    "one person": {"providerId": "rosa"},
+    "a requester nobody knows": {"requesterId": "nobody"},
+    "a requester of a wrong type": {"requesterId": Decimal(1)},
+    "no service": {"serviceId": None},
+    "a time-out that is too long": {"providerResponseTimeoutSeconds": Decimal(10**9)},
+    "an id of 200 characters": {"id": "i" * 200, "providerId": "rosa"},
+    "an id that no execution may be named after": {"id": "a b/c:d*é日本", "providerId": "rosa"},
+    "an id of one character": {"id": "x", "providerId": "rosa"},
+}
+IGNORED = {
+    "no createdAt": {"createdAt": None},
+    "createdAt of a wrong type": {"createdAt": Decimal(20260101)},
+    "createdAt that is no time": {"createdAt": "yesterday"},
+    "createdAt without a time zone": {"createdAt": "2026-06-01T00:00:00"},
+    "a status of a wrong type": {"status": Decimal(1)},
+    "a status that a client made up": {"status": "COMPLETED"},
+    "a token of a wrong type": {"status": "AWAITING_PROVIDER", "taskToken": Decimal(1), "providerResponse": "ACCEPTED"},
+    "a token that a client made up": {"status": "AWAITING_PROVIDER", "taskToken": "x", "providerResponse": "ACCEPTED"},
+    "a service that was never in progress": {"status": "IN_PROGRESS", "requesterResponse": "COMPLETED"},
+}
+
+
+def test_bad_input_is_refused_in_words_or_ignored_and_sticks_nothing(world):
+    before = world.ledger()
+    refused, ignored = {}, {}
+    for name, changes in REFUSED.items():
+        refused[world.submit(**changes)] = name
+        time.sleep(0.2)  # executions one after the other share Lambda processes, all at once each start their own
+    for name, changes in IGNORED.items():
+        ignored[world.submit(**changes)] = name
+    # a good one after them still goes through, with a status that is missing and not NULL
+    good = people.request_record(requester="rosa", provider="theo", hours=Decimal(1))
+    del good["status"]
+    people.submit(world.dynamodb, world.tables, good)
+    world.until(good["id"], "AWAITING_PROVIDER")
+    world.provider(good["id"], "REJECTED")
+    world.until(good["id"], "DECLINED")
+
+    for request_id, name in refused.items():
+        record = world.until(request_id, "REJECTED")
+        assert record["failureReason"], name
+        assert [e["status"] for e in world.until_closed(request_id)] == ["SUCCEEDED"], name
+    after = world.ledger()
+    for request_id, name in ignored.items():
+        assert after.requests[request_id].get("status") == IGNORED[name].get("status"), name
+    assert after.balances == before.balances
+    assert set(after.escrows) - set(before.escrows) == {good["id"]}
+
+
+@pytest.mark.parametrize("end", ["accepted", "cancelled"])
+def test_a_word_that_no_answer_has_gives_the_hours_back(world, end):
+    request_id = world.submit()
+    world.until(request_id, "AWAITING_PROVIDER")
+    world.provider(request_id, end)
+    record = world.until(request_id, "DECLINED")
+    assert "not understood" in record["failureReason"]
+    assert world.ledger().escrows[request_id]["status"] == "REFUNDED"
