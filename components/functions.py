@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 
@@ -83,7 +84,7 @@ def workflow_functions(settings: Settings, tables: Mapping[str, Table], bus: Eve
     }
     functions = {}
     for name, access in ACCESS.items():
-        statements = [
+        statements: list[dict[str, Any]] = [
             {"Effect": "Allow", "Action": list(actions), "Resource": tables[table].arn}
             for table, actions in access.tables.items()
         ]

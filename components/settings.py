@@ -186,16 +186,19 @@ def table_names() -> dict[str, str]:
     explicit = explicit_table_names()
     names = {}
     for key, model in MODELS.items():
-        if key not in explicit:
-            api_id = required("amplifyApiId", f"set the id of Amplify's GraphQL API, or hourbank:tables.{key}")
-            environment = required("amplifyEnv", f"set Amplify's environment (Gen 2: NONE), or hourbank:tables.{key}")
-        names[key] = explicit.get(key) or f"{model}-{api_id}-{environment}"
+        names[key] = explicit.get(key) or amplify_table_name(key, model)
         if not TABLE_NAME.fullmatch(names[key]):
             source = f"tables.{key}" if key in explicit else "amplifyApiId"
             raise wrong(source, f"makes {names[key]!r} a table's name", "use letters, digits, '_', '-' and '.' only")
     if len(set(names.values())) < len(names):
         raise wrong("tables", "names one table twice", "each of the four models has a table of its own")
     return names
+
+
+def amplify_table_name(key: str, model: str) -> str:
+    api_id = required("amplifyApiId", f"set the id of Amplify's GraphQL API, or hourbank:tables.{key}")
+    environment = required("amplifyEnv", f"set Amplify's environment (Gen 2: NONE), or hourbank:tables.{key}")
+    return f"{model}-{api_id}-{environment}"
 
 
 def explicit_table_names() -> dict[str, str]:

@@ -298,7 +298,8 @@ def to_version_id(type_: str, logical_id: str, inputs: Mapping[str, Any]) -> str
 
 
 def archive_files(archive: pulumi.AssetArchive) -> dict[str, Path]:
-    return {name: Path(asset.path) for name, asset in sorted(archive.assets.items())}
+    assets: Mapping[str, Any] = archive.assets
+    return {name: Path(assets[name].path) for name in sorted(assets)}
 
 
 @cache
