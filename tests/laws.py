@@ -81,12 +81,15 @@ def hours_held_for_nobody(ledger: Ledger, ended: Mapping[str, str]) -> list[str]
 
 
 def tokens_outside_a_wait(ledger: Ledger, ended: Mapping[str, str]) -> list[str]:
-    """Return what holds a task token although it waits for nobody's answer."""
+    """Return what holds a task token although it waits for nobody's answer.
+
+    An execution that failed at giving the hours back has left all as it was.
+    """
     return [
         f"request {key} has a task token in {request.get('status')}"
         for key, request in ledger.requests.items()
         if request.get("taskToken") is not None
-        and (request.get("status") not in WAITING or request.get("stepFunctionExecutionArn") in ended)
+        and (request.get("status") not in WAITING or ended.get(request.get("stepFunctionExecutionArn")) == "SUCCEEDED")
     ]
 
 

@@ -1,8 +1,8 @@
 """Every path of both workflows, driven through the real definitions and handlers with time skipped.
 
-Paths are enumerated from the definitions: a path is what leaves each of its states (``Next``, an error that is caught, a
-branch of a Choice, ``Default``). Each such way has a lever, which is how the world makes an execution take it; a new way
-without a lever fails. Ways that the world cannot take one after the other are listed with the reason.
+Paths are enumerated from the definitions: a path is how each of its states is left (``Next``, an error that is caught,
+a branch of a Choice, ``Default``). Each such way has a lever, which is how the world makes an execution take it; a new
+way without a lever fails. Ways that no execution takes one after the other are listed with the reason.
 """
 
 from __future__ import annotations
@@ -12,11 +12,21 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from tests.time_skipping import SEVEN_DAYS, Execution, Invocation, Moment, World, definition_of, deployed
+from tests.time_skipping import (
+    SEVEN_DAYS,
+    Execution,
+    Invocation,
+    LambdaError,
+    Moment,
+    World,
+    definition_of,
+    deployed,
+)
 from workflows import escrow_management, service_request
 
 WORKFLOWS = {"ServiceRequestWorkflow": service_request, "EscrowManagementWorkflow": escrow_management}
@@ -200,7 +210,7 @@ def missing_levers(machine: str, definition: Definition) -> set[Way]:
 
 
 def is_feasible(path: tuple[Way, ...]) -> bool:
-    return not any(pair in INFEASIBLE for pair in zip(path, path[1:], strict=False))
+    return not any(pair in INFEASIBLE for pair in pairwise(path))
 
 
 # --- stories ----------------------------------------------------------------------------------------------------------
@@ -251,27 +261,29 @@ def stories() -> list[Story]:
     return found
 
 
-def pull(world: World, story: Story) -> None:
-    """Let the levers act when their function is called."""
+def pull(world: World, story: Story, trouble: Callable[[Invocation, Moment], None] | None = None) -> None:
+    """Let the levers act when their state's function is called; `trouble` may raise what else goes wrong."""
     done: set[str] = set()
 
     def on_invoke(invocation: Invocation, moment: Moment) -> None:
-        state = invocation.state
-        lever = story.levers.get(state) if state and invocation.machine == story.machine else None
-        if lever is None or state is None:
+        if invocation.machine != story.machine or invocation.state not in story.levers:
             return
-        if moment == "before" and lever.before and state not in done:
-            done.add(state)
+        lever = story.levers[invocation.state]
+        if moment == "before" and lever.before and invocation.state not in done:
+            done.add(invocation.state)
             lever.before(world)
         if lever.fails and moment == story.fails:
             raise ConnectionError("broken")
+        if trouble:
+            trouble(invocation, moment)
 
     world.on_invoke = on_invoke
 
 
 def drive(world: World, story: Story) -> Execution:
     """Play a story from the request's creation to its end; return the execution of the story's machine."""
-    pull(world, story)
+    if not world.on_invoke:
+        pull(world, story)
     levers = story.levers
     record = {name: value for lever in levers.values() for name, value in lever.record.items()}
     world.grant("ann", 10)
@@ -325,7 +337,7 @@ def test_a_new_branch_without_a_lever_is_found() -> None:
 
 
 def test_what_is_called_infeasible_is_there() -> None:
-    pairs = {pair for workflow in WORKFLOWS.values() for p in paths(definition_of(workflow)) for pair in zip(p, p[1:])}
+    pairs = {pair for workflow in WORKFLOWS.values() for p in paths(definition_of(workflow)) for pair in pairwise(p)}
     assert pairs >= INFEASIBLE.keys()
 
 
@@ -373,3 +385,137 @@ def assert_retried(execution: Execution, story: Story) -> None:
     assert execution.transitions == len(story.states) + 3 * len(failing)
     waited = sum(lever.late for lever in story.levers.values()) * SEVEN_DAYS
     assert execution.seconds == waited + 14 * len(failing)
+
+
+# --- what goes wrong on the way ---------------------------------------------------------------------------------------
+
+
+def tasks(machine: str) -> dict[str, Definition]:
+    states = definition_of(WORKFLOWS[machine])["States"]
+    return {name: state for name, state in states.items() if state["Type"] == "Task"}
+
+
+ALL_TASKS = [(machine, state) for machine in WORKFLOWS for state in tasks(machine)]
+# a task that lets an error pass fails the execution at itself, so that a redrive resumes there
+OPEN_TASKS = [
+    (machine, name)
+    for machine in WORKFLOWS
+    for name, state in tasks(machine).items()
+    if not any("States.ALL" in catch["ErrorEquals"] for catch in state.get("Catch", []))
+]
+
+
+def story_through(machine: str, state: str) -> Story:
+    """Return the shortest story in which a state's function has nothing to refuse."""
+    through = [story for story in stories() if story.machine == machine and (state, "Next") in story.path]
+    return min(through, key=lambda story: (len(story.states), str(story)))
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize(("machine", "state"), OPEN_TASKS)
+def test_a_task_that_lets_errors_pass_can_be_redriven(machine: str, state: str, moment: Moment) -> None:
+    story = story_through(machine, state)
+    broken = True
+
+    def trouble(invocation: Invocation, now: Moment) -> None:
+        if broken and invocation.state == state and now == moment:
+            raise ConnectionError("broken")
+
+    with deployed() as world:
+        pull(world, story, trouble)
+        execution = drive(world, story)
+        at = story.states.index(state) + 1
+        assert execution.status == "FAILED"
+        assert execution.error == "ConnectionError"
+        assert execution.states == story.states[:at]
+        tried = [pause for paused, pause in execution.pauses if paused == state]
+        assert tried == ([2, 4, 8] if state == "ValidateEscrowRelease" else [30, 60, 120])
+
+        broken = False
+        world.redrive(execution)
+        assert execution.states == story.states[:at] + story.states[at - 1 :]
+        assert_ended(world, execution, story)
+
+
+@pytest.mark.parametrize("error", ["Lambda.TooManyRequestsException", "Lambda.Unknown"])
+@pytest.mark.parametrize(("machine", "state"), ALL_TASKS)
+def test_what_is_transient_only_costs_time(machine: str, state: str, error: str) -> None:
+    story = story_through(machine, state)
+
+    def trouble(invocation: Invocation, moment: Moment) -> None:
+        # a throttled call never began, one that ran out of time or memory may have done its work
+        done = "before" if error == "Lambda.TooManyRequestsException" else "after"
+        if invocation.state == state and moment == done and invocation.attempt < 6:
+            raise LambdaError(error)
+
+    with deployed() as world:
+        pull(world, story, trouble)
+        execution = drive(world, story)
+        assert execution.states == story.states
+        assert_ended(world, execution, story)
+        pauses = [pause for paused, pause in execution.pauses if paused == state]
+        assert len(pauses) == 6
+        assert all(0 <= pause <= longest for pause, longest in zip(pauses, (2, 4, 8, 16, 32, 60), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("machine", "state"), [(m, s) for m, s in ALL_TASKS if not tasks(m)[s]["Resource"].endswith("waitForTaskToken")]
+)
+def test_a_task_that_hangs_is_tried_again(machine: str, state: str) -> None:
+    story = story_through(machine, state)
+
+    def trouble(invocation: Invocation, moment: Moment) -> None:
+        if invocation.state == state and moment == "after" and invocation.attempt < 3:
+            raise TimeoutError
+
+    with deployed() as world:
+        pull(world, story, trouble)
+        execution = drive(world, story)
+        assert execution.states == story.states
+        assert_ended(world, execution, story)
+        assert len([pause for paused, pause in execution.pauses if paused == state]) == 3
+
+
+@pytest.mark.parametrize("wait", ["WaitForProviderResponse", "ProcessNegotiation"])
+def test_the_answer_goes_to_the_attempt_that_waits(wait: str) -> None:
+    story = next(s for s in stories() if (wait, "Next") in s.path and s.path[-1] == ("StartServiceExecution", "Next"))
+    tokens: list[str] = []
+
+    def trouble(invocation: Invocation, moment: Moment) -> None:
+        if invocation.state == wait and moment == "after":
+            tokens.append(invocation.event["taskToken"])
+            if len(tokens) < 3:
+                raise ConnectionError("the answer of the function is lost")
+
+    with deployed() as world:
+        pull(world, story, trouble)
+        execution = drive(world, story)
+        assert len(set(tokens)) == 3
+        assert execution.states == story.states
+        assert_ended(world, execution, story)
+
+
+# --- what it costs ----------------------------------------------------------------------------------------------------
+
+
+def transitions(path: str) -> int:
+    """Play the story of this name, with the confirmation of a service in progress; return what AWS counts."""
+    story = next(story for story in stories() if str(story) == path)
+    with deployed() as world:
+        drive(world, story)
+        if story.ends() == ("IN_PROGRESS", ""):
+            world.update("r1", requesterResponse="COMPLETED")
+            world.settle()
+            assert world.ledger().requests["r1"]["status"] == "COMPLETED"
+        return sum(execution.transitions for execution in world.executions)
+
+
+def test_no_path_takes_more_transitions_than_before() -> None:
+    """The numbers are those of the definition that this one replaced: each transition is paid for."""
+    timed_out = "WaitForProviderResponse.States.Timeout>CheckProviderResponse.TIMED_OUT"
+    assert transitions("CheckProviderResponse.ACCEPTED") == 8
+    assert transitions("CheckProviderResponse.REJECTED") <= 6
+    assert transitions(timed_out) == 6
+    assert transitions("ValidateRequest.ValidationFailed") == 2
+    assert transitions("ValidateRequest.InsufficientBalance") <= 3
+    assert transitions("EscrowHours.InsufficientBalance") <= 3

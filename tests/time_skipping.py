@@ -113,10 +113,7 @@ class Closed(BaseException):
 
 @dataclass(frozen=True)
 class Invocation:
-    """One call of a function: its name (camelCase), the machine and state that called it, the attempt (0 first), its event.
-
-    The router is called by the stream: no machine and no state.
-    """
+    """One call of a function (camelCase) by a state of a machine, or by the stream (neither); attempt 0 is the first."""
 
     function: str
     machine: str | None
