@@ -22,7 +22,7 @@ from hourbank import ledger_view
 from hourbank.deployment import Deployment
 from hourbank.emulator import PROJECT, Emulator, LocalRunError
 
-STATE = PROJECT / ".hourbank" / "up.json"
+STATE = Path(os.environ.get("HOURBANK_STATE", PROJECT / ".hourbank")) / "up.json"
 PEOPLE = {"ana": Decimal(10), "ben": Decimal(10), "chloé": Decimal(10)}
 LOOK_EVERY_SECONDS = 0.5
 CREDENTIALS = "AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local"

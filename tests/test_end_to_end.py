@@ -119,6 +119,16 @@ def test_every_story_of_the_demo_ends_as_it_must(world, played):
     world.assert_laws()
 
 
+def test_a_story_that_ends_otherwise_says_what_was_expected_and_what_was_seen(world):
+    turns = (stories.Turn("AWAITING_PROVIDER", "provider", "REJECTED"),)
+    story = stories.Story("Wrong", "rosa", "theo", "a service", Decimal(1), turns, "COMPLETED", ())
+    stage = stories.Stage(world.deployment, [story])
+    while stage.step(lambda _performance, _what: None):
+        time.sleep(0.1)
+    (performance,) = stage.performances
+    assert performance.problem == "expected COMPLETED, saw DECLINED at the end: The provider declined"
+
+
 def test_requests_from_before_the_workflows_stay_untouched(world, played):
     requests = world.ledger().requests
     assert len(world.before.requests) == stories.OLD_RECORDS

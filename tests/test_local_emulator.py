@@ -15,7 +15,7 @@ import pytest
 from hourbank import local
 from hourbank.emulator import Emulator, LocalRunError
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("emulator")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("processes")]
 
 PARENT = """
 import sys, time

@@ -1,0 +1,64 @@
+"""What is changed in the template for the emulator: each difference, and nothing else."""
+
+import copy
+import json
+
+import pytest
+
+from hourbank import cloudformation, local, recorder
+
+BY_TYPE = {difference.type: difference for difference in local.DIFFERENCES}
+
+
+@pytest.fixture(scope="module")
+def original():
+    return cloudformation.template(recorder.record("local"), bucket="bucket", key="key")
+
+
+@pytest.fixture(scope="module")
+def adapted(original):
+    return local.adapt(copy.deepcopy(original), 7)
+
+
+def of_type(template: dict, type_: str) -> dict:
+    return {name: one["Properties"] for name, one in template["Resources"].items() if one["Type"] == type_}
+
+
+def states(machine: dict) -> dict:
+    return json.loads(machine["DefinitionString"]["Fn::Sub"])["States"]
+
+
+def test_only_resources_of_the_listed_types_change(original, adapted):
+    changed = {one["Type"] for name, one in original["Resources"].items() if one != adapted["Resources"][name]}
+    assert changed == set(BY_TYPE)
+    assert len(BY_TYPE) == len(local.DIFFERENCES)
+
+
+def test_a_function_differs_in_its_runtime_alone(original, adapted):
+    for name, function in of_type(original, "AWS::Lambda::Function").items():
+        assert of_type(adapted, "AWS::Lambda::Function")[name] == function | {"Runtime": "provided.al2023"}
+
+
+def test_both_waits_and_nothing_else_get_the_literal_time_out(original, adapted):
+    before = states(of_type(original, "AWS::StepFunctions::StateMachine")["ServiceRequestWorkflow"])
+    after = states(of_type(adapted, "AWS::StepFunctions::StateMachine")["ServiceRequestWorkflow"])
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"WaitForProviderResponse", "ProcessNegotiation"}
+    for name in changed:
+        expected = {key: value for key, value in before[name].items() if key != "TimeoutSecondsPath"}
+        assert after[name] == expected | {"TimeoutSeconds": 7}
+
+
+def test_a_status_that_is_missing_has_a_filter_of_its_own(original, adapted):
+    (before,) = of_type(original, "AWS::Lambda::EventSourceMapping").values()
+    (after,) = of_type(adapted, "AWS::Lambda::EventSourceMapping").values()
+    *same, added = after["FilterCriteria"]["Filters"]
+    assert same == before["FilterCriteria"]["Filters"]
+    assert json.loads(added["Pattern"]) == {
+        "dynamodb": {"NewImage": {"id": {"S": [{"exists": True}]}, "status": [{"exists": False}]}}
+    }
+
+
+def test_the_bootstrap_is_an_executable_of_the_archive_that_survives_spaces(monkeypatch):
+    monkeypatch.setattr(local.sys, "executable", "/my projects/it's/.venv/bin/python")
+    assert """exec '/my projects/it'"'"'s/.venv/bin/python' -P """ in local.bootstrap()
