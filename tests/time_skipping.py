@@ -113,7 +113,7 @@ class Closed(BaseException):
 
 @dataclass(frozen=True)
 class Invocation:
-    """One call of a function (camelCase) by a state of a machine, or by the stream (neither); attempt 0 is the first."""
+    """One call of a function (camelCase) by a state of a machine, or by the stream (neither); attempts count from 0."""
 
     function: str
     machine: str | None
@@ -438,7 +438,11 @@ class World:
             (BaseClient, "_make_api_call", self._intercept(vars(BaseClient)["_make_api_call"])),
         ):
             self._stack.enter_context(mock.patch.object(target, name, value))
-        self._deploy()
+        try:
+            self._deploy()
+        except BaseException:
+            self._stack.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -691,6 +695,11 @@ class World:
             else:
                 batch = batch[batch.index(failed) :]
         return True
+
+    def lose_stream(self) -> None:
+        """Drop what the stream holds and has not delivered, as an outage of more than a day does."""
+        self._collect(written_by=None)
+        self._pending.clear()
 
     def _route(self, batch: list[dict[str, Any]], attempt: int) -> dict[str, Any] | None:
         try:
