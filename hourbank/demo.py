@@ -178,9 +178,9 @@ def _paths(performances: Sequence[stories.Performance]) -> Group:
         story = performance.story
         mark = ("✗ ", "bold red") if performance.problem else ("✓ ", "bold green")
         asked = f"  {story.requester} → {story.provider}, {story.hours} h, {performance.seconds:.1f} s  "
-        status, reason = performance.record.get("status"), performance.record.get("failureReason")
-        ending = f"{status}: {reason}" if reason else f"{status}"
-        blocks.append(Text.assemble(mark, (story.title, "bold"), (asked, "dim"), (ending, STYLES.get(status, "cyan"))))
+        status, reason = str(performance.record.get("status")), performance.record.get("failureReason")
+        ending = f"{status}: {reason}" if reason else status
+        blocks.append(Text.assemble(mark, (story.title, "bold"), (asked, "dim"), (ending, STYLES.get(str(status), "cyan"))))
         if performance.problem:
             blocks.append(Padding(Text(performance.problem, "red"), (0, 0, 0, 4)))
         for machine, path in performance.paths:

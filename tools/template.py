@@ -5,4 +5,6 @@ import sys
 
 from hourbank import cloudformation, recorder
 
-json.dump(cloudformation.template(recorder.record("dev"), bucket="example-bucket", key="handlers.zip"), sys.stdout, indent=1)
+json.dump(
+    cloudformation.template(recorder.record("dev"), bucket="example-bucket", key="handlers.zip"), sys.stdout, indent=1
+)
