@@ -21,8 +21,8 @@ def main() -> None:
     if os.getpgrp() != os.getpid():
         sys.exit("start this in a session of its own: it kills its whole process group")
     threading.Thread(target=follow_parent, args=(sys.argv[1],), daemon=True).start()
-    # Many cold starts at once on a small machine take longer than AWS's ten seconds for an initialisation, and ministack
-    # has no setting for it.
+    # Many cold starts at once on a small machine take longer than AWS's ten seconds for an initialisation; there is
+    # no setting for it.
     vars(importlib.import_module("ministack.core.lambda_runtime"))["_PROVIDED_INIT_TIMEOUT"] = 60.0
     sys.argv = ["ministack"]
     runpy.run_module("ministack", run_name="__main__")
