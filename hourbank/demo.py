@@ -180,7 +180,7 @@ def _paths(performances: Sequence[stories.Performance]) -> Group:
         asked = f"  {story.requester} → {story.provider}, {story.hours} h, {performance.seconds:.1f} s  "
         status, reason = str(performance.record.get("status")), performance.record.get("failureReason")
         ending = f"{status}: {reason}" if reason else status
-        blocks.append(Text.assemble(mark, (story.title, "bold"), (asked, "dim"), (ending, STYLES.get(str(status), "cyan"))))
+        blocks.append(Text.assemble(mark, (story.title, "bold"), (asked, "dim"), (ending, STYLES.get(status, "cyan"))))
         if performance.problem:
             blocks.append(Padding(Text(performance.problem, "red"), (0, 0, 0, 4)))
         for machine, path in performance.paths:
