@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Collection
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow, Rounded, Underflow
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from hourbank.deployment import Deployment
 
 TRY = "Try it on this machine"
-# Longer than a Lambda function takes to start: what has not happened by then will not happen by itself.
-PATIENCE_SECONDS = 6
+# What DynamoDB can store as a number: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Limits.html
+STORABLE = Context(prec=38, Emin=-128, Emax=126, traps=[Inexact, Rounded, Overflow, Underflow, InvalidOperation])
 app = typer.Typer(
     help="HourBank: hold, pay and give back the hours of a time bank, beside AWS Amplify.",
     no_args_is_help=True,
@@ -47,8 +47,8 @@ class Response(StrEnum):
 def hours(text: str) -> Decimal:
     """Parse hours, exactly. Illegal amounts pass: to see how the workflow refuses them is a part of trying it."""
     try:
-        value = Decimal(text)
-    except InvalidOperation:
+        value = STORABLE.create_decimal(text)
+    except ArithmeticError:
         value = Decimal("NaN")
     if not value.is_finite():
         raise typer.BadParameter(f"{text} is not a number of hours, such as 2 or 1.5")
@@ -106,7 +106,7 @@ def request(
     request_id = people.submit(deployment.client("dynamodb"), deployment.tables, record)
     typer.echo(request_id)
     # what follows goes to standard error, so that a script can take the id from standard output
-    _watch(deployment, request_id, None, passing=("VALIDATING", "ESCROWED"))
+    _watch(deployment, request_id, None, passing=("VALIDATING", "ESCROWED"), patience=20)
 
 
 @app.command(rich_help_panel=TRY)
@@ -176,15 +176,17 @@ def _say(beginning: str, write: Callable[[Deployment, str], None]) -> None:
     _watch(deployment, request_id, before)
 
 
-def _watch(deployment: Deployment, request_id: str, before: str | None, passing: Collection[str] = ()) -> None:
-    """Print each new status until one that is not `passing`, or until nothing has happened for a while."""
+def _watch(
+    deployment: Deployment, request_id: str, before: str | None, *, passing: Collection[str] = (), patience: float = 6
+) -> None:
+    """Print each new status until one that is not `passing`, or until nothing has happened for `patience` seconds."""
     from hourbank.show import record_of
 
-    status, deadline = before, time.monotonic() + PATIENCE_SECONDS
+    status, deadline = before, time.monotonic() + patience
     while time.monotonic() < deadline:
         record = record_of(deployment, request_id)
         if record.get("status") != status:
-            status, deadline = record.get("status"), time.monotonic() + PATIENCE_SECONDS
+            status, deadline = record.get("status"), time.monotonic() + patience
             typer.echo(": ".join(filter(None, (status, record.get("failureReason")))), err=True)
             if status not in passing:
                 return

@@ -84,7 +84,9 @@ def serve(console: Console, minutes: int) -> None:
         STATE.write_text(json.dumps({"pid": os.getpid(), "deployment": deployment.to_json()}, indent=2))
         at_end.callback(STATE.unlink, missing_ok=True)
         _explain(console, deployment, minutes)
-        _follow(console, deployment)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # `down` is as good an end as Ctrl-C
+        with contextlib.suppress(KeyboardInterrupt):
+            _follow(console, deployment)
 
 
 def _stop(console: Console, emulator: Emulator) -> None:

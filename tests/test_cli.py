@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from hourbank.stories import STORIES
+
 HOURBANK = [sys.executable, "-c", "from hourbank.cli import main; main()"]
 
 
@@ -75,6 +77,8 @@ def test_help_is_grouped_and_imports_nothing_heavy():
     [
         (["show", "x"], "hourbank: nothing is running: start it with `make up`"),
         (["request", "--from", "ana", "--to", "ben", "--hours", "two"], "two is not a number of hours"),
+        (["request", "--from", "ana", "--to", "ben", "--hours", "1e200"], "1e200 is not a number of hours"),
+        (["request", "--from", "ana", "--to", "ben", "--hours", "inf"], "inf is not a number of hours"),
         (["request", "--from", "ana"], "Missing option '--to': see `"),
         (["answer", "x", "counter"], "a counter-offer, and nothing else, takes --hours"),
         (["answer", "x", "accept", "--hours", "2"], "a counter-offer, and nothing else, takes --hours"),
@@ -127,7 +131,7 @@ class TestRunning:
 
             ended = run(environment, "down")
             assert (ended.returncode, ended.stdout) == (0, "stopped\n")
-            up.wait(10)
+            assert up.wait(10) == 0
         assert_gone(everything)
         assert run(environment, "down").stdout == "nothing was running\n"
 
@@ -140,6 +144,14 @@ class TestRunning:
         assert (tmp_path / "up.json").exists()
         assert "nothing is running" in run(environment, "show", "x").stderr
         assert not Path(tmp_path / "up.json").exists()
+
+    def test_the_demo_plays_every_story_and_accounts_for_every_hour(self, environment):
+        ended = run(environment, "demo")
+        assert (ended.returncode, ended.stderr) == (0, "")
+        assert "All stories ended as they must" in ended.stdout
+        assert ended.stdout.count("✓ ") == 3 + len(STORIES) + 4
+        assert "✗" not in ended.stdout
+        assert re.search(r"gus +0 +3.25 +\+3.25", ended.stdout)
 
     def test_a_demo_that_is_interrupted_leaves_nothing(self, environment):
         with start(environment, "demo") as demo:
