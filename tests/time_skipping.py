@@ -884,10 +884,10 @@ def _subject(resource: str) -> str:
 
 def _needed(call: Call) -> Iterator[tuple[str, str]]:
     """Yield what a role must allow for a call, as (action, model)."""
-    if call.service == "dynamodb" and call.operation == "TransactWriteItems":
+    if call.service == "dynamodb" and call.operation in ("TransactGetItems", "TransactWriteItems"):
         for item in call.parameters["TransactItems"]:
-            [(kind, write)] = item.items()
-            yield f"dynamodb:{kind}Item", _subject(write["TableName"])
+            [(kind, access)] = item.items()
+            yield f"dynamodb:{kind}Item", _subject(access["TableName"])
     elif call.service == "dynamodb":
         yield f"dynamodb:{call.operation}", _subject(call.parameters["TableName"])
     else:
