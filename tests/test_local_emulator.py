@@ -39,7 +39,7 @@ def handler(event, context):
 
 def group_members(group: int) -> list[str]:
     """The command lines of a process group's live members."""
-    listed = subprocess.run(["ps", "-axo", "pgid=,stat=,command="], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-axwwo", "pgid=,stat=,command="], capture_output=True, text=True, check=True).stdout
     rows = [line.split(maxsplit=2) for line in listed.splitlines()]
     return [row[2] for row in rows if int(row[0]) == group and not row[1].startswith("Z")]
 
