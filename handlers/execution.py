@@ -9,6 +9,14 @@ RELEASE_PREFIX = "escrow-release-"
 _LONGEST_NAME = 80
 
 
+class Order(NamedTuple):
+    """An operator's word on hours that the workflows could not settle: any JSON values until they were checked."""
+
+    decision: Any
+    by: Any
+    reason: Any
+
+
 class Execution(NamedTuple):
     """What a Task passes on from Step Functions' context object.
 
@@ -38,6 +46,13 @@ class Execution(NamedTuple):
     def request_id(self) -> Any:
         """The id as it was given: any JSON value, or None."""
         return self.input.get("requestId")
+
+    @property
+    def order(self) -> Order | None:
+        """What an operator starts the release workflow with; the router never gives a decision."""
+        if "decision" not in self.input:
+            return None
+        return Order(self.input["decision"], self.input.get("by"), self.input.get("reason"))
 
     def is_named_after_request(self) -> bool:
         """Whether this execution of the request workflow may speak for its request: its name says so."""

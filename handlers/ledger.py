@@ -198,6 +198,37 @@ def _finish(request_id: str, wanted: str, settled: str, status: str, metric: str
     return _count(metric, *tables.commit(plan))
 
 
+def settle(request_id: str, decision: str, reason: str) -> Ended:
+    """Ends, on an operator's word, what the workflows could not end: RELEASE pays the provider, REFUND the requester.
+
+    It rests on the escrow being HELD and on nothing else, so it works without the request. The request's status is
+    written where it is the escrow's own and may go there.
+
+    Returns
+    -------
+    COMPLETED, CANCELLED (of a service in progress) or FAILED; NOTHING_TO_DO where the hours have gone elsewhere.
+    """
+    settled = "RELEASED" if decision == "RELEASE" else "REFUNDED"
+
+    def plan() -> Plan:
+        request = requests.load(request_id)
+        escrow = tables.read("Escrow", request_id)
+        if escrow is None:
+            raise ReleaseRefused("No hours are held for this request")
+        current = requests.status_of(request) if requests.is_owned(request, escrow["executionArn"]) else None
+        undone = "CANCELLED" if current == "IN_PROGRESS" else "FAILED"
+        status = "COMPLETED" if decision == "RELEASE" else undone
+        if escrow["status"] != "HELD":
+            done = escrow["status"] == settled
+            return Plan(Ended(current or status if done else NOTHING_TO_DO, escrow["requesterId"]))
+        writes = _close(escrow, settled)
+        if request and current and status in requests.TRANSITIONS.get(current, ()):
+            writes += (requests.move(request, status, {"failureReason": reason} if status != "COMPLETED" else None),)
+        return Plan(Ended(status, escrow["requesterId"], escrow["hours"]), writes)
+
+    return _count("HoursReleased" if decision == "RELEASE" else "HoursRefunded", *tables.commit(plan))
+
+
 def _count(metric: str, ended: Ended, wrote: bool) -> Ended:
     if wrote:
         count("RequestEnded", outcome=ended.outcome)

@@ -12,6 +12,7 @@ from handlers.telemetry import logged
 def handler(event: dict[str, Any], context: Any) -> str:
     """The outcome: COMPLETED, or NOTHING_TO_DO."""
     run = Execution.of(event)
-    ended = ledger.release(run.request_id)
+    order = run.order
+    ended = ledger.settle(run.request_id, order.decision, order.reason) if order else ledger.release(run.request_id)
     publish_end(run.request_id, ended)
     return ended.outcome

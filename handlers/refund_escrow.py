@@ -14,7 +14,10 @@ def handler(event: dict[str, Any], context: Any) -> str:
     """The outcome: the request's status, NOT_OWNER, or NOTHING_TO_DO."""
     run = Execution.of(event)
     if "decision" in event:
-        ended = ledger.withdraw(run.request_id)
+        order = run.order
+        ended = (
+            ledger.settle(run.request_id, order.decision, order.reason) if order else ledger.withdraw(run.request_id)
+        )
     else:
         ended = ledger.refund(run, *ending(run.state, event["states"]))
     publish_end(run.request_id, ended)

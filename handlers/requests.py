@@ -4,6 +4,7 @@ Attributes are those of the contract; absent means missing or of type NULL.
 """
 
 import os
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeGuard
 
@@ -13,14 +14,15 @@ from handlers.execution import Execution
 from handlers.tables import Change, Item, Write
 
 WAITS = frozenset({"AWAITING_PROVIDER", "NEGOTIATING"})
-_AFTER_THE_WAIT = frozenset({"NEGOTIATING", "IN_PROGRESS", "DECLINED", "CANCELLED", "TIMED_OUT", "FAILED"})
+# COMPLETED from here is an operator's: a service that was received although the workflow failed before it began.
+_AFTER_THE_WAIT = frozenset({"NEGOTIATING", "IN_PROGRESS", "DECLINED", "CANCELLED", "TIMED_OUT", "FAILED", "COMPLETED"})
 TRANSITIONS: dict[str, frozenset[str]] = {
     "PENDING": frozenset({"VALIDATING", "REJECTED", "FAILED"}),
     "VALIDATING": frozenset({"ESCROWED", "REJECTED", "FAILED"}),
     # A wait can end before its handler has stored the token, so all that may follow a wait may follow the hold.
     "ESCROWED": frozenset({"AWAITING_PROVIDER", "REJECTED"}) | _AFTER_THE_WAIT,
     "AWAITING_PROVIDER": _AFTER_THE_WAIT,
-    "NEGOTIATING": frozenset({"IN_PROGRESS", "DECLINED", "CANCELLED", "TIMED_OUT", "FAILED"}),
+    "NEGOTIATING": _AFTER_THE_WAIT - {"NEGOTIATING"},
     "IN_PROGRESS": frozenset({"COMPLETED", "CANCELLED"}),
     "COMPLETED": frozenset(),
     "REJECTED": frozenset(),
@@ -94,6 +96,37 @@ def requester_answer(request: Item) -> str | None:
     """The requester's answer to a counter-offer; before there was one to answer, there is none."""
     response = request.get("requesterResponse") if status_of(request) == "NEGOTIATING" else None
     return response if response in ("ACCEPTED", "REJECTED", "CANCELLED") else None
+
+
+def moment(item: Item, attribute: str) -> datetime | None:
+    """A time that Amplify or a handler wrote; None where there is none, or none with its offset."""
+    try:
+        parsed = datetime.fromisoformat(item[attribute])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return parsed if parsed.utcoffset() is not None else None
+
+
+def is_due(request: Item) -> bool:
+    """Whether nobody has begun with this request, and it was made after the workflows were deployed."""
+    created = moment(request, "createdAt")
+    start = datetime.fromisoformat(os.environ["START_REQUESTS_FROM"])
+    return status_of(request) == "PENDING" and created is not None and created >= start
+
+
+def is_answered(request: Item) -> bool:
+    """Whether an execution waits for an answer that is there."""
+    return "taskToken" in request and answer_awaited(request) is not None
+
+
+def answer_awaited(request: Item) -> str | None:
+    """The answer that the request's execution waits for, if it is there."""
+    return provider_answer(request) if status_of(request) == "AWAITING_PROVIDER" else requester_answer(request)
+
+
+def is_decided(request: Item) -> bool:
+    """Whether somebody has ended a service in progress."""
+    return decision(request) != "NOTHING"
 
 
 def decision(request: Item) -> str:

@@ -6,7 +6,7 @@ whatever was missed.
 
 import json
 import os
-from datetime import datetime
+from collections.abc import Callable
 from typing import Any
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
@@ -46,36 +46,18 @@ def route_record(record: Any) -> None:
 def route(request: Item) -> None:
     """Does what the record asks for, if anything."""
     logger.set_correlation_id(request["id"])
-    status = requests.status_of(request)
-    if is_due(request):
-        start(os.environ["SERVICE_REQUEST_WORKFLOW_ARN"], REQUEST_PREFIX, request["id"], is_due)
-    elif status in requests.WAITS and "taskToken" in request:
-        find_answer = requests.provider_answer if status == "AWAITING_PROVIDER" else requests.requester_answer
-        if answer := find_answer(request):
-            deliver(request["taskToken"], answer)
-    elif is_decided(request):
-        start(os.environ["ESCROW_MANAGEMENT_WORKFLOW_ARN"], RELEASE_PREFIX, request["id"], is_decided)
-
-
-def is_due(request: Item) -> bool:
-    """Whether nobody has begun with this request, and it was made after the workflows were deployed."""
-    if requests.status_of(request) != "PENDING":
-        return False
-    try:
-        created = datetime.fromisoformat(request["createdAt"])
-        early = created < datetime.fromisoformat(os.environ["START_REQUESTS_FROM"])
-    except (KeyError, TypeError, ValueError):
+    if requests.is_due(request):
+        start(os.environ["SERVICE_REQUEST_WORKFLOW_ARN"], REQUEST_PREFIX, request["id"], requests.is_due)
+    elif requests.is_answered(request):
+        deliver(request["taskToken"], requests.answer_awaited(request))
+    elif requests.is_decided(request):
+        start(os.environ["ESCROW_MANAGEMENT_WORKFLOW_ARN"], RELEASE_PREFIX, request["id"], requests.is_decided)
+    elif requests.status_of(request) == "PENDING" and requests.moment(request, "createdAt") is None:
         logger.warning("Not started: createdAt is missing or not a time with its offset")
         count("RequestIgnored", reason="createdAt")
-        return False
-    return not early
 
 
-def is_decided(request: Item) -> bool:
-    return requests.decision(request) != "NOTHING"
-
-
-def start(machine_arn: str, prefix: str, request_id: str, is_still: Any) -> None:
+def start(machine_arn: str, prefix: str, request_id: str, is_still: Callable[[Item], bool]) -> None:
     """Starts the request's execution, or the next one where an earlier one ended with the work still to do."""
     number = 1
     while True:
@@ -99,7 +81,7 @@ def _is_running(machine_arn: str, name: str) -> bool:
     return client("stepfunctions").describe_execution(executionArn=execution_arn)["status"] == "RUNNING"
 
 
-def deliver(task_token: str, answer: str) -> None:
+def deliver(task_token: str, answer: str | None) -> None:
     """Passes an answer on to the execution that waits; one that waits no more is left alone."""
     try:
         client("stepfunctions").send_task_success(taskToken=task_token, output=json.dumps({"answer": answer}))

@@ -8,7 +8,7 @@ import functools
 import os
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -72,6 +72,51 @@ def read(model: str, key: str) -> Item | None:
         TableName=os.environ[_VARIABLE[model]], Key={_KEY[model]: {"S": key}}, ConsistentRead=True
     )
     return from_image(answer["Item"]) if "Item" in answer else None
+
+
+def pages(model: str, size: int = 100) -> Iterator[list[Item]]:
+    """The whole table, consistently read, a page at a time."""
+    more: dict[str, Any] = {}
+    while True:
+        page = client("dynamodb").scan(TableName=os.environ[_VARIABLE[model]], ConsistentRead=True, Limit=size, **more)
+        yield [from_image(image) for image in page["Items"]]
+        if "LastEvaluatedKey" not in page:
+            return
+        more = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+
+def read_many(model: str, keys: list[str]) -> dict[str, Item]:
+    """The items that are there, by key, each as it is now but not all at one moment."""
+    table, name = os.environ[_VARIABLE[model]], _KEY[model]
+    found: dict[str, Item] = {}
+    left = [{name: {"S": key}} for key in keys]
+    for attempt in range(len(keys) + _TRIES):
+        if not left:
+            break
+        asked, left = left[:100], left[100:]
+        answer = client("dynamodb").batch_get_item(RequestItems={table: {"Keys": asked, "ConsistentRead": True}})
+        found |= {item[name]: item for item in map(from_image, answer["Responses"].get(table, []))}
+        if refused := answer.get("UnprocessedKeys", {}).get(table, {}).get("Keys"):
+            left += refused
+            _pause(attempt)
+    if left:
+        raise Contended(f"{table} did not give {len(left)} items")
+    return found
+
+
+def snapshot(*keys: tuple[str, str]) -> list[Item | None]:
+    """Items, given as (model, key), as they all were at one moment."""
+    gets = [
+        {"Get": {"TableName": os.environ[_VARIABLE[model]], "Key": {_KEY[model]: {"S": key}}}} for model, key in keys
+    ]
+    for attempt in range(_TRIES):
+        try:
+            answer = client("dynamodb").transact_get_items(TransactItems=gets)
+        except client("dynamodb").exceptions.TransactionCanceledException:
+            _pause(attempt)
+        else:
+            return [from_image(found["Item"]) if found.get("Item") else None for found in answer["Responses"]]
+    raise Contended(f"{keys[0][1]} kept changing while it was read ({_TRIES} tries)")
 
 
 def put(model: str, item: Item) -> Write:
@@ -198,8 +243,12 @@ def commit(plan: Callable[[], Plan]) -> tuple[Any, bool]:
         decided = plan()
         if not decided.writes or _written(decided.writes):
             return decided.answer, bool(decided.writes)
-        time.sleep(random.uniform(0, min(1.0, 0.02 * 2**attempt)))
+        _pause(attempt)
     raise Contended(f"The records kept changing while they were read ({_TRIES} tries)")
+
+
+def _pause(attempt: int) -> None:
+    time.sleep(random.uniform(0, min(1.0, 0.02 * 2 ** min(attempt, 10))))
 
 
 def _written(writes: Iterable[Write]) -> bool:

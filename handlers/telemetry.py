@@ -30,3 +30,9 @@ def measure(metric: str, hours: Decimal) -> None:
     """Hours for a graph; the exact number is in the ledger."""
     with single_metric(name=metric, unit=MetricUnit.NoUnit, value=float(hours)):
         pass
+
+
+def gauge(metric: str, value: int) -> None:
+    """A number as it is at this moment."""
+    with single_metric(name=metric, unit=MetricUnit.NoUnit, value=value):
+        pass

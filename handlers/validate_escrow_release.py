@@ -4,13 +4,14 @@ from typing import Any
 
 from handlers import ledger, requests, tables
 from handlers.errors import ReleaseRefused
-from handlers.execution import Execution
-from handlers.telemetry import logged
+from handlers.execution import Execution, Order
+from handlers.tables import Item, client
+from handlers.telemetry import logged, logger
 
 
 @logged
 def handler(event: dict[str, Any], context: Any) -> dict[str, str]:
-    """``{"decision": "RELEASE" | "REFUND" | "NOTHING"}``."""
+    """``{"decision": "RELEASE" | "REFUND" | "NOTHING"}``: the people's, or an operator's."""
     run = Execution.of(event)
     if not isinstance(run.request_id, str) or not run.request_id:
         raise ReleaseRefused("The execution's input has no requestId")
@@ -18,4 +19,24 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, str]:
     escrow = tables.read("Escrow", run.request_id)
     if escrow and escrow["status"] != "HELD":
         return {"decision": "NOTHING"}
+    if run.order:
+        return {"decision": checked(run.order, escrow)}
     return {"decision": requests.decision(ledger.matched(request, escrow)[0])}
+
+
+def checked(order: Order, escrow: Item | None) -> str:
+    """An operator's decision; raises ReleaseRefused unless it is one, says who and why, and the owner runs no more."""
+    if order.decision not in ("RELEASE", "REFUND"):
+        raise ReleaseRefused("decision must be RELEASE or REFUND")
+    if not all(isinstance(word, str) and word.strip() for word in (order.by, order.reason)):
+        raise ReleaseRefused("A decision needs `by` and `reason`")
+    if escrow is None:
+        raise ReleaseRefused("No hours are held for this request")
+    try:
+        owner = client("stepfunctions").describe_execution(executionArn=escrow["executionArn"])["status"]
+    except client("stepfunctions").exceptions.ExecutionDoesNotExist:
+        owner = "forgotten"
+    if owner == "RUNNING":
+        raise ReleaseRefused("The execution that holds these hours is still running")
+    logger.info("An operator decides", decision=order.decision, by=order.by, reason=order.reason, owner=owner)
+    return order.decision

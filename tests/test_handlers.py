@@ -1013,3 +1013,112 @@ def test_only_the_ledger_writes_the_ledger() -> None:
     for module in (validate_service_request, notify_provider, start_service_execution, process_negotiation, requests):
         text = module.__loader__.get_source(module.__name__)  # type: ignore[union-attr]
         assert not any(f'Change("{model}"' in text or f'put("{model}"' in text for model in ("Escrow", "UserBalance"))
+
+
+# --- an operator settles what the workflows could not ------------------------------------------------
+
+
+class Owner:
+    """The execution that holds the hours, as Step Functions describes it."""
+
+    class ExecutionDoesNotExist(Exception):
+        pass
+
+    exceptions = SimpleNamespace(ExecutionDoesNotExist=ExecutionDoesNotExist)
+
+    def __init__(self, status: str | None) -> None:
+        self.status = status
+
+    def describe_execution(self, *, executionArn: str) -> dict[str, str]:  # noqa: N803
+        assert executionArn == ARN + "service-request-r1"
+        if self.status is None:
+            raise self.ExecutionDoesNotExist
+        return {"status": self.status}
+
+
+def settle(monkeypatch: pytest.MonkeyPatch, owner: str | None, **order: Any) -> str:
+    """Runs the release workflow's states with an operator's order; the outcome."""
+    monkeypatch.setattr(validate_escrow_release, "client", lambda _: Owner(owner))
+    given = {"decision": "REFUND", "by": "olga", "reason": "the code was wrong"} | order
+    decided = validate_escrow_release.handler(release_event("ValidateEscrowRelease", given=given), CONTEXT)
+    if decided["decision"] == "RELEASE":
+        return process_escrow_release.handler(release_event("ProcessEscrowRelease", given=given), CONTEXT)
+    return refund_escrow.handler(release_event("RefundEscrow", given=given, decision=decided["decision"]), CONTEXT)
+
+
+@pytest.mark.parametrize("prepare", [escrowed, awaiting, negotiating, in_progress])
+@pytest.mark.parametrize("owner", ["FAILED", "ABORTED", "SUCCEEDED", None])
+@pytest.mark.parametrize("decision", ["RELEASE", "REFUND"])
+def test_an_operator_settles(
+    bank: Bank,
+    monkeypatch: pytest.MonkeyPatch,
+    log: pytest.CaptureFixture[str],
+    prepare: Any,
+    owner: Any,
+    decision: str,
+) -> None:
+    prepare(bank)
+    status = "COMPLETED" if decision == "RELEASE" else "CANCELLED" if prepare is in_progress else "FAILED"
+
+    assert settle(monkeypatch, owner, decision=decision) == status
+
+    request = bank.get("ServiceRequest", "r1")
+    assert request["status"] == status and request.get("taskToken") is None
+    assert request.get("failureReason") == (None if decision == "RELEASE" else "the code was wrong")
+    assert bank.balance("ben" if decision == "RELEASE" else "ana") == (Decimal("2.5") if decision == "RELEASE" else 10)
+    assert bank.total() == 10
+    assert '"by":"olga","reason":"the code was wrong"' in log.readouterr().out
+    settled = bank.everything()
+    settle(monkeypatch, owner, decision=decision)
+    assert bank.everything() == settled
+
+
+@pytest.mark.parametrize("gone", ["deleted", "replaced"])
+def test_an_operator_settles_without_the_request(bank: Bank, monkeypatch: pytest.MonkeyPatch, gone: str) -> None:
+    awaiting(bank)
+    bank.delete()
+    if gone == "replaced":
+        bank.request(stepFunctionExecutionArn="other")
+    before = bank.all("ServiceRequest")
+    settle(monkeypatch, "FAILED")
+    assert bank.balance("ana") == 10 and bank.all("ServiceRequest") == before
+
+
+def test_nobody_settles_under_an_execution_that_runs(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    awaiting(bank)
+    with pytest.raises(ReleaseRefused, match="still running"):
+        settle(monkeypatch, "RUNNING")
+
+
+@pytest.mark.parametrize(
+    ("order", "reason"),
+    [
+        ({"by": ""}, "needs `by`"),
+        ({"by": None}, "needs `by`"),
+        ({"reason": "  "}, "and `reason`"),
+        ({"decision": "KEEP"}, "RELEASE or REFUND"),
+        ({"decision": None}, "RELEASE or REFUND"),
+        ({"decision": ["REFUND"]}, "RELEASE or REFUND"),
+    ],
+)
+def test_an_order_says_what_who_and_why(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch, order: dict[str, Any], reason: str
+) -> None:
+    awaiting(bank)
+    with pytest.raises(ReleaseRefused, match=reason):
+        settle(monkeypatch, "FAILED", **order)
+    assert bank.get("Escrow", "r1")["status"] == "HELD"
+
+
+def test_nothing_is_settled_twice(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    awaiting(bank)
+    run(refund_escrow, "RefundEscrow", states=DECLINED)
+    settled = bank.everything()
+    assert settle(monkeypatch, "FAILED", decision="RELEASE") == "NOTHING_TO_DO"
+    assert bank.everything() == settled
+
+
+def test_no_hours_no_settlement(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    validated(bank)
+    with pytest.raises(ReleaseRefused, match="No hours are held"):
+        settle(monkeypatch, "FAILED")

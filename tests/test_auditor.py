@@ -1,0 +1,319 @@
+"""The auditor on an engine: silent about what fits, loud about what does not, and never moving an hour."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+from moto.dynamodb.models import dynamodb_backends
+
+from handlers import audit_ledger, tables
+
+ARN = "arn:aws:states:us-east-1:123456789012:execution:ServiceRequestWorkflow-test:service-request-"
+NOW = datetime(2026, 11, 20, tzinfo=UTC)
+
+
+def ago(**units: float) -> str:
+    return (NOW - timedelta(**units)).isoformat()
+
+
+class Books:
+    """Four tables in which a test writes what it likes, and executions as they are said to be."""
+
+    def __init__(self, engine: Any) -> None:
+        self._tables = engine
+        dynamodb_backends.reset()
+        self.running: dict[str, str] = {}
+        self.exceptions = SimpleNamespace()
+        for model in ("ServiceRequest", "Escrow", "TransactionLog"):
+            engine.create_table(
+                TableName=model,
+                KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+                AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+                BillingMode="PAY_PER_REQUEST",
+            )
+
+    def describe_execution(self, *, executionArn: str) -> dict[str, str]:  # noqa: N803
+        if executionArn not in self.running:
+            raise ClientError({"Error": {"Code": "ExecutionDoesNotExist"}}, "DescribeExecution")
+        return {"status": self.running[executionArn]}
+
+    def put(self, model: str, **item: Any) -> None:
+        self._tables.Table(model).put_item(Item=item)
+
+    def get(self, request_id: str = "r1") -> dict[str, Any]:
+        return self._tables.Table("ServiceRequest").get_item(Key={"id": request_id})["Item"]
+
+    def remove(self, model: str, key: str) -> None:
+        self._tables.Table(model).delete_item(Key={"id": key})
+
+    def request(self, status: str | None, request_id: str = "r1", execution: str | None = None, **more: Any) -> None:
+        """A request, and the execution that owns it where it is given a status."""
+        if execution:
+            self.running[ARN + request_id] = execution
+        item = {
+            "id": request_id, "status": status, "requesterId": "ana", "providerId": "ben",
+            "createdAt": ago(days=1), "updatedAt": ago(hours=1), "stepFunctionExecutionArn": ARN + request_id,
+        }  # fmt: skip
+        self.put("ServiceRequest", **item | more)
+
+    def escrow(self, status: str, request_id: str = "r1", hours: int = 2, **more: Any) -> None:
+        item = {
+            "id": request_id, "requestId": request_id, "requesterId": "ana", "providerId": "ben", "status": status,
+            "hours": hours, "executionArn": ARN + request_id, "updatedAt": ago(hours=2),
+        }  # fmt: skip
+        self.put("Escrow", **item | more)
+
+    def log(self, entry: str, hours: Any = 2, request_id: str = "r1", *, out: bool = False) -> None:
+        accounts = [f"escrow:{request_id}", "user:ana"] if out else ["user:ana", f"escrow:{request_id}"]
+        self.put(
+            "TransactionLog",
+            id=f"{request_id}#{entry}", type=entry, hours=hours, fromAccount=accounts[0], toAccount=accounts[1],
+        )  # fmt: skip
+
+    def held(self, status: str, request_id: str = "r1", execution: str = "RUNNING", **more: Any) -> None:
+        self.request(status, request_id, execution, **more)
+        self.escrow("HELD", request_id)
+        self.log("ESCROW_HOLD", request_id=request_id)
+
+    def refunded(self, status: str, request_id: str = "r1") -> None:
+        self.request(status, request_id, "SUCCEEDED")
+        self.escrow("REFUNDED", request_id)
+        self.log("ESCROW_HOLD", request_id=request_id)
+        self.log("ESCROW_REFUND", request_id=request_id, out=True)
+
+    def audit(self, **more: Any) -> tuple[list[tuple[str, str]], audit_ledger.Audit]:
+        """What was found, as (kind, problem), and the audit itself."""
+        audit = audit_ledger.Audit(**{"touch": True, "now": NOW} | more)
+        return [(finding.kind, finding.problem) for finding in audit.findings()], audit
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Any]:
+    tables.client.cache_clear()
+    with mock_aws():
+        yield boto3.resource("dynamodb")
+    tables.client.cache_clear()
+
+
+@pytest.fixture
+def books(engine: Any, monkeypatch: pytest.MonkeyPatch) -> Books:
+    monkeypatch.setenv("SERVICE_REQUEST_TABLE_NAME", "ServiceRequest")
+    monkeypatch.setenv("ESCROW_TABLE_NAME", "Escrow")
+    monkeypatch.setenv("TRANSACTION_LOG_TABLE_NAME", "TransactionLog")
+    monkeypatch.setenv("START_REQUESTS_FROM", "2026-11-01T00:00:00Z")
+    monkeypatch.setenv("CONFIRMATION_DAYS", "14")
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "HourBank")
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "hourbank-test")
+    books = Books(engine)
+    monkeypatch.setattr(audit_ledger, "client", lambda _: books)
+    return books
+
+
+def test_books_that_agree_are_passed_in_silence(books: Books) -> None:
+    books.request("VALIDATING", "r0", "RUNNING")
+    for number, status in enumerate(("ESCROWED", "AWAITING_PROVIDER", "NEGOTIATING")):
+        books.held(status, f"held-{number}")
+    books.held("IN_PROGRESS", "in-progress", "SUCCEEDED")
+    for status in ("DECLINED", "CANCELLED", "TIMED_OUT", "FAILED", "REJECTED"):
+        books.refunded(status, status)
+    books.request("REJECTED", "r2", "SUCCEEDED")
+    books.request("COMPLETED", "r3", "SUCCEEDED")
+    books.escrow("RELEASED", "r3")
+    books.log("ESCROW_HOLD", 3, "r3")
+    books.log("ESCROW_ADJUST", 1, "r3", out=True)
+    books.log("ESCROW_RELEASE", 2, "r3", out=True)
+    # a record that was there before the workflows, and one that is only just there
+    books.request(None, "old", createdAt="2020-01-01T00:00:00Z", stepFunctionExecutionArn=None)
+    books.request("PENDING", "new", createdAt=ago(minutes=1), updatedAt=ago(minutes=1), stepFunctionExecutionArn=None)
+
+    findings, audit = books.audit()
+
+    assert findings == []
+    assert (audit.requests, audit.missed, audit.is_complete) == (14, 0, True)
+
+
+@pytest.mark.parametrize(
+    ("status", "escrow"),
+    [
+        ("ESCROWED", None), ("AWAITING_PROVIDER", None), ("IN_PROGRESS", None), ("COMPLETED", None),
+        ("PENDING", "HELD"), ("VALIDATING", "HELD"), ("COMPLETED", "HELD"), ("DECLINED", "HELD"), ("FAILED", "HELD"),
+        ("IN_PROGRESS", "REFUNDED"), ("COMPLETED", "REFUNDED"), ("IN_PROGRESS", "RELEASED"), ("DECLINED", "RELEASED"),
+        ("whatever a client wrote", None),
+    ],
+)  # fmt: skip
+def test_a_status_that_does_not_fit_its_escrow_is_found(books: Books, status: str, escrow: str | None) -> None:
+    books.request(status, execution="RUNNING", createdAt="2020-01-01T00:00:00Z")
+    if escrow:
+        books.escrow(escrow)
+        books.log("ESCROW_HOLD")
+        if escrow != "HELD":
+            books.log("ESCROW_REFUND", out=True)
+    ((kind, problem),) = books.audit()[0]
+    assert kind == "MISMATCH" and status in problem and (escrow or "no escrow") in problem
+
+
+@pytest.mark.parametrize("entries", [[], [3], [2, 1]])
+def test_a_log_that_does_not_add_up_is_found(books: Books, entries: list[int]) -> None:
+    books.held("AWAITING_PROVIDER")
+    books.remove("TransactionLog", "r1#ESCROW_HOLD")
+    for entry, hours in zip(("ESCROW_HOLD", "ESCROW_ADJUST"), entries, strict=False):
+        books.log(entry, hours)
+    assert books.audit()[0] == [("MISMATCH", f"2 hours are held, but the log says {sum(entries)}")]
+
+
+def test_hours_given_back_twice_are_found(books: Books) -> None:
+    books.refunded("DECLINED")
+    books.log("ESCROW_RELEASE", out=True)
+    assert books.audit()[0] == [("MISMATCH", "0 hours are held, but the log says -2")]
+
+
+@pytest.mark.parametrize("execution", ["FAILED", "ABORTED", "TIMED_OUT", "SUCCEEDED", None])
+@pytest.mark.parametrize("answer", [None, "ACCEPTED"])
+def test_a_wait_whose_execution_is_gone_is_found(books: Books, execution: str | None, answer: str | None) -> None:
+    books.held("AWAITING_PROVIDER", execution=execution or "", taskToken="t", providerResponse=answer)
+    expected = f"The request is AWAITING_PROVIDER, but its execution is {execution or 'unknown'}"
+    assert books.audit()[0] == [("MISMATCH", expected)]
+
+
+@pytest.mark.parametrize("request_", ["gone", "replaced"])
+def test_hours_without_their_request_are_found_with_what_is_at_stake(books: Books, request_: str) -> None:
+    books.held("AWAITING_PROVIDER")
+    books.remove("ServiceRequest", "r1")
+    if request_ == "replaced":
+        books.request("REJECTED", stepFunctionExecutionArn=ARN + "r1-2")
+    (finding,) = audit_ledger.Audit(touch=True, now=NOW).findings()
+    assert (finding.kind, finding.request_id, finding.hours) == ("MISMATCH", "r1", Decimal(2))
+
+
+def test_other_people_than_the_escrows_are_found(books: Books) -> None:
+    books.held("IN_PROGRESS", providerId="mallory", requesterResponse="COMPLETED")
+    assert books.audit()[0] == [("MISMATCH", "The request names other people than its escrow")]
+
+
+def test_what_has_changed_when_looked_at_again_is_no_finding(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    books.held("COMPLETED")
+    load = audit_ledger.load
+
+    def settle_first(request_id: str) -> Any:
+        books.escrow("RELEASED")
+        books.log("ESCROW_RELEASE", out=True)
+        return load(request_id)
+
+    monkeypatch.setattr(audit_ledger, "load", settle_first)
+    assert books.audit()[0] == []
+
+
+@pytest.mark.parametrize(("days", "found"), [(13.9, False), (14, True)])
+def test_a_service_that_nobody_ends_is_found(books: Books, days: float, found: bool) -> None:
+    books.held("IN_PROGRESS", execution="SUCCEEDED")
+    books.escrow("HELD", updatedAt=ago(days=days))
+    assert books.audit()[0] == ([("UNCONFIRMED", "Nobody has ended this service for 14 days")] if found else [])
+
+
+def test_the_oldest_wait_is_measured(books: Books) -> None:
+    books.held("AWAITING_PROVIDER", "r1")
+    books.held("NEGOTIATING", "r2")
+    books.escrow("HELD", "r2", updatedAt=ago(days=9))
+    books.held("IN_PROGRESS", "r3")
+    books.escrow("HELD", "r3", updatedAt=ago(days=12))
+    assert books.audit()[1].oldest_wait == timedelta(days=9)
+
+
+MISSED = {
+    "new": {"status": None, "stepFunctionExecutionArn": None},
+    "pending": {"status": "PENDING", "stepFunctionExecutionArn": None},
+    "answered": {"status": "AWAITING_PROVIDER", "taskToken": "t", "providerResponse": "ACCEPTED"},
+    "cancelled": {"status": "AWAITING_PROVIDER", "taskToken": "t", "requesterResponse": "CANCELLED"},
+    "agreed": {"status": "NEGOTIATING", "taskToken": "t", "requesterResponse": "ACCEPTED"},
+    "confirmed": {"status": "IN_PROGRESS", "requesterResponse": "COMPLETED"},
+    "withdrawn": {"status": "IN_PROGRESS", "providerResponse": "WITHDRAWN"},
+}
+
+
+def missed(books: Books, what: str, updated: str) -> None:
+    item = MISSED[what] | {"updatedAt": updated}
+    if item["status"] in (None, "PENDING"):
+        books.request(**item)
+    else:
+        books.held(**item)
+
+
+@pytest.mark.parametrize("what", MISSED)
+def test_what_the_stream_missed_is_touched_and_nothing_else_changed(books: Books, what: str) -> None:
+    missed(books, what, ago(minutes=16))
+    before = books.get()
+
+    findings, audit = books.audit()
+
+    after = books.get()
+    assert findings == [] and audit.missed == 1
+    assert after["updatedAt"] > before["updatedAt"]
+    assert {**after, "updatedAt": None} == {**before, "updatedAt": None}
+
+
+@pytest.mark.parametrize("what", MISSED)
+def test_the_stream_gets_its_time(books: Books, what: str) -> None:
+    missed(books, what, ago(minutes=14))
+    before = books.get()
+    assert books.audit()[1].missed == 0
+    assert books.get() == before
+
+
+def test_without_touch_nothing_is_written(books: Books) -> None:
+    missed(books, "answered", ago(hours=1))
+    before = books.get()
+    assert books.audit(touch=False)[1].missed == 1
+    assert books.get() == before
+
+
+@pytest.mark.parametrize("change", [{"status": "IN_PROGRESS"}, None])
+def test_a_record_that_moved_on_or_went_is_not_touched(
+    books: Books, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any] | None
+) -> None:
+    missed(books, "answered", ago(hours=1))
+    if change:
+        books.held("IN_PROGRESS")
+    else:
+        books.remove("ServiceRequest", "r1")
+    audit_ledger.touch("r1", "AWAITING_PROVIDER")
+    if change:
+        assert books.get()["updatedAt"] == ago(hours=1)
+    else:
+        assert books._tables.Table("ServiceRequest").scan()["Count"] == 0
+
+
+def test_tables_of_any_size_are_read_page_by_page(books: Books) -> None:
+    for number in range(250):
+        books.refunded("DECLINED", f"r{number}")
+    findings, audit = books.audit()
+    assert (findings, audit.requests) == ([], 250)
+
+
+def test_a_run_that_is_out_of_time_says_so(books: Books, log: pytest.CaptureFixture[str]) -> None:
+    for number in range(120):
+        books.request("REJECTED", f"r{number}")
+    context = SimpleNamespace(
+        function_name="f", memory_limit_in_mb=256, invoked_function_arn="a", aws_request_id="1",
+        get_remaining_time_in_millis=lambda: 1000,
+    )  # fmt: skip
+    answer = audit_ledger.handler({}, context)
+    assert (answer["RequestsAudited"], answer["complete"]) == (100, False)
+    assert "AuditIncomplete" in log.readouterr().out
+
+
+def test_findings_are_lines_and_metrics_without_tokens(books: Books, log: pytest.CaptureFixture[str]) -> None:
+    books.held("AWAITING_PROVIDER", execution="FAILED", taskToken="secret-token")
+    context = SimpleNamespace(
+        function_name="f", memory_limit_in_mb=256, invoked_function_arn="a", aws_request_id="1",
+        get_remaining_time_in_millis=lambda: 900_000,
+    )  # fmt: skip
+    assert audit_ledger.handler({}, context)["AuditMismatches"] == 1
+    out = log.readouterr().out
+    assert '"correlation_id":"r1"' in out and '"AuditMismatches":[1.0]' in out and '"AuditCompleted":[1.0]' in out
+    assert "secret-token" not in out
