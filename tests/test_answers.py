@@ -279,6 +279,16 @@ def test_a_second_execution_touches_nothing(world: World, name: str) -> None:
     assert first.output["outcome"] == "IN_PROGRESS"
 
 
+def test_a_request_that_was_started_by_hand_is_not_started_again(world: World) -> None:
+    world.submit("r1")
+    world.start("ServiceRequestWorkflow", "service-request-r1", {"requestId": "r1", "serviceId": "gardening"})
+    world.deliver()
+    assert [execution.name for execution in world.executions] == ["service-request-r1"]
+    world.settle()
+    assert status(world) == "AWAITING_PROVIDER"
+    assert world.redelivered == []
+
+
 @pytest.mark.parametrize("given", [{}, {"requestId": None}, {"requestId": ["r1"]}, {"requestId": ""}, {"requestId": 1}])
 def test_an_execution_without_a_request_touches_nothing(world: World, given: dict[str, Any]) -> None:
     execution = world.start("ServiceRequestWorkflow", "by-hand", given)
