@@ -82,6 +82,12 @@ def workflow_functions(settings: Settings, tables: Mapping[str, Table], bus: Eve
         "PROVIDER_RESPONSE_TIMEOUT_SECONDS": str(settings.response_timeout_seconds),
         "MINIMUM_RESPONSE_TIMEOUT_SECONDS": str(settings.minimum_response_timeout_seconds),
     }
+    # An operator's decision is honoured only for hours whose own execution runs no more.
+    look_at_executions = {
+        "Effect": "Allow",
+        "Action": "states:DescribeExecution",
+        "Resource": settings.arn("states", f"execution:ServiceRequestWorkflow-{settings.env}:*"),
+    }
     functions = {}
     for name, access in ACCESS.items():
         statements: list[dict[str, Any]] = [
@@ -96,6 +102,8 @@ def workflow_functions(settings: Settings, tables: Mapping[str, Table], bus: Eve
             environment["EVENT_BUS_NAME"] = bus.name
         if name == "validateServiceRequest":
             environment |= timeouts
+        if name == "validateEscrowRelease":
+            statements.append(look_at_executions)
         functions[name] = WorkflowFunction(
             name,
             {

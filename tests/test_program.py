@@ -60,7 +60,7 @@ RIGHTS = {
     "refundEscrow": ENDING,
     "timeoutRequest": ENDING,
     "rejectRequest": ENDING,
-    "validateEscrowRelease": on("SR", GET) | on("E", GET),
+    "validateEscrowRelease": on("SR", GET) | on("E", GET) | {("states:DescribeExecution", "REQUEST EXECUTIONS")},
     "processEscrowRelease": on("SR", GET, UPDATE)
     | on("E", GET, UPDATE)
     | on("UB", GET, UPDATE)
@@ -247,6 +247,8 @@ def test_functions_may_do_what_they_use_and_nothing_else(recording: Recording) -
     arn = f"arn:${{AWS::Partition}}:dynamodb:{PLACE}:table/"
     resources = {arn + table_name(recording, model): short for short, (_, model) in VARIABLES.items()}
     resources |= {"${EventBus.Arn}": "BUS"}
+    executions = f"execution:ServiceRequestWorkflow-{recording.stack}:*"
+    resources |= {f"arn:${{AWS::Partition}}:states:{PLACE}:{executions}": "REQUEST EXECUTIONS"}
     resources |= {recording.named("routeServiceRequest-stream").inputs["eventSourceArn"]: "STREAM"}
     for name in FUNCTIONS:
         logs = recording.named(f"{name}-logs").logical_id
