@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from handlers import route_service_request
-from tests.time_skipping import SEVEN_DAYS, Execution, Invocation, LambdaError, Moment, World, deployed
+from tests.time_skipping import SEVEN_DAYS, Call, Execution, Invocation, LambdaError, Moment, World, deployed
 
 
 @pytest.fixture
@@ -222,7 +222,7 @@ def test_one_bad_record_is_given_up_and_the_others_go_on(world: World) -> None:
     for request_id in ("r1", "r2", "r3"):
         world.submit(request_id, estimatedHours=Decimal(1))
 
-    def on_call(call: Any, moment: Moment) -> None:
+    def on_call(call: Call, moment: Moment) -> None:
         if call.operation == "StartExecution" and call.parameters["name"] == "service-request-r2":
             raise ConnectionError("no route")
 
@@ -260,6 +260,93 @@ def test_a_confirmation_wins_against_a_withdrawal_that_comes_while_it_is_paid(wo
     world.go_on(world.executions[-1])
     assert status(world) == "COMPLETED"
     assert world.ledger().balance("bob") == 3
+
+
+# --- between a step's read and its write ------------------------------------------------------------------------------
+
+
+def just_before_the_write(world: World, state: str, act: Callable[[], Any]) -> None:
+    """Let something happen when the function of a state has read and decided, and is about to write."""
+    done: list[str] = []
+
+    def on_call(call: Call, moment: Moment) -> None:
+        writes = call.operation in ("TransactWriteItems", "UpdateItem")
+        if writes and moment == "before" and call.invocation.state == state and not done:
+            done.append(state)
+            act()
+
+    world.on_call = on_call
+
+
+def test_an_answer_while_the_time_out_is_written_counts(world: World) -> None:
+    execution = wait_for_provider(world)
+    just_before_the_write(world, "TimeoutRequest", lambda: world.update("r1", providerResponse="ACCEPTED"))
+    world.expire(execution)
+    assert status(world) == "IN_PROGRESS"
+
+
+def test_a_yes_while_the_negotiations_time_out_is_written_counts(world: World) -> None:
+    execution = negotiate(world)
+    just_before_the_write(world, "TimeoutNegotiation", lambda: world.update("r1", requesterResponse="ACCEPTED"))
+    world.expire(execution)
+    assert status(world) == "IN_PROGRESS"
+    assert world.ledger().held() == {"r1": Decimal("4.5")}
+
+
+def test_a_hold_that_was_given_up_for_dead_cannot_slip_in_after_the_refund(world: World) -> None:
+    dead: list[Invocation] = []
+
+    def on_invoke(invocation: Invocation, moment: Moment) -> None:
+        if invocation.state == "EscrowHours" and not holding:
+            dead.append(invocation)
+            raise TimeoutError
+
+    holding: list[bool] = []
+
+    def hold() -> None:
+        holding.append(True)
+        world.invoke("createEscrow", dead[0].event, machine=dead[0].machine, state="EscrowHours")
+
+    world.on_invoke = on_invoke
+    just_before_the_write(world, "RefundAfterFailure", hold)
+    world.submit("r1")
+    world.settle()
+    assert status(world) == "FAILED"
+    assert world.ledger().escrows["r1"]["status"] == "REFUNDED"
+    assert world.ledger().balance("ann") == 10
+
+
+def test_a_confirmation_taken_back_while_it_is_paid_is_not_paid(world: World) -> None:
+    start_service(world)
+    just_before_the_write(world, "ProcessEscrowRelease", lambda: world.update("r1", requesterResponse=None))
+    world.update("r1", requesterResponse="COMPLETED")
+    world.settle()
+    assert world.execution("escrow-release-r1").output["outcome"] == "NOTHING_TO_DO"
+    assert status(world) == "IN_PROGRESS"
+    assert world.ledger().held() == {"r1": 3}
+
+
+def test_hours_spent_while_they_are_held_are_not_held(world: World) -> None:
+    just_before_the_write(world, "EscrowHours", lambda: world.grant("ann", -8))
+    world.submit("r1")
+    world.settle()
+    assert status(world) == "REJECTED"
+    assert world.ledger().balance("ann") == 2
+
+
+def test_an_offer_changed_while_it_is_fixed_is_read_again(world: World) -> None:
+    just_before_the_write(world, "ProcessNegotiation", lambda: world.update("r1", counterOfferHours=Decimal(5)))
+    negotiate(world)
+    assert world.ledger().requests["r1"]["offeredHours"] == 5
+
+
+def test_a_request_deleted_while_it_starts_gives_the_hours_back(world: World) -> None:
+    just_before_the_write(world, "StartServiceExecution", lambda: world.delete("r1"))
+    wait_for_provider(world)
+    world.update("r1", providerResponse="ACCEPTED")
+    world.settle()
+    assert world.executions[0].output["outcome"] == "CANCELLED"
+    assert world.ledger().balance("ann") == 10
 
 
 # --- whose request ----------------------------------------------------------------------------------------------------

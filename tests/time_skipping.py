@@ -21,7 +21,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -564,13 +564,14 @@ class World:
         handler = self.handler(invocation.function)
         environment = dict(os.environ)
         os.environ.update(self._environment.get(invocation.function, {}))
+        outer = self._invocation, self._call_index
         self._invocation, self._call_index = invocation, 0
         try:
             return json.loads(json.dumps(handler(event, context)))
         except Exception as error:  # noqa: BLE001  raised by whoever called
             return error
         finally:
-            self._invocation = None
+            self._invocation, self._call_index = outer
             os.environ.clear()
             os.environ.update(environment)
             self._collect(written_by=invocation.function)
@@ -734,6 +735,15 @@ class World:
             *tokens_outside_a_wait(ledger, ended),
         ]
 
+    @contextmanager
+    def _as_client(self) -> Iterator[None]:
+        """Call AWS as people and apps do, also from a hook within a function's call."""
+        invocation, self._invocation = self._invocation, None
+        try:
+            yield
+        finally:
+            self._invocation = invocation
+
     def grant(self, user: str, hours: str | int) -> None:
         """Give `user` hours to spend, as the app's own grant does; below 0, they are spent elsewhere."""
         self.granted[user] = self.granted.get(user, Decimal(0)) + Decimal(hours)
@@ -743,7 +753,8 @@ class World:
         """Write an item as Amplify's create does: with its type's name and both dates."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
         row = {"__typename": table, "createdAt": now, "updatedAt": now, **item}
-        _clients().dynamodb.put_item(TableName=TABLES[table], Item=typed(row))
+        with self._as_client():
+            _clients().dynamodb.put_item(TableName=TABLES[table], Item=typed(row))
 
     def submit(self, request_id: str, **values: Any) -> None:
         """Create a request as Amplify does for its requester, with explicit nulls for what nobody has said yet.
@@ -757,18 +768,20 @@ class World:
     def update(self, request_id: str, **values: Any) -> None:
         """Change fields of a request as a client does through Amplify's update."""
         names = {f"#{i}": name for i, name in enumerate(values)}
-        _clients().dynamodb.update_item(
-            TableName=TABLES["ServiceRequest"],
-            Key=typed({"id": request_id}),
-            UpdateExpression="SET " + ", ".join(f"#{i} = :{i}" for i in range(len(values))),
-            ConditionExpression="attribute_exists(id)",
-            ExpressionAttributeNames=names,
-            ExpressionAttributeValues=typed({f":{i}": value for i, value in enumerate(values.values())}),
-        )
+        with self._as_client():
+            _clients().dynamodb.update_item(
+                TableName=TABLES["ServiceRequest"],
+                Key=typed({"id": request_id}),
+                UpdateExpression="SET " + ", ".join(f"#{i} = :{i}" for i in range(len(values))),
+                ConditionExpression="attribute_exists(id)",
+                ExpressionAttributeNames=names,
+                ExpressionAttributeValues=typed({f":{i}": value for i, value in enumerate(values.values())}),
+            )
 
     def delete(self, request_id: str) -> None:
         """Remove a request's record."""
-        _clients().dynamodb.delete_item(TableName=TABLES["ServiceRequest"], Key=typed({"id": request_id}))
+        with self._as_client():
+            _clients().dynamodb.delete_item(TableName=TABLES["ServiceRequest"], Key=typed({"id": request_id}))
 
     def start(self, machine: str, name: str, event: Mapping[str, Any]) -> Execution:
         """Start an execution by hand; it runs at the next `settle`."""
@@ -794,6 +807,7 @@ def typed(item: Mapping[str, Any]) -> dict[str, Any]:
 
 # --- what the program deploys -----------------------------------------------------------------------------------------
 
+# in place of what a stack configures; other variables are as recorded
 VALUES = {
     "SERVICE_REQUEST_TABLE_NAME": TABLES["ServiceRequest"],
     "ESCROW_TABLE_NAME": TABLES["Escrow"],
@@ -855,7 +869,7 @@ def recorded() -> Deployment:
     [mapping] = recording.of_type("EventSourceMapping")
     return Deployment(
         environment={
-            name: {variable: VALUES[variable] for variable in inputs["environment"]["variables"]}
+            name: {key: VALUES.get(key, value) for key, value in inputs["environment"]["variables"].items()}
             for name, inputs in functions.items()
         },
         timeout_seconds={name: inputs["timeout"] for name, inputs in functions.items()},
