@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pulumi
 import pytest
+from pulumi.runtime.settings import get_root_resource
 
 from hourbank.recorder import STACKS, Recording, Resource, record
 from workflows import escrow_management, service_request
@@ -468,6 +470,13 @@ def test_a_second_recording_equals_the_first(dev: Recording) -> None:
     again = record("dev")
     assert without_code(again) == without_code(dev)
     assert (again.code, again.outputs) == (dev.code, dev.outputs)
+
+
+def test_a_recording_leaves_nothing_of_it_behind() -> None:
+    before = (pulumi.get_stack(), pulumi.get_project(), get_root_resource())
+    record("prod")
+    assert (pulumi.get_stack(), pulumi.get_project(), get_root_resource()) == before
+    assert pulumi.Config("hourbank").get("logRetentionDays") is None
 
 
 def test_stacks_differ_only_in_their_names_and_values() -> None:
