@@ -63,7 +63,7 @@ definitions: .venv
 	fi
 
 tools/asl/node_modules/.locked: tools/asl/package-lock.json
-	@npm ci --prefix tools/asl --ignore-scripts --no-audit --no-fund --loglevel error
+	@npm ci --prefix tools/asl --ignore-scripts --prefer-offline --no-audit --no-fund --loglevel error
 	@touch $@
 
 template: .venv
@@ -83,7 +83,7 @@ bench: .venv
 	@$(BIN)/python -m bench $(ARGS)
 
 clean:
-	rm -rf .venv .venv-emulator .uv .pytest_cache .ruff_cache .import_linter_cache .hypothesis node_modules tools/asl/node_modules
+	rm -rf .venv .venv-emulator .uv .pytest_cache .ruff_cache .import_linter_cache .hypothesis tools/asl/node_modules
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 .venv: .venv/.locked
@@ -98,7 +98,9 @@ define TOOLCHAIN
     fi; \
   done; \
   if [ -z "$$python" ]; then \
-    echo "hourbank needs Python 3.11 or newer, but $(or $(PYTHON),python3) is $$("$(or $(PYTHON),python3)" --version 2>&1 | tail -n 1): install one, or name it: make $@ PYTHON=/path/to/python3.13" >&2; exit 1; \
+    found=$$("$(or $(PYTHON),python3)" -c 'import platform; print(platform.python_version())' 2>/dev/null); \
+    echo "hourbank needs Python 3.11 or newer, and $(or $(PYTHON),python3) is $${found:-not there}: install one, or name it: make .venv PYTHON=/path/to/python3.13" >&2; \
+    exit 1; \
   fi; \
   if uv version --short >/dev/null 2>&1; then uv=uv; else \
     uv=.uv/bin/uv; \
@@ -116,7 +118,8 @@ endef
 	UV_PROJECT_ENVIRONMENT=.venv $(SYNC)
 	@touch $@
 
-.venv-emulator/.locked: uv.lock pyproject.toml
+# after the other one: with make -j both would install uv
+.venv-emulator/.locked: uv.lock pyproject.toml | .venv/.locked
 	@$(TOOLCHAIN); echo 'installing the emulator into .venv-emulator (once)'; \
 	UV_PROJECT_ENVIRONMENT=.venv-emulator $(SYNC) --only-group emulator
 	@touch $@
