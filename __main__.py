@@ -4,6 +4,7 @@ import pulumi
 
 from components import settings as configuration
 from components import tables as amplify_tables
+from components.auditor import Auditor
 from components.event_bus import EventBus
 from components.functions import workflow_functions
 from components.stream_trigger import StreamTrigger
@@ -42,12 +43,13 @@ trigger = StreamTrigger(
     {"settings": settings, "table": tables["serviceRequest"], "requests": requests, "releases": releases},
 )
 
+# Every hour the books are held against each other; what the stream may have missed is shown to it again.
+auditor = Auditor("auditLedger", {"settings": settings, "tables": tables, "requests": requests})
+
 pulumi.export("serviceRequestWorkflowArn", requests.arn)
 pulumi.export("escrowManagementWorkflowArn", releases.arn)
 pulumi.export("serviceRequestWorkflowRoleArn", requests.role_arn)
 pulumi.export("escrowManagementWorkflowRoleArn", releases.role_arn)
 pulumi.export("eventBusName", bus.name)
-pulumi.export(
-    "functionNames",
-    {name: function.name for name, function in {**functions, "routeServiceRequest": trigger.router}.items()},
-)
+everything = {**functions, "routeServiceRequest": trigger.router, "auditLedger": auditor.function}
+pulumi.export("functionNames", {name: function.name for name, function in everything.items()})

@@ -21,9 +21,12 @@ def alarm(
     parent: pulumi.Resource,
     statistic: str = "Sum",
     threshold: float = 1,
+    period: int = FIVE_MINUTES,
+    when_missing: bool = False,
 ) -> aws.cloudwatch.MetricAlarm:
-    """An alarm that goes off when the metric reaches the threshold in five minutes; no data is good news.
+    """An alarm that goes off when the metric reaches the threshold in a period; no data is good news.
 
+    With ``when_missing`` it is the other way round: it goes off when the metric stays below the threshold, or away.
     It tells ``hourbank:alarmTopicArn``, where that is set, when it goes off and when it recovers.
     """
     actions = [settings.alarm_topic_arn] if settings.alarm_topic_arn else None
@@ -35,11 +38,11 @@ def alarm(
         metric_name=metric,
         dimensions=dimensions,
         statistic=statistic,
-        period=FIVE_MINUTES,
+        period=period,
         evaluation_periods=1,
         threshold=threshold,
-        comparison_operator="GreaterThanOrEqualToThreshold",
-        treat_missing_data="notBreaching",
+        comparison_operator="LessThanThreshold" if when_missing else "GreaterThanOrEqualToThreshold",
+        treat_missing_data="breaching" if when_missing else "notBreaching",
         alarm_actions=actions,
         ok_actions=actions,
         tags=settings.tags,

@@ -60,6 +60,7 @@ class Settings:
     """ISO 8601 with offset; requests created before it are not started."""
     response_timeout_seconds: int
     minimum_response_timeout_seconds: int
+    confirmation_days: int
     log_retention_days: int
     alarm_topic_arn: str | None
     permissions_boundary_arn: str | None
@@ -98,13 +99,13 @@ def load() -> Settings:
         )
     refuse_unknown_keys()
     minimum = 1 if env == "local" else 60
-    integer("confirmationDays", 1, 365)
     checked: dict[str, Any] = {
         "table_names": table_names(),
         "allow_conflict_resolution": boolean("allowConflictResolution"),
         "start_requests_from": start_requests_from(),
         "response_timeout_seconds": integer("providerResponseTimeoutSeconds", minimum, THIRTY_DAYS),
         "minimum_response_timeout_seconds": minimum,
+        "confirmation_days": integer("confirmationDays", 1, 365),
         "log_retention_days": log_retention_days(),
         "alarm_topic_arn": arn("alarmTopicArn", "sns", "arn:aws:sns:us-east-1:123456789012:alarms"),
         "permissions_boundary_arn": arn("permissionsBoundaryArn", "iam", "arn:aws:iam::123456789012:policy/boundary"),

@@ -98,10 +98,7 @@ class StreamTrigger(pulumi.ComponentResource):
                     {
                         "Effect": "Allow",
                         "Action": "states:DescribeExecution",
-                        "Resource": [
-                            pulumi.Output.concat(settings.arn("states", "execution:"), workflow.name, ":*")
-                            for workflow in (requests, releases)
-                        ],
+                        "Resource": [requests.executions_arn, releases.executions_arn],
                     },
                     {
                         # IAM's reference knows only * here, but Step Functions also checks the token's machine:

@@ -41,6 +41,8 @@ class Workflow(pulumi.ComponentResource):
     """The state machine's name."""
     arn: pulumi.Output[str]
     """The state machine's ARN."""
+    executions_arn: str
+    """The ARN, with a ``*``, of every execution of the state machine."""
     role_arn: pulumi.Output[str]
     """The ARN of the role that the state machine runs as."""
 
@@ -154,6 +156,7 @@ class Workflow(pulumi.ComponentResource):
                 dimensions={"StateMachineArn": machine.arn},
                 parent=self,
             )
+        self.executions_arn = settings.arn("states", f"execution:{machine_name}:*")
         self.name = machine.name
         self.arn = machine.arn
         self.role_arn = role.arn

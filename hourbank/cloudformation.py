@@ -129,6 +129,21 @@ TYPES: dict[str, tuple[str, dict[str, Property]]] = {
             "tags": ("Tags", tags),
         },
     ),
+    "aws:scheduler/schedule:Schedule": (
+        "AWS::Scheduler::Schedule",
+        {
+            "name": "Name",
+            "scheduleExpression": "ScheduleExpression",
+            "flexibleTimeWindow": (
+                "FlexibleTimeWindow",
+                lambda value: {
+                    "Mode": value["mode"],
+                    "MaximumWindowInMinutes": value["maximumWindowInMinutes"],
+                },
+            ),
+            "target": ("Target", lambda value: {"Arn": value["arn"], "RoleArn": value["roleArn"]}),
+        },
+    ),
     "aws:sqs/queue:Queue": (
         "AWS::SQS::Queue",
         {

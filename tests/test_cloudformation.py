@@ -44,7 +44,7 @@ def test_cfn_lint_finds_nothing() -> None:
 def test_every_recorded_resource_is_in_the_template(dev: Recording, resources: dict[str, Any]) -> None:
     versions = {function.version_id for function in dev.of_type("Function")}
     assert set(resources) == {resource.logical_id for resource in dev.resources} | versions
-    assert len(versions) == 12
+    assert len(versions) == 13
 
 
 def test_every_form_is_used(dev: Recording) -> None:

@@ -30,8 +30,11 @@ FUNCTIONS = (
     "processEscrowRelease",
     "adjustEscrow",
     "routeServiceRequest",
+    "auditLedger",
 )
 WORKFLOWS = {"ServiceRequestWorkflow": service_request, "EscrowManagementWorkflow": escrow_management}
+AUDITED = ("AuditMismatches", "UnconfirmedServices", "OldestWaitSeconds", "AuditIncomplete", "AuditCompleted")
+ROLES = (*FUNCTIONS, *WORKFLOWS, "auditLedger-schedule")
 API_IDS = {
     "dev": "abcdefghijklmnopqrstuvwxyz",
     "staging": "bcdefghijklmnopqrstuvwxyza",
@@ -44,6 +47,7 @@ PLACE = "${AWS::Region}:${AWS::AccountId}"
 # What each function may do beside its own logs and traces: written out by hand, so that a right is given twice, once in
 # the program and once here. SR, E, UB and TL are the tables.
 GET, PUT, UPDATE, CHECK = (f"dynamodb:{action}Item" for action in ("Get", "Put", "Update", "ConditionCheck"))
+READ_MANY = ("dynamodb:BatchGetItem", "dynamodb:Scan")
 PUBLISH = {("events:PutEvents", "BUS")}
 
 
@@ -75,16 +79,14 @@ RIGHTS = {
         ("states:StartExecution", "${ServiceRequestWorkflow}"),
         ("states:StartExecution", "${EscrowManagementWorkflow}"),
         ("states:SendTaskSuccess", "${ServiceRequestWorkflow}"),
-        (
-            "states:DescribeExecution",
-            f"arn:${{AWS::Partition}}:states:{PLACE}:execution:${{ServiceRequestWorkflow.Name}}:*",
-        ),
-        (
-            "states:DescribeExecution",
-            f"arn:${{AWS::Partition}}:states:{PLACE}:execution:${{EscrowManagementWorkflow.Name}}:*",
-        ),
+        ("states:DescribeExecution", "REQUEST EXECUTIONS"),
+        ("states:DescribeExecution", "RELEASE EXECUTIONS"),
         ("sqs:SendMessage", "${RouteServiceRequestQueue.Arn}"),
     },
+    "auditLedger": on("SR", GET, UPDATE, *READ_MANY)
+    | on("E", GET, *READ_MANY)
+    | on("TL", GET, "dynamodb:BatchGetItem")
+    | {("states:DescribeExecution", "REQUEST EXECUTIONS")},
 }
 # The actions for which IAM takes no resource.
 ONLY_STAR = {
@@ -167,7 +169,8 @@ def test_everything_of_the_contract_is_there_under_its_name(recording: Recording
         *(f"/aws/lambda/hourbank-{name}-{env}" for name in FUNCTIONS),
         *(f"/aws/vendedlogs/states/{name}-{env}" for name in WORKFLOWS),
     }
-    assert names(recording, "Role") == {f"hourbank-{name}-{env}-${{AWS::Region}}" for name in (*FUNCTIONS, *WORKFLOWS)}
+    assert names(recording, "Role") == {f"hourbank-{name}-{env}-${{AWS::Region}}" for name in ROLES}
+    assert names(recording, "Schedule") == {f"hourbank-auditLedger-{env}"}
     assert len(recording.of_type("EventSourceMapping")) == 1
 
 
@@ -187,6 +190,7 @@ def test_no_table_is_made_or_altered(recording: Recording) -> None:
         "aws:cloudwatch",
         "aws:iam",
         "aws:lambda",
+        "aws:scheduler",
         "aws:sfn",
         "aws:sqs",
     }
@@ -249,8 +253,9 @@ def test_functions_may_do_what_they_use_and_nothing_else(recording: Recording) -
     arn = f"arn:${{AWS::Partition}}:dynamodb:{PLACE}:table/"
     resources = {arn + table_name(recording, model): short for short, (_, model) in VARIABLES.items()}
     resources |= {"${EventBus.Arn}": "BUS"}
-    executions = f"execution:ServiceRequestWorkflow-{recording.stack}:*"
-    resources |= {f"arn:${{AWS::Partition}}:states:{PLACE}:{executions}": "REQUEST EXECUTIONS"}
+    executions = f"arn:${{AWS::Partition}}:states:{PLACE}:execution:"
+    resources |= {f"{executions}ServiceRequestWorkflow-{recording.stack}:*": "REQUEST EXECUTIONS"}
+    resources |= {f"{executions}EscrowManagementWorkflow-{recording.stack}:*": "RELEASE EXECUTIONS"}
     resources |= {recording.named("routeServiceRequest-stream").inputs["eventSourceArn"]: "STREAM"}
     for name in FUNCTIONS:
         logs = recording.named(f"{name}-logs").logical_id
@@ -269,6 +274,7 @@ def test_a_role_has_one_policy_and_one_user(recording: Recording) -> None:
     roles = [policy.inputs["role"] for policy in recording.of_type("RolePolicy")]
     assert sorted(roles) == sorted({f"${{{role.logical_id}}}" for role in recording.of_type("Role")})
     users = [function.inputs["role"] for function in recording.of_type("Function")]
+    users += [schedule.inputs["target"]["roleArn"] for schedule in recording.of_type("Schedule")]
     users += [machine.inputs["roleArn"] for machine in recording.of_type("StateMachine")]
     assert len(users) == len(set(users)) == len(roles)
 
@@ -410,7 +416,7 @@ def test_everything_that_takes_tags_has_them(recording: Recording) -> None:
             assert resource.inputs.get("tags") == tags, resource.name
         else:
             untaggable.add(resource.type.split(":")[-1])
-    assert untaggable == {"RolePolicy"}
+    assert untaggable == {"RolePolicy", "Schedule"}
 
 
 def test_logs_are_kept_as_long_as_the_stack_says(recording: Recording) -> None:
@@ -429,11 +435,30 @@ def test_what_goes_wrong_sets_off_an_alarm(recording: Recording) -> None:
         *(("AWS/Lambda", "Errors", f"${{{recording.named(name).logical_id}}}") for name in FUNCTIONS),
         ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "${RouteServiceRequestQueue.QueueName}"),
         ("AWS/Lambda", "IteratorAge", "${RouteServiceRequest}"),
+        *(("HourBank", metric, f"hourbank-{recording.stack}") for metric in AUDITED),
     }
     for alarm in recording.of_type("MetricAlarm"):
-        assert alarm.inputs["treatMissingData"] == "notBreaching"
-        assert alarm.inputs["comparisonOperator"] == "GreaterThanOrEqualToThreshold"
+        # only the auditor's silence is bad news
+        silence = alarm.inputs["metricName"] == "AuditCompleted"
+        assert alarm.inputs["treatMissingData"] == ("breaching" if silence else "notBreaching")
+        assert alarm.inputs["comparisonOperator"] == (
+            "LessThanThreshold" if silence else "GreaterThanOrEqualToThreshold"
+        )
         assert alarm.inputs["threshold"] > 0
+
+
+def test_the_auditor_comes_every_hour_and_its_alarms_last_until_it_comes_again(recording: Recording) -> None:
+    schedule = recording.named("auditLedger-schedule").inputs
+    assert schedule["scheduleExpression"] == "rate(1 hour)"
+    assert schedule["target"] == {"arn": "${AuditLedger.Arn}", "roleArn": "${AuditLedgerScheduleRole.Arn}"}
+    (right,) = statements(recording.named("auditLedger-schedule-policy"))
+    assert right == ("lambda:InvokeFunction", "${AuditLedger.Arn}")
+    (trust,) = json.loads(recording.named("auditLedger-schedule-role").inputs["assumeRolePolicy"])["Statement"]
+    assert trust["Principal"] == {"Service": "scheduler.amazonaws.com"}
+    assert trust["Condition"]["StringEquals"] == {"aws:SourceAccount": "${AWS::AccountId}"}
+    alarms = [alarm for alarm in recording.of_type("MetricAlarm") if alarm.inputs["namespace"] == "HourBank"]
+    assert all(alarm.inputs["period"] >= 2 * 60 * 60 for alarm in alarms)
+    assert recording.named("auditLedger").inputs["environment"]["variables"]["CONFIRMATION_DAYS"] == "14"
 
 
 def test_alarms_tell_the_topic_where_there_is_one(recording: Recording) -> None:

@@ -1,0 +1,160 @@
+"""The auditor: a function that holds the books against each other every hour, and alarms on what it finds."""
+
+from collections.abc import Mapping
+from typing import TypedDict
+
+import pulumi
+import pulumi_aws as aws
+
+from components.alarms import alarm
+from components.archive import handler_archive
+from components.functions import GET, TABLE_VARIABLES, UPDATE
+from components.settings import THIRTY_DAYS, Settings
+from components.tables import Table
+from components.workflow import Workflow
+from components.workflow_function import WorkflowFunction
+
+BATCH_GET = "dynamodb:BatchGetItem"
+SCAN = "dynamodb:Scan"
+
+# long enough for two runs, so that what one finds stays an alarm until the next says otherwise
+TWO_HOURS = 2 * 60 * 60
+ONE_DAY = 24 * 60 * 60
+# metric: what it means, the statistic and the threshold. A wait that is a day older than any time-out is stuck.
+ALARMS = {
+    "AuditMismatches": ("found hours, states or executions that do not fit: its log says which", "Maximum", 1),
+    "UnconfirmedServices": ("found services that nobody has ended for hourbank:confirmationDays", "Maximum", 1),
+    "OldestWaitSeconds": (
+        "found a request that waits longer than any time-out allows",
+        "Maximum",
+        THIRTY_DAYS + ONE_DAY,
+    ),
+    "AuditIncomplete": ("ran out of time before it had read all requests: run `hourbank audit`", "Sum", 1),
+}
+
+
+class AuditorArgs(TypedDict):
+    settings: Settings
+    """The stack's settings."""
+    tables: Mapping[str, Table]
+    """The four tables by their key in the configuration."""
+    requests: Workflow
+    """The workflow whose executions own requests."""
+
+
+class Auditor(pulumi.ComponentResource):
+    """``hourbank-auditLedger-{env}`` on an hourly schedule; it moves no hours."""
+
+    function: WorkflowFunction
+    """The function."""
+
+    def __init__(self, name: str, args: AuditorArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("hourbank:index:Auditor", name, None, opts)
+        settings, tables = args["settings"], args["tables"]
+        child = pulumi.ResourceOptions(parent=self)
+        schedule_name = f"hourbank-{name}-{settings.env}"
+
+        self.function = WorkflowFunction(
+            name,
+            {
+                "settings": settings,
+                "code": handler_archive(),
+                "statements": [
+                    {
+                        # the update touches a record that the stream may have missed
+                        "Effect": "Allow",
+                        "Action": [GET, BATCH_GET, SCAN, UPDATE],
+                        "Resource": tables["serviceRequest"].arn,
+                    },
+                    {"Effect": "Allow", "Action": [GET, BATCH_GET, SCAN], "Resource": tables["escrow"].arn},
+                    {"Effect": "Allow", "Action": [GET, BATCH_GET], "Resource": tables["transactionLog"].arn},
+                    {
+                        "Effect": "Allow",
+                        "Action": "states:DescribeExecution",
+                        "Resource": args["requests"].executions_arn,
+                    },
+                ],
+                "environment": {
+                    **{
+                        TABLE_VARIABLES[key]: tables[key].name for key in ("serviceRequest", "escrow", "transactionLog")
+                    },
+                    "START_REQUESTS_FROM": settings.start_requests_from,
+                    "CONFIRMATION_DAYS": str(settings.confirmation_days),
+                },
+                "timeout_seconds": 15 * 60,
+            },
+            opts=child,
+        )
+        role = aws.iam.Role(
+            f"{name}-schedule-role",
+            name=settings.role_name(f"{name}-schedule"),
+            assume_role_policy=pulumi.Output.json_dumps(
+                {
+                    "Version": "2012-10-17",
+                    "Statement": [
+                        {
+                            "Effect": "Allow",
+                            "Principal": {"Service": "scheduler.amazonaws.com"},
+                            "Action": "sts:AssumeRole",
+                            # https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html
+                            "Condition": {
+                                "ArnLike": {"aws:SourceArn": settings.arn("scheduler", "schedule-group/default")},
+                                "StringEquals": {"aws:SourceAccount": settings.account_id},
+                            },
+                        }
+                    ],
+                }
+            ),
+            permissions_boundary=settings.permissions_boundary_arn,
+            tags=settings.tags,
+            opts=child,
+        )
+        policy = aws.iam.RolePolicy(
+            f"{name}-schedule-policy",
+            name="schedule",
+            role=role.name,
+            policy=pulumi.Output.json_dumps(
+                {
+                    "Version": "2012-10-17",
+                    "Statement": [
+                        {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": self.function.arn}
+                    ],
+                }
+            ),
+            opts=child,
+        )
+        aws.scheduler.Schedule(
+            f"{name}-schedule",
+            name=schedule_name,
+            schedule_expression="rate(1 hour)",
+            flexible_time_window={"mode": "FLEXIBLE", "maximum_window_in_minutes": 15},
+            target={"arn": self.function.arn, "role_arn": role.arn},
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[policy]),
+        )
+        dimensions = {"service": f"hourbank-{settings.env}"}
+        for metric, (meaning, statistic, threshold) in ALARMS.items():
+            alarm(
+                f"{name}-{metric}",
+                settings,
+                description=f"The auditor {meaning}.",
+                namespace="HourBank",
+                metric=metric,
+                dimensions=dimensions,
+                statistic=statistic,
+                threshold=threshold,
+                period=TWO_HOURS,
+                parent=self,
+            )
+        alarm(
+            f"{name}-AuditCompleted",
+            settings,
+            description="The auditor has not finished for a day: nobody watches the ledger.",
+            namespace="HourBank",
+            metric="AuditCompleted",
+            dimensions=dimensions,
+            threshold=1,
+            period=ONE_DAY,
+            when_missing=True,
+            parent=self,
+        )
+        self.register_outputs({})
