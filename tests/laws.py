@@ -67,15 +67,19 @@ def entries_that_do_not_add_up(ledger: Ledger, granted: Mapping[str, Decimal]) -
     return problems
 
 
-def hours_held_for_nobody(ledger: Ledger, ended: Mapping[str, str]) -> list[str]:
+def hours_held_for_nobody(
+    ledger: Ledger, ended: Mapping[str, str], deleted_in_progress: Collection[str] = ()
+) -> list[str]:
     """Second law: an escrow whose execution has ended is HELD only in progress, or if that did not succeed.
 
-    `ended` maps the ARN of each execution that has ended to its status, such as SUCCEEDED.
+    `ended` maps the ARN of each execution that has ended to its status, such as SUCCEEDED. Hours of a request that
+    somebody deleted while the service was in progress wait for an operator.
     """
     return [
         f"escrow {key} is HELD although its execution SUCCEEDED and its request is {status}"
         for key in ledger.held()
         if ended.get(ledger.escrows[key]["executionArn"]) == "SUCCEEDED"
+        and key not in deleted_in_progress
         and (status := ledger.requests.get(key, {}).get("status")) != "IN_PROGRESS"
     ]
 
@@ -89,7 +93,10 @@ def tokens_outside_a_wait(ledger: Ledger, ended: Mapping[str, str]) -> list[str]
         f"request {key} has a task token in {request.get('status')}"
         for key, request in ledger.requests.items()
         if request.get("taskToken") is not None
-        and (request.get("status") not in WAITING or ended.get(request.get("stepFunctionExecutionArn")) == "SUCCEEDED")
+        and (
+            request.get("status") not in WAITING
+            or ended.get(request.get("stepFunctionExecutionArn", "")) == "SUCCEEDED"
+        )
     ]
 
 

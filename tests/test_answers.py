@@ -445,6 +445,74 @@ def test_a_replaced_request_does_not_pay_somebody_else(world: World) -> None:
     assert world.ledger().held() == {"r1": 3}
 
 
+# --- an operator's word -----------------------------------------------------------------------------------------------
+
+
+def fail_at_giving_back(world: World) -> Execution:
+    """Let a declined request fail at its ending, so that its hours stay held."""
+    execution = wait_for_provider(world)
+
+    def on_invoke(invocation: Invocation, moment: Moment) -> None:
+        if invocation.state == "RefundEscrow" and invocation.machine == "ServiceRequestWorkflow":
+            raise LambdaError("KeyError")
+
+    world.on_invoke = on_invoke
+    world.update("r1", providerResponse="REJECTED")
+    world.settle()
+    world.on_invoke = None
+    assert execution.status == "FAILED"
+    assert world.ledger().held() == {"r1": 3}
+    return execution
+
+
+def settle_by_hand(world: World, decision: Any, by: Any = "op", reason: Any = "broken code") -> Execution:
+    given = {"requestId": "r1", "decision": decision, "by": by, "reason": reason}
+    execution = world.start("EscrowManagementWorkflow", f"settle-{len(world.executions)}", given)
+    world.settle()
+    return execution
+
+
+@pytest.mark.parametrize(
+    ("decision", "end", "ann", "bob"), [("REFUND", "FAILED", 10, 0), ("RELEASE", "COMPLETED", 7, 3)]
+)
+def test_an_operator_settles_what_failed(world: World, decision: str, end: str, ann: int, bob: int) -> None:
+    failed = fail_at_giving_back(world)
+    for _ in range(2):
+        settle_by_hand(world, decision)
+        assert status(world) == end
+        assert (world.ledger().balance("ann"), world.ledger().balance("bob")) == (ann, bob)
+    settle_by_hand(world, "REFUND" if decision == "RELEASE" else "RELEASE")
+    world.redrive(failed)
+    assert failed.status == "SUCCEEDED"
+    assert status(world) == end
+    assert (world.ledger().balance("ann"), world.ledger().balance("bob")) == (ann, bob)
+
+
+@pytest.mark.parametrize("decision", ["REFUND", "RELEASE"])
+def test_an_operator_settles_a_service_whose_request_is_gone(world: World, decision: str) -> None:
+    start_service(world)
+    world.delete("r1")
+    assert settle_by_hand(world, decision).status == "SUCCEEDED"
+    assert world.ledger().held() == {}
+    assert world.ledger().balance("bob") == (3 if decision == "RELEASE" else 0)
+
+
+def test_an_operator_waits_for_an_execution_that_runs(world: World) -> None:
+    wait_for_provider(world)
+    assert settle_by_hand(world, "REFUND").error == "ReleaseRefused"
+    assert world.ledger().held() == {"r1": 3}
+
+
+@pytest.mark.parametrize(
+    ("decision", "by", "reason"),
+    [("REFUND", None, "why"), ("REFUND", "op", " "), ("REFUND", 5, "why"), ("BURN", "op", "why"), (None, "op", "why")],
+)
+def test_an_operators_word_has_a_name_and_a_reason(world: World, decision: Any, by: Any, reason: Any) -> None:
+    fail_at_giving_back(world)
+    assert settle_by_hand(world, decision, by, reason).error == "ReleaseRefused"
+    assert world.ledger().held() == {"r1": 3}
+
+
 # --- what is asked for ------------------------------------------------------------------------------------------------
 
 

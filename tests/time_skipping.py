@@ -394,6 +394,7 @@ class World:
         self._times = times
         self._stack = ExitStack()
         self._closed_tokens: set[str] = set()
+        self._deleted_in_progress: set[str] = set()
         self._sequence = 0
         self._pending: list[dict[str, Any]] = []
         self._stop_before: str | None = None
@@ -731,7 +732,7 @@ class World:
         return [
             *hours_lost(ledger, self.granted),
             *entries_that_do_not_add_up(ledger, self.granted),
-            *hours_held_for_nobody(ledger, ended),
+            *hours_held_for_nobody(ledger, ended, self._deleted_in_progress),
             *tokens_outside_a_wait(ledger, ended),
         ]
 
@@ -779,7 +780,9 @@ class World:
             )
 
     def delete(self, request_id: str) -> None:
-        """Remove a request's record."""
+        """Remove a request's record, as nobody but an administrator can."""
+        if self.ledger().requests[request_id].get("status") == "IN_PROGRESS":
+            self._deleted_in_progress.add(request_id)
         with self._as_client():
             _clients().dynamodb.delete_item(TableName=TABLES["ServiceRequest"], Key=typed({"id": request_id}))
 
