@@ -1,5 +1,6 @@
 """A state machine with all that belongs to it: role, rights, logs, alarms."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypedDict
 
@@ -64,7 +65,7 @@ class Workflow(pulumi.ComponentResource):
         role = aws.iam.Role(
             f"{name}-role",
             name=settings.role_name(name),
-            assume_role_policy=pulumi.Output.json_dumps(
+            assume_role_policy=json.dumps(
                 {
                     "Version": "2012-10-17",
                     "Statement": [
@@ -129,11 +130,8 @@ class Workflow(pulumi.ComponentResource):
             name=machine_name,
             type="STANDARD",
             role_arn=role.arn,
-            definition=pulumi.Output.json_dumps(
-                args["definition"](
-                    functions={call: function.version_arn for call, function in functions.items()},
-                    partition=settings.partition,
-                )
+            definition=pulumi.Output.all(**{call: function.version_arn for call, function in functions.items()}).apply(
+                lambda versions: json.dumps(args["definition"](functions=versions, partition=settings.partition))
             ),
             logging_configuration={
                 "level": "ALL",

@@ -1,5 +1,6 @@
 """A Lambda function with all that belongs to it: role, rights, log group, alarm."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
@@ -52,7 +53,7 @@ class WorkflowFunction(pulumi.ComponentResource):
         role = aws.iam.Role(
             f"{name}-role",
             name=settings.role_name(name),
-            assume_role_policy=pulumi.Output.json_dumps(
+            assume_role_policy=json.dumps(
                 {
                     "Version": "2012-10-17",
                     "Statement": [

@@ -15,7 +15,7 @@ import re
 import runpy
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -64,9 +64,9 @@ class Resource:
     """Its name in the template: letters and digits."""
     inputs: dict[str, Any]
     """What was declared: plain values, references as placeholders, whole numbers as int, ``code`` as an archive."""
-    dependencies: tuple[str, ...]
+    dependencies: tuple[str, ...] = ()
     """Logical ids of what has to be there before."""
-    protect: bool
+    protect: bool = False
     """Whether ``pulumi destroy`` refuses to delete it."""
     version_id: str | None = None
     """Of a published function: the logical id of its version, which changes with its code or configuration."""
@@ -161,7 +161,7 @@ def evaluate(stack: str, config: Mapping[str, str], invokes: Mapping[str, Invoke
         asyncio.set_event_loop(None)
         loop.close()
     # The SDK registers what waits for nothing in any order.
-    resources = sorted(monitor.recorded, key=lambda resource: resource.logical_id)
+    resources = sorted(recorder.resources.values(), key=lambda resource: resource.logical_id)
     return Recording(stack=stack, resources=tuple(resources), outputs=plain(outputs))
 
 
@@ -215,6 +215,7 @@ class Recorder(Mocks):
             GET_TABLE: lambda args: table_that_serves(args["name"], config),
             **invokes,
         }
+        self.resources: dict[str, Resource] = {}
 
     def call(self, args: MockCallArgs) -> tuple[dict, list[tuple[str, str]] | None]:
         answer = self.invokes.get(args.token)
@@ -229,10 +230,21 @@ class Recorder(Mocks):
         if not args.custom:
             return None, args.inputs
         logical_id = to_logical_id(args.name)
+        if logical_id in self.resources:
+            raise ValueError(f"two resources are {logical_id} in the template: rename {args.name}")
+        resource = Resource(
+            type=args.typ,
+            name=args.name,
+            logical_id=logical_id,
+            inputs=plain(args.inputs),
+            version_id=to_version_id(args.typ, logical_id, args.inputs),
+        )
+        self.resources[logical_id] = resource
         references = {name: form % logical_id for name, form in REFERENCES.get(args.typ, {}).items()}
-        if version_id := to_version_id(args.typ, logical_id, args.inputs):
-            references["qualifiedArn"] = f"${{{version_id}}}"
-        return f"${{{logical_id}}}", {**args.inputs, **references}
+        if resource.version_id:
+            references["qualifiedArn"] = f"${{{resource.version_id}}}"
+        # Nothing else: what nobody refers to, the archive above all, need not be carried back.
+        return f"${{{logical_id}}}", references
 
 
 class ProviderError(grpc.RpcError):
@@ -246,33 +258,23 @@ class ProviderError(grpc.RpcError):
 
 
 class Monitor(MockMonitor):
-    """Keeps what a registration says beside the inputs: ``depends_on`` and ``protect`` do not reach Mocks."""
+    """Adds what a registration says beside the inputs: ``depends_on`` and ``protect`` do not reach Mocks."""
 
     def __init__(self, recorder: Recorder) -> None:
         super().__init__(recorder)
-        self.recorded: list[Resource] = []
+        self.recorder = recorder
         self.logical_ids: dict[str, str] = {}
 
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802 the name of the engine's call
         response = super().RegisterResource(request)
         if request.custom:
-            logical_id = to_logical_id(request.name)
-            if logical_id in self.logical_ids.values():
-                raise ValueError(f"two resources are {logical_id} in the template: rename {request.name}")
-            self.logical_ids[response.urn] = logical_id
-            inputs = pulumi.runtime.rpc.deserialize_properties(request.object)
-            self.recorded.append(
-                Resource(
-                    type=request.type,
-                    name=request.name,
-                    logical_id=logical_id,
-                    inputs=plain(inputs),
-                    dependencies=tuple(
-                        sorted(self.logical_ids[urn] for urn in request.dependencies if urn in self.logical_ids)
-                    ),
-                    protect=request.protect,
-                    version_id=to_version_id(request.type, logical_id, inputs),
-                )
+            logical_id = self.logical_ids[response.urn] = to_logical_id(request.name)
+            self.recorder.resources[logical_id] = replace(
+                self.recorder.resources[logical_id],
+                dependencies=tuple(
+                    sorted(self.logical_ids[urn] for urn in request.dependencies if urn in self.logical_ids)
+                ),
+                protect=request.protect,
             )
         return response
 
