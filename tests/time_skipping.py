@@ -788,7 +788,8 @@ class World:
 
     def start(self, machine: str, name: str, event: Mapping[str, Any]) -> Execution:
         """Start an execution by hand; it runs at the next `settle`."""
-        _clients().states.start_execution(stateMachineArn=machine_arn(machine), name=name, input=json.dumps(event))
+        with self._as_client():
+            _clients().states.start_execution(stateMachineArn=machine_arn(machine), name=name, input=json.dumps(event))
         return next(e for e in reversed(self.executions) if e.name == name)
 
     def execution(self, name: str) -> Execution:
