@@ -56,7 +56,7 @@ imports: .venv
 definitions: .venv
 	@$(BIN)/python tools/asl/definitions.py >.venv/definitions.json
 	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
-	  $(MAKE) --no-print-directory tools/asl/node_modules/.locked && \
+	  $(MAKE) --silent tools/asl/node_modules/.locked && \
 	  echo 'node tools/asl/validate.mjs' && node tools/asl/validate.mjs <.venv/definitions.json; \
 	else \
 	  echo 'make definitions: Node is not here, so the npm validators of the state machines did not run'; \
