@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,15 +22,18 @@ class Deployment:
         Names by serviceRequest, escrow, userBalance, transactionLog.
     outputs : dict
         The stack's outputs.
+    credentials : sequence of str
+        Access key and secret of `client`.
     """
 
     endpoint: str
     tables: dict[str, str]
     outputs: dict[str, str]
+    credentials: Sequence[str] = emulator.ANYBODY
 
     def client(self, service: str) -> Any:
         """Return a client of a service of the emulator."""
-        return emulator.client(self.endpoint, service)
+        return emulator.client(self.endpoint, service, *self.credentials)
 
     def executions(self, request_id: str) -> list[dict[str, Any]]:
         """Return the executions of a request, of both machines, oldest first.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import os
 import shutil
 import signal
@@ -22,6 +23,9 @@ REGION = "us-east-1"
 ACCOUNT = "000000000000"
 PROJECT = Path(__file__).resolve().parent.parent
 LAUNCHER = Path(__file__).with_name("emulator_launcher.py")
+# Access key and secret: the emulator takes any, and `test` is its account's root user where it enforces IAM.
+ANYBODY = ("local", "local")
+ROOT = ("test", "test")
 _READY_SECONDS = 60
 
 
@@ -30,7 +34,7 @@ class LocalRunError(Exception):
 
 
 @cache
-def client(endpoint: str, service: str) -> Any:
+def client(endpoint: str, service: str, access_key: str = ANYBODY[0], secret_key: str = ANYBODY[1]) -> Any:
     """Return a client of `service` (as boto3 names it, thread-safe) that speaks to the emulator and to nothing else.
 
     The user's own profile, credentials, service endpoints and proxies are left out: a demo must never reach an account.
@@ -40,8 +44,8 @@ def client(endpoint: str, service: str) -> Any:
         service,
         region_name=REGION,
         endpoint_url=endpoint,
-        aws_access_key_id="local",
-        aws_secret_access_key="local",  # noqa: S106
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
         config=botocore.config.Config(
             proxies={}, max_pool_connections=64, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 3}
         ),
@@ -54,16 +58,25 @@ class Emulator:
     The emulator's launcher holds the other end of a pipe and kills its process group when that closes, so the group
     (emulator and every Lambda process) dies with this process even where this process is killed by SIGKILL.
 
+    Parameters
+    ----------
+    enforce_iam : bool
+        Whether signatures and policies count, those of the functions' roles too; `client` is then an administrator's.
+
     Attributes
     ----------
     endpoint : str
         `http://127.0.0.1:<port>`, for every service.
+    credentials : tuple of str
+        Access key and secret of `client`.
     log : Path
         What the emulator printed; gone after `stop`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, enforce_iam: bool = False) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._enforce_iam = enforce_iam
+        self.credentials = ANYBODY
         self.port = 0
 
     @property
@@ -80,7 +93,7 @@ class Emulator:
 
     def client(self, service: str) -> Any:
         """Return the client of a service."""
-        return client(self.endpoint, service)
+        return client(self.endpoint, service, *self.credentials)
 
     def start(self) -> Emulator:
         """Start it and wait until it answers.
@@ -96,6 +109,8 @@ class Emulator:
                 self.port = _free_port()
                 self._process = self._launch(python)
                 if self._ready():
+                    if self._enforce_iam:
+                        self.credentials = self._make_administrator()
                     return self
                 self._kill()
             raise LocalRunError(f"the emulator did not start: {self._last_words()}")
@@ -120,6 +135,7 @@ class Emulator:
         # AWS_* of the user would reach the functions: a profile that is not there, or a service's real endpoint.
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))}
         environment |= {
+            "AUTH": str(self._enforce_iam).lower(),
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_REGION": REGION,
             "BIND_HOST": "127.0.0.1",
@@ -154,6 +170,15 @@ class Emulator:
             finally:
                 connection.close()
         return False
+
+    def _make_administrator(self) -> tuple[str, str]:
+        iam = client(self.endpoint, "iam", *ROOT)
+        iam.create_user(UserName="administrator")
+        statement = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        iam.put_user_policy(UserName="administrator", PolicyName="everything", PolicyDocument=policy)
+        key = iam.create_access_key(UserName="administrator")["AccessKey"]
+        return key["AccessKeyId"], key["SecretAccessKey"]
 
     def _kill(self) -> None:
         process, self._process = self._process, None

@@ -1,6 +1,7 @@
 """Run by the emulator's Python, never imported: ministack, bound to the life of the process that started it."""
 
 import importlib
+import json
 import os
 import runpy
 import shutil
@@ -17,6 +18,37 @@ def follow_parent(directory: str) -> None:
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
+def know_machines_of_tokens() -> None:
+    """Make the policies for task tokens count as on AWS, where Step Functions checks the machine that made the token.
+
+    ministack checks them against no resource at all, so that no policy but one for `*` would ever allow an answer. A
+    token that no machine made is told to be unknown, whoever asks.
+    """
+    states = vars(importlib.import_module("ministack.services.stepfunctions"))
+    iam = vars(importlib.import_module("ministack.core.iam_actions"))
+    wait = states["_invoke_with_callback"]
+    action_of, resource_of = iam["extract_iam_action"], iam["extract_resource_arn"]
+    machines: dict[str, str] = {}
+
+    def wait_for_token(resource, task, token, state):
+        execution = task["Payload"]["execution"]["Id"]
+        machines[token] = execution.rpartition(":")[0].replace(":execution:", ":stateMachine:")
+        return wait(resource, task, token, state)
+
+    def token_in(service, body):
+        return json.loads(body or b"{}").get("taskToken") if service == "states" else None
+
+    def action(service, method, path, headers, body, *rest):
+        token = token_in(service, body)
+        return None if token and token not in machines else action_of(service, method, path, headers, body, *rest)
+
+    def resource(service, method, path, headers, body, *rest):
+        return machines.get(token_in(service, body)) or resource_of(service, method, path, headers, body, *rest)
+
+    states["_invoke_with_callback"] = wait_for_token
+    iam.update(extract_iam_action=action, extract_resource_arn=resource)
+
+
 def main() -> None:
     if os.getpgrp() != os.getpid():
         sys.exit("start this in a session of its own: it kills its whole process group")
@@ -24,6 +56,8 @@ def main() -> None:
     # Many cold starts at once on a small machine take longer than AWS's ten seconds for an initialisation; there is
     # no setting for it.
     vars(importlib.import_module("ministack.core.lambda_runtime"))["_PROVIDED_INIT_TIMEOUT"] = 60.0
+    if os.environ["AUTH"] == "true":
+        know_machines_of_tokens()
     sys.argv = ["ministack"]
     runpy.run_module("ministack", run_name="__main__")
 

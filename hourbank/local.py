@@ -141,7 +141,8 @@ def deploy(emulator: Emulator, *, response_timeout_seconds: int, config: Mapping
     emulator.client("s3").create_bucket(Bucket=BUCKET)
     key = _upload(emulator, cloudformation.archive_bytes({"bootstrap": bootstrap().encode()}))
     template = adapt(cloudformation.template(recording, bucket=BUCKET, key=key), response_timeout_seconds)
-    return Deployment(endpoint=emulator.endpoint, tables=tables, outputs=_apply(emulator, template))
+    outputs = _apply(emulator, template)
+    return Deployment(endpoint=emulator.endpoint, tables=tables, outputs=outputs, credentials=emulator.credentials)
 
 
 def adapt(template: dict[str, Any], response_timeout_seconds: int) -> dict[str, Any]:
