@@ -61,7 +61,7 @@ class WorkflowFunction(pulumi.ComponentResource):
                             "Effect": "Allow",
                             # No condition on the source: AWS documents neither aws:SourceArn nor aws:SourceAccount for
                             # Lambda's execution roles, and one that Lambda did not send would lock the function out.
-                            # Another account could not use the role either: a function takes only roles of its own account.
+                            # Another account cannot use the role: a function takes roles of its own account only.
                             # https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html
                             "Principal": {"Service": "lambda.amazonaws.com"},
                             "Action": "sts:AssumeRole",

@@ -36,7 +36,7 @@ def know_machines_of_tokens() -> None:
         return wait(resource, task, token, state)
 
     def token_in(service, body):
-        return json.loads(body or b"{}").get("taskToken") if service == "states" else None
+        return json.loads(body or b"{}").get("taskToken", "") if service == "states" else ""
 
     def action(service, method, path, headers, body, *rest):
         token = token_in(service, body)

@@ -51,8 +51,8 @@ def error_payload(error: BaseException, error_type: str = "") -> dict[str, Any]:
 def fail_waiting_task(event: Any, error: dict[str, Any]) -> None:
     """Fail the task whose token came with the event: a difference of the emulator, made up for here.
 
-    AWS fails a `.waitForTaskToken` task at once where its function raises; ministack goes on waiting for the token. Step
-    Functions does that itself, so here it is the emulator's root user, and no right of the function's role.
+    AWS fails a `.waitForTaskToken` task at once where its function raises; ministack goes on waiting for the token.
+    Step Functions does that itself, so here it is the emulator's root user, and no right of the function's role.
     """
     token = event.get("taskToken") if isinstance(event, dict) else None
     if not token:
