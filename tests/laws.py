@@ -103,3 +103,27 @@ def tokens_outside_a_wait(ledger: Ledger, ended: Mapping[str, str]) -> list[str]
 def illegal_transition(old: str | None, new: str | None, legal: Mapping[str | None, Collection[str]]) -> list[str]:
     """Return what is wrong with a handler that changes a request's status from `old` to `new`."""
     return [] if old == new or new in legal.get(old, ()) else [f"status went from {old} to {new}"]
+
+
+def decided_by_nobody(old: Item, new: Item) -> list[str]:
+    """Return what is wrong with a write that ends a request, unless an operator ordered it.
+
+    `old` and `new` are the record before and after; the answers that the write rested on are still in it.
+    """
+    before, after = old.get("status"), new.get("status")
+    provider, requester = new.get("providerResponse"), new.get("requesterResponse")
+    confirmed, withdrawn = requester == "COMPLETED", provider == "WITHDRAWN"
+    answered = (
+        requester in ("ACCEPTED", "REJECTED", "CANCELLED")
+        if before == "NEGOTIATING"
+        else provider is not None or requester == "CANCELLED"
+    )
+    if before == after:
+        return []
+    if after == "COMPLETED" and not confirmed:
+        return [f"paid although requesterResponse is {requester}"]
+    if before == "IN_PROGRESS" and after == "CANCELLED" and (confirmed or not withdrawn):
+        return [f"given up although the answers are {provider} and {requester}"]
+    if after == "TIMED_OUT" and answered:
+        return [f"timed out although the answers are {provider} and {requester}"]
+    return []
