@@ -152,6 +152,9 @@ def refund(run: Execution, status: str, reason: str, *, unless: Callable[[Item],
             end = requests.move(request, status, {"failureReason": reason, OWNER: run.arn})
             return Plan(Ended(status, request.get("requesterId")), (end, no_hold))
         if requests.is_owned(request, run.arn):
+            # Read again: a run of this step that was given up for dead may have ended it between the two reads.
+            request = requests.load(run.request_id)
+        if requests.is_owned(request, run.arn):
             return Plan(Ended(requests.status_of(request), request.get("requesterId")))
         return Plan(Ended(status, mine["requesterId"]) if mine else Ended(NOT_OWNER))
 
@@ -211,8 +214,9 @@ def settle(request_id: str, decision: str, reason: str) -> Ended:
     settled = "RELEASED" if decision == "RELEASE" else "REFUNDED"
 
     def plan() -> Plan:
-        request = requests.load(request_id)
+        # The request is read last: once the escrow is settled, its status is final.
         escrow = tables.read("Escrow", request_id)
+        request = requests.load(request_id)
         if escrow is None:
             raise ReleaseRefused("No hours are held for this request")
         current = requests.status_of(request) if requests.is_owned(request, escrow["executionArn"]) else None

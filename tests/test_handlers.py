@@ -4,7 +4,7 @@ What only shows in a whole workflow is in test_paths.py.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
@@ -291,7 +291,6 @@ def test_too_few_hours_are_refused_in_words(bank: Bank, changes: dict[str, Any],
         {"requesterId": "mallory"},
         {"serviceId": ["s1"]},
         {"providerResponseTimeoutSeconds": 60},
-        {"states": {"AdjustEscrow": {"Error": "OfferNotAffordable"}}},
     ],
 )
 def test_an_input_that_differs_from_the_record_is_refused(bank: Bank, given: dict[str, Any]) -> None:
@@ -312,6 +311,15 @@ def test_an_execution_by_another_name_is_not_the_owner(bank: Bank, name: str) ->
     before = bank.request()
     with pytest.raises(NotOwner):
         run(validate_service_request, "ValidateRequest", name=name)
+    assert bank.get("ServiceRequest", "r1") == before
+
+
+@pytest.mark.parametrize("states", [{"AdjustEscrow": {"Error": "OfferNotAffordable"}}, {}, None, "x", []])
+def test_an_execution_that_brings_results_along_is_not_the_owner(bank: Bank, states: Any) -> None:
+    before = bank.request()
+    with pytest.raises(NotOwner):
+        run(validate_service_request, "ValidateRequest", given={"states": states})
+    assert run(refund_escrow, "RefundAfterFailure", given={"states": states}, states={}) == "NOT_OWNER"
     assert bank.get("ServiceRequest", "r1") == before
 
 
@@ -435,10 +443,13 @@ def test_a_change_between_reading_and_writing_is_read_again(bank: Bank, monkeypa
 
 def test_what_keeps_changing_is_given_up_loudly(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
     validated(bank)
-    monkeypatch.setattr(tables.time, "sleep", lambda _: None)
+    slept: list[float] = []
+    monkeypatch.setattr(tables.random, "uniform", lambda _, most: most)
+    monkeypatch.setattr(tables.time, "sleep", slept.append)
     monkeypatch.setattr(tables, "_written", lambda _: False)
     with pytest.raises(tables.Contended):
         run(create_escrow, "EscrowHours")
+    assert 10 < sum(slept) < 15, "a function has 30 seconds"
 
 
 # --- the waits ------------------------------------------------------------------------------------
@@ -646,6 +657,39 @@ def test_a_refund_gives_back_and_ends_in_one_transaction(bank: Bank) -> None:
     assert bank.told[-1] == {
         "event": "RequestEnded", "requestId": "r1", "userId": "ana", "status": "DECLINED", "eventId": "r1#DECLINED",
     }  # fmt: skip
+
+
+def meets_a_twin(monkeypatch: pytest.MonkeyPatch, twin: Callable[[], Any]) -> None:
+    """Right after the next read, the same step runs to its end elsewhere."""
+    read, twins = tables.read, [twin]
+
+    def read_and_step_aside(model: str, key: str) -> Any:
+        item = read(model, key)
+        if twins:
+            twins.pop()()
+        return item
+
+    monkeypatch.setattr(tables, "read", read_and_step_aside)
+
+
+@pytest.mark.parametrize(
+    ("handler", "state", "states", "status"),
+    [
+        (refund_escrow, "RefundEscrow", DECLINED, "DECLINED"),
+        (refund_escrow, "RefundAfterFailure", {}, "FAILED"),
+        (timeout_request, "TimeoutRequest", {}, "TIMED_OUT"),
+    ],
+)
+def test_an_ending_that_meets_itself_says_how_it_ended(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch, handler: Any, state: str, states: Any, status: str
+) -> None:
+    awaiting(bank)
+    meets_a_twin(monkeypatch, lambda: run(handler, state, states=states))
+
+    run(handler, state, states=states)
+
+    assert [told["status"] for told in bank.told if told["event"] == "RequestEnded"] == [status, status]
+    assert bank.get("ServiceRequest", "r1")["status"] == status and bank.balance("ana") == 10
 
 
 @pytest.mark.parametrize("gone", ["deleted", "replaced"])
@@ -1082,6 +1126,13 @@ def test_an_operator_settles_without_the_request(bank: Bank, monkeypatch: pytest
     before = bank.all("ServiceRequest")
     settle(monkeypatch, "FAILED")
     assert bank.balance("ana") == 10 and bank.all("ServiceRequest") == before
+
+
+def test_two_settlements_at_once_say_the_same(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    awaiting(bank)
+    meets_a_twin(monkeypatch, lambda: ledger.settle("r1", "REFUND", "the code was wrong"))
+    assert ledger.settle("r1", "REFUND", "the code was wrong").outcome == "FAILED"
+    assert bank.balance("ana") == 10
 
 
 def test_nobody_settles_under_an_execution_that_runs(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
