@@ -103,15 +103,17 @@ class Audit:
         status, since = requests.status_of(request), age(self.now, case.escrow, "updatedAt")
         if status in requests.WAITS:
             self.oldest_wait = max(self.oldest_wait, since)
-        if is_missed(request) and age(self.now, request, "updatedAt") >= PATIENCE:
-            self.missed += 1
-            if self.touch:
-                touch(case.request_id, status)
         if mismatch(case):
             again = load(case.request_id)
             if again.request and (problem := mismatch(again)):
                 yield Finding("MISMATCH", case.request_id, problem, again.held)
-        elif status == "IN_PROGRESS" and since >= timedelta(days=int(os.environ["CONFIRMATION_DAYS"])):
+            # Not touched: what does not fit is refused each time, and every touch would start one more execution.
+            return
+        if is_missed(request) and age(self.now, request, "updatedAt") >= PATIENCE:
+            self.missed += 1
+            if self.touch:
+                touch(case.request_id, status)
+        if status == "IN_PROGRESS" and since >= timedelta(days=int(os.environ["CONFIRMATION_DAYS"])):
             problem = f"Nobody has ended this service for {since.days} days"
             yield Finding("UNCONFIRMED", case.request_id, problem, case.held)
 

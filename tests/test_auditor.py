@@ -158,6 +158,13 @@ def test_a_status_that_does_not_fit_its_escrow_is_found(books: Books, status: st
     assert kind == "MISMATCH" and status in problem and (escrow or "no escrow") in problem
 
 
+def test_a_new_request_that_names_an_execution_is_found(books: Books) -> None:
+    books.request("PENDING", stepFunctionExecutionArn="whatever a client wrote")
+    (finding,), audit = books.audit()
+    assert finding == ("MISMATCH", "The request is PENDING, but has an execution: none can begin with it")
+    assert audit.missed == 0
+
+
 @pytest.mark.parametrize("entries", [[], [3], [2, 1]])
 def test_a_log_that_does_not_add_up_is_found(books: Books, entries: list[int]) -> None:
     books.held("AWAITING_PROVIDER")
@@ -194,6 +201,13 @@ def test_hours_without_their_request_are_found_with_what_is_at_stake(books: Book
 def test_other_people_than_the_escrows_are_found(books: Books) -> None:
     books.held("IN_PROGRESS", providerId="mallory", requesterResponse="COMPLETED")
     assert books.audit()[0] == [("MISMATCH", "The request names other people than its escrow")]
+
+
+def test_what_does_not_fit_is_not_touched(books: Books) -> None:
+    books.held("IN_PROGRESS", providerId="mallory", requesterResponse="COMPLETED")
+    before = books.get()
+    assert books.audit()[1].missed == 0
+    assert books.get() == before
 
 
 def test_what_has_changed_when_looked_at_again_is_no_finding(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
