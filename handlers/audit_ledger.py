@@ -148,6 +148,8 @@ def mismatch(case: Case) -> str | None:
     if status not in STATUSES.get(escrow_status, ()):
         beside = f"its escrow is {escrow_status}" if escrow_status else "it has no escrow"
         return f"The request is {status}, but {beside}"
+    if status == "PENDING" and OWNER in request:
+        return "The request is PENDING, but has an execution: none can begin with it"
     if case.is_owner and (problem := check_people(case) or check_log(case)):
         return problem
     if status in NEEDS_OWNER and (execution := execution_status(request.get(OWNER))) != "RUNNING":

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 REQUEST_PREFIX = "service-request-"
 RELEASE_PREFIX = "escrow-release-"
+LAST_NUMBER = 9999
 _LONGEST_NAME = 80
 
 
@@ -55,8 +56,11 @@ class Execution(NamedTuple):
         return Order(self.input["decision"], self.input.get("by"), self.input.get("reason"))
 
     def is_named_after_request(self) -> bool:
-        """Whether this execution of the request workflow may speak for its request: its name says so."""
-        if not isinstance(self.request_id, str) or not self.request_id:
+        """Whether this execution of the request workflow may speak for its request: its name says so.
+
+        One that was given `states`, the workflow's own field, may not: it would find results that no state left there.
+        """
+        if not isinstance(self.request_id, str) or not self.request_id or "states" in self.input:
             return False
         number = re.search(r"-([1-9]\d{0,3})$", self.name)
         return self.name in (

@@ -111,7 +111,7 @@ def is_due(request: Item) -> bool:
     """Whether nobody has begun with this request, and it was made after the workflows were deployed."""
     created = moment(request, "createdAt")
     start = datetime.fromisoformat(os.environ["START_REQUESTS_FROM"])
-    return status_of(request) == "PENDING" and created is not None and created >= start
+    return status_of(request) == "PENDING" and OWNER not in request and created is not None and created >= start
 
 
 def is_answered(request: Item) -> bool:
@@ -148,8 +148,6 @@ def validate(request: Item, run: Execution) -> None:
         raise ValidationFailed("Requester and provider are the same person")
     if not hours.is_legal(request.get("estimatedHours")):
         raise ValidationFailed("estimatedHours must be a number above 0 with at most 2 decimal places")
-    if "states" in run.input:
-        raise ValidationFailed("The execution's input has a field that is the workflow's own: states")
     for attribute in _COMPARED_WITH_INPUT:
         given = run.input.get(attribute)
         if given is not None and not _same(given, request.get(attribute)):

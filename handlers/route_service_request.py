@@ -6,7 +6,8 @@ whatever was missed.
 
 import json
 import os
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
@@ -14,12 +15,17 @@ from aws_lambda_powertools.utilities.batch.types import PartialItemFailureRespon
 from botocore.exceptions import ClientError
 
 from handlers import requests
-from handlers.execution import RELEASE_PREFIX, REQUEST_PREFIX, execution_name
+from handlers.execution import LAST_NUMBER, RELEASE_PREFIX, REQUEST_PREFIX, execution_name
 from handlers.tables import Item, client, from_image
 from handlers.telemetry import count, logger
 
 # A token that is late, used or unknown. AWS says TaskTimedOut for the first two.
 _TOO_LATE = {"TaskTimedOut", "TaskDoesNotExist", "InvalidToken"}
+
+
+class NoNameLeft(Exception):
+    """All names that were tried are those of executions that ended with the work still to do."""
+
 
 processor = BatchProcessor(event_type=EventType.DynamoDBStreams, raise_on_entire_batch_failure=False)
 
@@ -59,8 +65,7 @@ def route(request: Item) -> None:
 
 def start(machine_arn: str, prefix: str, request_id: str, is_still: Callable[[Item], bool]) -> None:
     """Starts the request's execution, or the next one where an earlier one ended with the work still to do."""
-    number = 1
-    while True:
+    for number in _numbers():
         name = execution_name(prefix, request_id, number)
         try:
             client("stepfunctions").start_execution(
@@ -70,10 +75,16 @@ def start(machine_arn: str, prefix: str, request_id: str, is_still: Callable[[It
             request = requests.load(request_id)
             if request is None or not is_still(request) or _is_running(machine_arn, name):
                 return
-            number += 1
         else:
             logger.info("Started", execution=name)
             return
+    raise NoNameLeft
+
+
+def _numbers() -> Iterator[int]:
+    """1, 2, 3, ..., then any: whoever uses up names beforehand must not make the stream's other records wait."""
+    yield from range(1, 10)
+    yield from random.sample(range(10, LAST_NUMBER + 1), 40)
 
 
 def _is_running(machine_arn: str, name: str) -> bool:

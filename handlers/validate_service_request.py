@@ -34,7 +34,7 @@ def claim(run: Execution) -> Item:
         the execution's name is not the request's, or another execution has the record, or there is none.
     """
     if not run.is_named_after_request():
-        raise NotOwner("The execution's name does not fit the request")
+        raise NotOwner("The execution's name or input does not fit the request")
 
     def plan() -> Plan:
         request = requests.load(run.request_id)

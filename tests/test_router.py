@@ -271,3 +271,30 @@ def test_a_record_seen_again(steps: Steps, machine: str, prefix: str, item: dict
 def test_ids_of_any_kind_are_started(steps: Steps, request_id: str) -> None:
     assert route(record(id=request_id)) == []
     assert len(steps.names()) == 1
+
+
+def test_names_that_somebody_used_up_do_not_hold_the_stream_up(
+    steps: Steps, monkeypatch: pytest.MonkeyPatch, log: pytest.CaptureFixture[str]
+) -> None:
+    # Given a request whose first names were all used before it was there
+    for number in range(1, 40):
+        name = "service-request-r1" + (f"-{number}" if number > 1 else "")
+        steps.start_execution(stateMachineArn=REQUESTS, name=name, input="{}")
+        steps.stop(name)
+    # Then the router does not count through them
+    tried = 0
+    start = steps.start_execution
+
+    def count(**arguments: Any) -> Any:
+        nonlocal tried
+        tried += 1
+        return start(**arguments)
+
+    monkeypatch.setattr(steps, "start_execution", count)
+    assert route(record()) == []
+    assert tried < 20
+    assert len(steps.names()) == 40
+    # And where none is left, the record is asked for again, and goes to the queue of failures in the end
+    monkeypatch.setattr(route_service_request, "_numbers", lambda: iter([1, 2]))
+    assert route(record()) == ["1"]
+    assert "NoNameLeft" in log.readouterr().out
