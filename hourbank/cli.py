@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow, Rounded, Underflow
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -13,9 +14,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from hourbank.deployment import Deployment
+    from hourbank.stack import Stack
 
 TRY = "Try it on this machine"
+OPERATE = "Operate a stack"
 # What DynamoDB can store as a number: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Limits.html
 STORABLE = Context(prec=38, Emin=-128, Emax=126, traps=[Inexact, Rounded, Overflow, Underflow, InvalidOperation])
 app = typer.Typer(
@@ -57,6 +62,16 @@ def hours(text: str) -> Decimal:
 
 Hours = Annotated[Decimal, typer.Option(parser=hours, metavar="HOURS", help="Such as 2 or 1.5.")]
 RequestId = Annotated[str, typer.Argument(metavar="REQUEST_ID", help="The request's id, or how it begins.")]
+
+StackName = Annotated[
+    str | None,
+    typer.Option("--stack", metavar="NAME", help="A stack on AWS, such as dev; without it, what `hourbank up` runs."),
+]
+Region = Annotated[str | None, typer.Option(metavar="REGION", help="AWS's region; else AWS_REGION, or the profile's.")]
+Reason = Annotated[str, typer.Option(metavar="WHY", help="Why: it is kept in the log.")]
+By = Annotated[str | None, typer.Option(metavar="NAME", help="Who decides; else the caller, as AWS knows it.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+Limit = Annotated[int, typer.Option(min=1, max=10000, help="How many executions and messages to look at.")]
 
 
 @app.command(rich_help_panel=TRY)
@@ -158,6 +173,94 @@ def show(request_id: RequestId) -> None:
     view.show(Console(), deployment, view.find(deployment, request_id))
 
 
+@app.command(rich_help_panel=OPERATE)
+def audit(
+    stack: StackName = None,
+    region: Region = None,
+    touch: Annotated[bool, typer.Option("--touch", help="Show the stream again what it missed.")] = False,
+) -> None:
+    """Check that requests, escrows, log and executions fit, as the scheduled auditor does; only --touch writes."""
+    from hourbank import operations
+
+    with _operate(stack, region) as (console, found):
+        if not operations.audit(console, found, touch=touch):
+            raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=OPERATE)
+def stuck(stack: StackName = None, region: Region = None, limit: Limit = 200) -> None:
+    """Show failed executions, overlong waits and queued stream failures, each with its hours and what helps."""
+    from hourbank import operations
+
+    with _operate(stack, region) as (console, found):
+        if not operations.show_stuck(console, found, limit):
+            raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=OPERATE)
+def redrive(
+    reason: Reason,
+    target: Annotated[str | None, typer.Argument(metavar="REQUEST_ID|EXECUTION_ARN", help="What is to go on.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Everything that is unfinished and can go on.")] = False,
+    stack: StackName = None,
+    region: Region = None,
+    by: By = None,
+    yes: Yes = False,
+    limit: Limit = 200,
+) -> None:
+    """Let executions that failed for a reason that has passed go on where they failed."""
+    from hourbank import operations
+
+    if everything == (target is not None):
+        raise typer.BadParameter("give a request's id, an execution's ARN, or --all", param_hint="REQUEST_ID")
+    _check_words(reason=reason, by=by)
+    with _operate(stack, region) as (console, found):
+        confirm = operations.asker(yes=yes)
+        if not operations.redrive(console, found, target, by=by, reason=reason, confirm=confirm, limit=limit):
+            raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=OPERATE)
+def settle(
+    request_id: Annotated[str, typer.Argument(metavar="REQUEST_ID", help="The request's whole id.")],
+    reason: Reason,
+    release: Annotated[bool, typer.Option("--release", help="The hours go to the provider.")] = False,
+    refund: Annotated[bool, typer.Option("--refund", help="The hours go back to the requester.")] = False,
+    stack: StackName = None,
+    region: Region = None,
+    by: By = None,
+    yes: Yes = False,
+) -> None:
+    """Decide about hours that an execution left held and nobody else can move."""
+    from hourbank import operations
+
+    if release == refund:
+        raise typer.BadParameter("give one of the two", param_hint="--release, --refund")
+    _check_words(reason=reason, by=by)
+    decision = "RELEASE" if release else "REFUND"
+    with _operate(stack, region) as (console, found):
+        confirm = operations.asker(yes=yes)
+        if not operations.settle(console, found, request_id, decision, by=by, reason=reason, confirm=confirm):
+            raise typer.Exit(1)
+
+
+def _check_words(**words: str | None) -> None:
+    for option, word in words.items():
+        if word is not None and not word.strip():
+            raise typer.BadParameter("an empty one says nothing", param_hint=f"--{option}")
+
+
+@contextlib.contextmanager
+def _operate(name: str | None, region: str | None) -> Iterator[tuple[Console, Stack]]:
+    """Find the stack, and say what AWS refuses in one line."""
+    from rich.console import Console
+
+    from hourbank.stack import connect, errors_in_words
+
+    with errors_in_words():
+        yield Console(), connect(name, region)
+
+
 def _requester_says(request_id: str, word: str) -> None:
     from hourbank.people import requester_says
 
@@ -221,8 +324,9 @@ def _in_one_line(error: Exception) -> str | None:
     from botocore.exceptions import BotoCoreError, ClientError
 
     from hourbank.emulator import LocalRunError
+    from hourbank.stack import StackError
 
-    if isinstance(error, LocalRunError):
+    if isinstance(error, LocalRunError | StackError):
         return str(error)
     if isinstance(error, BotoCoreError | ClientError):
         return f"the emulator did not do as it was asked, is it still there? {str(error)[:300]}"

@@ -1,0 +1,151 @@
+"""The stack that an operator works on: the one that `hourbank up` left running, or one on AWS.
+
+It is found by the names that a stack's resources always have; its tables and settings are what its auditor was deployed
+with. Handlers' code then runs here as it runs there, so everything goes through the handlers' own clients.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError, PartialCredentialsError
+
+from handlers.tables import Contended, client
+from hourbank import up
+from hourbank.emulator import REGION, LocalRunError
+
+LOCAL = "local"
+_FORBIDDEN = {"AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation"}
+_UNKNOWN = {
+    *("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "InvalidSignatureException"),
+    *("RequestExpired", "SignatureDoesNotMatch", "UnrecognizedClientException"),
+}
+
+
+class StackError(Exception):
+    """An operator's command cannot go on; the message is one line: what, where, what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """What is deployed.
+
+    Attributes
+    ----------
+    env, region : str
+        Where: a part of every name, and AWS's region.
+    requests_arn, releases_arn : str
+        The state machines.
+    queue : str
+        The name of the queue of what the stream's reader gave up on.
+    options : str
+        What a command line needs to mean this stack, such as ` --stack dev`.
+    is_local : bool
+        Whether this is the emulator, which has no redrive.
+    """
+
+    env: str
+    region: str
+    requests_arn: str
+    releases_arn: str
+    queue: str
+    options: str
+    is_local: bool
+
+    def command(self, arguments: str) -> str:
+        """Return what to type in the user's shell for this stack."""
+        return f"{up.command()} {arguments}{self.options}"
+
+
+def connect(env: str | None, region: str | None) -> Stack:
+    """Find a stack and turn this process to it: from here on, the handlers' code reads what is deployed there.
+
+    Parameters
+    ----------
+    env : str, optional
+        The name of a stack on AWS; without one, what `hourbank up` left running.
+    region : str, optional
+        AWS's region; without one, that of the environment or the profile.
+
+    Raises
+    ------
+    StackError
+        If there is none.
+    """
+    is_local, options = env is None, ""
+    if env is None:
+        env = LOCAL
+        _turn_to_emulator()
+    else:
+        options = f" --stack {env}" + (f" --region {region}" if region else "")
+        # boto3 reads AWS_DEFAULT_REGION alone
+        if region := region or os.environ.get("AWS_REGION"):
+            os.environ["AWS_DEFAULT_REGION"] = region
+    name, functions = f"hourbank-auditLedger-{env}", client("lambda")
+    try:
+        auditor = functions.get_function_configuration(FunctionName=name)
+    except functions.exceptions.ResourceNotFoundException:
+        place = functions.meta.region_name
+        raise StackError(f"no stack {env} in {place}, there is no function {name}: see --stack and --region") from None
+    os.environ.update(auditor["Environment"]["Variables"])
+    _, partition, _, place, account, *_ = auditor["FunctionArn"].split(":")
+    machines = f"arn:{partition}:states:{place}:{account}:stateMachine:"
+    return Stack(
+        env=env,
+        region=place,
+        requests_arn=f"{machines}ServiceRequestWorkflow-{env}",
+        releases_arn=f"{machines}EscrowManagementWorkflow-{env}",
+        queue=f"hourbank-routeServiceRequest-failures-{env}",
+        options=options,
+        is_local=is_local,
+    )
+
+
+def _turn_to_emulator() -> None:
+    """Let boto3 speak to what runs on this machine and, whatever the user's own settings are, to nothing else."""
+    try:
+        deployment = up.running()
+    except LocalRunError as error:
+        raise StackError(f"{error}, or name a stack on AWS, such as --stack dev") from None
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    access_key, secret_key = deployment.credentials
+    os.environ |= {
+        "AWS_ENDPOINT_URL": deployment.endpoint,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": access_key,
+        "AWS_SECRET_ACCESS_KEY": secret_key,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+    }
+
+
+@contextlib.contextmanager
+def errors_in_words() -> Iterator[None]:
+    """Turn what AWS refuses into a StackError."""
+    try:
+        yield
+    except NoRegionError:
+        raise StackError("no AWS region: give --region, or set AWS_REGION") from None
+    except (NoCredentialsError, PartialCredentialsError):
+        raise StackError("no AWS credentials: log in (such as `aws sso login`), or set AWS_PROFILE") from None
+    except ClientError as error:
+        raise StackError(in_words(error)) from error
+    except (BotoCoreError, Contended) as error:
+        raise StackError(" ".join(str(error).split())[:300]) from error
+
+
+def in_words(error: ClientError) -> str:
+    """Return what AWS refused, in one line."""
+    code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
+    if code in _UNKNOWN:
+        return f"AWS does not take these credentials ({code}): log in again, or look at AWS_PROFILE"
+    message = " ".join(message.split())[:300]
+    if code in _FORBIDDEN:
+        return f"AWS does not allow {error.operation_name}: {message}"
+    return f"{error.operation_name} failed, {code}: {message}"
