@@ -11,11 +11,11 @@ from handlers.telemetry import logged
 
 @logged
 def handler(event: dict[str, Any], context: Any) -> dict[str, str]:
-    """The answer that was stored, or TIMED_OUT, as the wait would have given it."""
+    """The answer that was stored, as the wait would have given it; TIMED_OUT, or how an operator ended it before."""
     run = Execution.of(event)
     find_answer = requests.provider_answer if run.state == "TimeoutRequest" else requests.requester_answer
     ended = ledger.refund(run, "TIMED_OUT", TIME_OUTS[run.state], unless=find_answer)
     if ended.answer:
         return {"answer": ended.answer}
     publish_end(run.request_id, ended)
-    return {"answer": "TIMED_OUT"}
+    return {"answer": ended.outcome}

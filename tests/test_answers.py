@@ -486,6 +486,24 @@ def test_an_operator_settles_what_failed(world: World, decision: str, end: str, 
     assert (world.ledger().balance("ann"), world.ledger().balance("bob")) == (ann, bob)
 
 
+@pytest.mark.parametrize(("decision", "end"), [("REFUND", "FAILED"), ("RELEASE", "COMPLETED")])
+def test_a_time_out_that_an_operator_forestalled_says_how_the_request_ended(
+    world: World, decision: str, end: str
+) -> None:
+    execution = wait_for_provider(world)
+
+    def on_invoke(invocation: Invocation, moment: Moment) -> None:
+        if invocation.state == "TimeoutRequest":
+            raise LambdaError("KeyError")
+
+    world.on_invoke = on_invoke
+    world.expire(execution)
+    world.on_invoke = None
+    settle_by_hand(world, decision)
+    world.redrive(execution)
+    assert execution.output["outcome"] == status(world) == end
+
+
 @pytest.mark.parametrize("decision", ["REFUND", "RELEASE"])
 def test_an_operator_settles_a_service_whose_request_is_gone(world: World, decision: str) -> None:
     start_service(world)
