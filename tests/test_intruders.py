@@ -1,0 +1,493 @@
+"""The emulator with enforced IAM: signatures, people's rights and the functions' roles count, exactly as deployed.
+
+The emulator does not enforce the machines' own roles; those are asserted in test_program.py. What spoofed inputs,
+squatted names and a client's writes can do is played in all variants in test_spoofed.py; here with real rights.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from hourbank import emulator, local, people, stories
+from hourbank.emulator import Emulator
+from tests.test_end_to_end import World
+from tests.test_program import RIGHTS
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("intruders")]
+
+HOURBANK = [sys.executable, "-c", "from hourbank.cli import main; main()"]
+TABLES = {"SR": "serviceRequest", "E": "escrow", "UB": "userBalance", "TL": "transactionLog"}
+OLD = "2020-01-01T00:00:00.000Z"
+# The emulator checks these against no stream, so nobody who is given one stream may read it there; it reads the stream
+# for the router itself.
+NOT_TRIED = {
+    ("dynamodb:DescribeStream", "STREAM"),
+    ("dynamodb:GetShardIterator", "STREAM"),
+    ("dynamodb:GetRecords", "STREAM"),
+}
+Clients = Callable[[str], Any]
+
+
+class Guarded(World):
+    """The deployment on an emulator that enforces IAM; a queue hears all that is said on the bus."""
+
+    def __init__(self, emulator_: Emulator) -> None:
+        super().__init__(emulator_)
+        sqs, events = emulator_.client("sqs"), emulator_.client("events")
+        self.bus = self.deployment.outputs["eventBusName"]
+        self.heard = sqs.create_queue(QueueName="heard")["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=self.heard, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        events.put_rule(Name="all", EventBusName=self.bus, EventPattern=json.dumps({"source": ["hourbank.workflows"]}))
+        events.put_targets(Rule="all", EventBusName=self.bus, Targets=[{"Id": "heard", "Arn": arn}])
+        sqs.set_queue_attributes(
+            QueueUrl=self.heard,
+            Attributes={
+                "Policy": json.dumps(
+                    {
+                        "Statement": {
+                            "Effect": "Allow",
+                            "Principal": {"Service": "events.amazonaws.com"},
+                            "Action": "sqs:SendMessage",
+                            "Resource": arn,
+                        }
+                    }
+                )
+            },
+        )
+
+    def clients_of(self, access_key: str, secret_key: str, token: str | None = None) -> Clients:
+        session = boto3.Session(access_key, secret_key, token, region_name=emulator.REGION)
+        config = Config(retries={"total_max_attempts": 1}, proxies={})
+        return lambda service: session.client(service, endpoint_url=self.emulator.endpoint, config=config)
+
+    def role(self, name: str) -> str:
+        return f"arn:aws:iam::{emulator.ACCOUNT}:role/hourbank-{name}-local-{emulator.REGION}"
+
+    def clients_of_role(self, name: str) -> Clients:
+        # The emulator lets its root user stand in for a service that a role trusts.
+        root = self.clients_of(*emulator.ROOT)
+        session = root("sts").assume_role(RoleArn=self.role(name), RoleSessionName="probe")["Credentials"]
+        return self.clients_of(session["AccessKeyId"], session["SecretAccessKey"], session["SessionToken"])
+
+    def clients_of_user(self, name: str, *statements: dict) -> Clients:
+        iam = self.emulator.client("iam")
+        iam.create_user(UserName=name)
+        policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow"} | one for one in statements]}
+        iam.put_user_policy(UserName=name, PolicyName="rights", PolicyDocument=json.dumps(policy))
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        return self.clients_of(key["AccessKeyId"], key["SecretAccessKey"])
+
+    def function(self, name: str) -> str:
+        return str(json.loads(self.deployment.outputs["functionNames"])[name])
+
+    def machine(self, name: str) -> str:
+        return str(self.deployment.outputs[f"{name}WorkflowArn"])
+
+    def execution(self, name: str) -> str:
+        return f"{self.machine('serviceRequest').replace(':stateMachine:', ':execution:')}:{name}"
+
+    def outcome(self, name: str) -> str:
+        """Wait until an execution of the request workflow has ended, and return its outcome."""
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            execution = self.states.describe_execution(executionArn=self.execution(name))
+            if execution["status"] != "RUNNING":
+                return str(json.loads(execution["output"])["outcome"])
+            time.sleep(0.05)
+        pytest.fail(f"{name} does not end")
+
+    def stream_arn(self) -> str:
+        table = self.dynamodb.describe_table(TableName=self.tables["serviceRequest"])["Table"]
+        return str(table["LatestStreamArn"])
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[Guarded]:
+    with Emulator(enforce_iam=True) as emulator_:
+        world = Guarded(emulator_)
+        yield world
+        world.assert_laws()
+
+
+@pytest.fixture(scope="module")
+def played(world: Guarded) -> stories.Stage:
+    """The stories, played; beside them, an answer that is refused within a wait."""
+    illegal = world.submit()
+    world.provider(illegal, "COUNTER_OFFER", counter_offer=Decimal("0.001"))
+    stage = stories.Stage(world.deployment)
+    while stage.step(lambda _performance, _what: None):
+        time.sleep(0.1)
+    world.until(illegal, "DECLINED")
+    return stage
+
+
+@pytest.fixture(scope="module")
+def waiting(world: Guarded) -> dict:
+    """The record of a request that waits for its provider, token and all."""
+    return world.until(world.submit(), "AWAITING_PROVIDER")
+
+
+def code(call: Callable[[], Any]) -> str:
+    """Make a call to AWS; return the code of its error, nothing where there is none."""
+    try:
+        call()
+    except ClientError as error:
+        return str(error.response["Error"]["Code"])
+    return ""
+
+
+def is_refused(call: Callable[[], Any]) -> bool:
+    return "AccessDenied" in code(call)
+
+
+# ---- with exactly the deployed roles
+
+
+def test_every_story_ends_as_it_must(world: Guarded, played: stories.Stage) -> None:
+    assert {p.story.title: p.problem for p in played.performances if p.problem} == {}
+    balances = world.ledger().balances
+    expected = stories.expected_balances(stories.STORIES)
+    assert {name: balances[name] for name in expected} == expected
+
+
+def test_no_right_differs_from_what_aws_would_get() -> None:
+    assert not [difference for difference in local.DIFFERENCES if "IAM" in difference.type]
+
+
+def test_a_function_has_the_rights_of_its_role_and_no_others(world: Guarded) -> None:
+    iam, functions = world.emulator.client("iam"), world.emulator.client("lambda")
+    role = world.role("createEscrow").rpartition("/")[2]
+    execution = {"Id": world.execution("x"), "Name": "service-request-x", "Input": {"requestId": "x"}}
+    event = json.dumps({"execution": execution, "state": {"Name": "EscrowHours"}})
+
+    def fails_with() -> str:
+        answer = functions.invoke(FunctionName=world.function("createEscrow"), Payload=event)
+        return str(json.load(answer["Payload"])["errorMessage"])
+
+    assert fails_with() == "The request was deleted, replaced or ended"
+    policy = iam.get_role_policy(RoleName=role, PolicyName="function")["PolicyDocument"]
+    without = [statement for statement in policy["Statement"] if "Escrow" not in str(statement["Resource"])]
+    assert len(without) == len(policy["Statement"]) - 2, "its rights on Escrow, and on its log group"
+    try:
+        changed = json.dumps(policy | {"Statement": without})
+        iam.put_role_policy(RoleName=role, PolicyName="function", PolicyDocument=changed)
+        assert "not authorized to perform: dynamodb:GetItem" in fails_with()
+    finally:
+        iam.put_role_policy(RoleName=role, PolicyName="function", PolicyDocument=json.dumps(policy))
+    assert fails_with() == "The request was deleted, replaced or ended"
+
+
+# ---- what one function's role may not do of what another's may
+
+
+def calls(world: Guarded, token: str) -> dict[tuple[str, str], Callable[[Clients], Any]]:
+    """A call to AWS that has no effect, for each action on each thing; named as in `RIGHTS`."""
+    made: dict[tuple[str, str], Callable[[Clients], Any]] = {}
+    for short, name in TABLES.items():
+        table, key = world.tables[name], {"userId" if short == "UB" else "id": {"S": "nobody"}}
+        there = {"ConditionExpression": f"attribute_exists({next(iter(key))})"}
+        one = {"TableName": table, "Key": key}
+
+        def check(aws: Clients, item: dict = {**one, **there}) -> Any:  # noqa: B006
+            return aws("dynamodb").transact_write_items(TransactItems=[{"ConditionCheck": item}])
+
+        def update(aws: Clients, item: dict = {**one, **there}) -> Any:  # noqa: B006
+            change = item | {"UpdateExpression": "SET a = :a", "ExpressionAttributeValues": {":a": {"S": "a"}}}
+            in_transaction = code(lambda: aws("dynamodb").transact_write_items(TransactItems=[{"Update": change}]))
+            alone = code(lambda: aws("dynamodb").update_item(**change))
+            assert ("AccessDenied" in in_transaction) == ("AccessDenied" in alone)
+            return aws("dynamodb").update_item(**change)
+
+        made |= {
+            ("dynamodb:GetItem", short): lambda aws, one=one: aws("dynamodb").get_item(**one),
+            ("dynamodb:PutItem", short): lambda aws, table=table, key=key, there=there: aws("dynamodb").put_item(
+                TableName=table, Item=key, **there
+            ),
+            ("dynamodb:UpdateItem", short): update,
+            ("dynamodb:ConditionCheckItem", short): check,
+            ("dynamodb:DeleteItem", short): lambda aws, one=one, there=there: aws("dynamodb").delete_item(
+                **one, **there
+            ),
+            ("dynamodb:BatchGetItem", short): lambda aws, table=table, key=key: aws("dynamodb").batch_get_item(
+                RequestItems={table: {"Keys": [key]}}
+            ),
+            ("dynamodb:Scan", short): lambda aws, table=table: aws("dynamodb").scan(TableName=table, Limit=1),
+        }
+    queue = world.emulator.client("sqs").get_queue_url(QueueName="hourbank-routeServiceRequest-failures-local")
+    for short, machine in {"Request": "serviceRequest", "Release": "escrowManagement"}.items():
+        arn = world.machine(machine)
+        nobody = arn.replace(":stateMachine:", ":execution:") + ":nobody"
+        placeholder = "${ServiceRequestWorkflow}" if short == "Request" else "${EscrowManagementWorkflow}"
+        made |= {
+            ("states:StartExecution", placeholder): lambda aws, arn=arn: aws("stepfunctions").start_execution(
+                stateMachineArn=arn, input="{}"
+            ),
+            ("states:DescribeExecution", f"{short.upper()} EXECUTIONS"): lambda aws, nobody=nobody: aws(
+                "stepfunctions"
+            ).describe_execution(executionArn=nobody),
+            ("states:StopExecution", short): lambda aws, nobody=nobody: aws("stepfunctions").stop_execution(
+                executionArn=nobody
+            ),
+            ("states:GetExecutionHistory", short): lambda aws, nobody=nobody: aws(
+                "stepfunctions"
+            ).get_execution_history(executionArn=nobody),
+        }
+    event = {"Source": "probe", "DetailType": "probe", "Detail": "{}"}
+    return made | {
+        ("dynamodb:ListStreams", "*"): lambda aws: aws("dynamodbstreams").list_streams(),
+        ("events:PutEvents", "BUS"): lambda aws: aws("events").put_events(
+            Entries=[event | {"EventBusName": world.bus}]
+        ),
+        ("events:PutEvents", "default"): lambda aws: aws("events").put_events(Entries=[event]),
+        ("states:SendTaskSuccess", "${ServiceRequestWorkflow}"): lambda aws: aws("stepfunctions").send_task_success(
+            taskToken=token, output=json.dumps({"answer": "REJECTED"})
+        ),
+        ("states:SendTaskFailure", "any"): lambda aws: aws("stepfunctions").send_task_failure(taskToken=token),
+        ("sqs:SendMessage", "${RouteServiceRequestQueue.Arn}"): lambda aws: aws("sqs").send_message(
+            QueueUrl=queue["QueueUrl"], MessageBody="probe"
+        ),
+        ("sqs:ReceiveMessage", "any"): lambda aws: aws("sqs").receive_message(QueueUrl=queue["QueueUrl"]),
+        ("lambda:InvokeFunction", "any"): lambda aws: aws("lambda").invoke(
+            FunctionName=world.function("processEscrowRelease"), Payload="{}"
+        ),
+        ("logs:FilterLogEvents", "any"): lambda aws: aws("logs").filter_log_events(
+            logGroupName=f"/aws/lambda/{world.function('notifyProvider')}"
+        ),
+        ("s3:GetObject", "code"): lambda aws: aws("s3").list_objects_v2(Bucket=local.BUCKET),
+        ("iam:PutRolePolicy", "any"): lambda aws: aws("iam").put_role_policy(
+            RoleName="nobody", PolicyName="more", PolicyDocument="{}"
+        ),
+        ("sts:AssumeRole", "another's"): lambda aws: aws("sts").assume_role(
+            RoleArn=world.role("processEscrowRelease"), RoleSessionName="more"
+        ),
+    }
+
+
+@pytest.mark.parametrize("function", sorted(RIGHTS))
+def test_a_role_may_do_what_its_function_does_and_nothing_of_another(
+    world: Guarded, waiting: dict, function: str
+) -> None:
+    possible = calls(world, waiting["taskToken"])
+    assert set().union(*RIGHTS.values()) - NOT_TRIED <= set(possible), (
+        "each right of any function is tried with each role"
+    )
+    aws = world.clients_of_role(function)
+    allowed = {right for right, call in possible.items() if not is_refused(lambda call=call: call(aws))}
+    assert allowed == RIGHTS[function] - NOT_TRIED
+
+
+def test_nobody_takes_a_role_that_is_a_services(world: Guarded) -> None:
+    administrator = world.emulator.client("sts")
+    roles = [role["Arn"] for role in world.emulator.client("iam").list_roles()["Roles"]]
+    assert len(roles) > len(RIGHTS)
+    for role in roles:
+        assert is_refused(lambda role=role: administrator.assume_role(RoleArn=role, RoleSessionName="intruder")), role
+    # Whose trust names the thing that a service acts for, is refused to whoever acts for nothing, the root user too.
+    root = world.clients_of(*emulator.ROOT)("sts")
+    for workflow in ("ServiceRequestWorkflow", "EscrowManagementWorkflow"):
+        role = world.role(workflow)
+        assert is_refused(lambda role=role: root.assume_role(RoleArn=role, RoleSessionName="intruder"))
+
+
+def test_a_wrong_signature_is_refused(world: Guarded) -> None:
+    key, _ = world.emulator.credentials
+    table = world.tables["userBalance"]
+    wrong = world.clients_of(key, "another secret")
+    assert code(lambda: wrong("dynamodb").scan(TableName=table)) in (
+        "InvalidSignatureException",
+        "SignatureDoesNotMatch",
+    )
+    unknown = world.clients_of("AKIAIOSFODNN7EXAMPLE", "x")
+    assert code(lambda: unknown("dynamodb").scan(TableName=table)) == "UnrecognizedClientException"
+
+
+# ---- an intruder who may start executions of the request workflow, as a browser could
+
+
+@pytest.fixture(scope="module")
+def intruder(world: Guarded) -> Clients:
+    return world.clients_of_user(
+        "intruder", {"Action": "states:StartExecution", "Resource": world.machine("serviceRequest")}
+    )
+
+
+def start(world: Guarded, intruder: Clients, name: str, given: Any) -> str:
+    intruder("stepfunctions").start_execution(
+        stateMachineArn=world.machine("serviceRequest"), name=name, input=json.dumps(given)
+    )
+    return name
+
+
+def test_an_intruder_cannot_answer_release_look_or_write(world: Guarded, intruder: Clients, waiting: dict) -> None:
+    possible = calls(world, waiting["taskToken"])
+    allowed = {right for right, call in possible.items() if not is_refused(lambda call=call: call(intruder))}
+    assert allowed == {("states:StartExecution", "${ServiceRequestWorkflow}")}
+
+
+def test_a_name_taken_before_the_record_is_there_is_passed_over(world: Guarded, intruder: Clients) -> None:
+    before = world.ledger()
+    record = people.request_record(requester="rosa", provider="theo", hours=Decimal(2))
+    name = start(world, intruder, f"service-request-{record['id']}", {"requestId": record["id"]})
+    assert world.outcome(name) == "NOT_OWNER"
+    people.submit(world.dynamodb, world.tables, record)
+    waiting = world.until(record["id"], "AWAITING_PROVIDER")
+    assert waiting["stepFunctionExecutionArn"] == world.execution(f"{name}-2")
+    world.provider(record["id"], "REJECTED")
+    world.until(record["id"], "DECLINED")
+    assert world.outcome(f"{name}-2") == "DECLINED"
+    assert world.ledger().balances == before.balances
+
+
+def test_an_execution_for_anothers_request_touches_nothing(world: Guarded, intruder: Clients) -> None:
+    # Given a request that no router starts, so that the intruder is the first
+    target = world.submit(createdAt=OLD)
+    before = world.ledger()
+    for name, given in {
+        "by-hand": {"requestId": target},
+        "service-request-mine": {"requestId": target},
+        f"escrow-release-{target}": {"requestId": target},
+        f"service-request-{target}": {
+            "requestId": target,
+            "states": {"WaitForProviderResponse": {"answer": "ACCEPTED"}},
+        },
+    }.items():
+        assert world.outcome(start(world, intruder, name, given)) == "NOT_OWNER", name
+    after = world.ledger()
+    assert (after.requests[target], after.balances, after.escrows) == (
+        before.requests[target],
+        before.balances,
+        before.escrows,
+    )
+
+
+@pytest.mark.parametrize("spoofed", [{"requesterId": "theo"}, {"estimatedHours": 0.01}, {"providerId": "intruder"}])
+def test_an_input_that_differs_from_the_record_moves_nothing(
+    world: Guarded, intruder: Clients, spoofed: dict[str, Any]
+) -> None:
+    target = world.submit(createdAt=OLD)
+    before = world.ledger()
+    name = start(world, intruder, f"service-request-{target}", {"requestId": target} | spoofed)
+    assert world.outcome(name) == "REJECTED"
+    after = world.ledger()
+    assert (after.balances, after.escrows) == (before.balances, before.escrows)
+
+
+def test_a_decision_in_the_request_workflow_decides_nothing(world: Guarded, intruder: Clients) -> None:
+    target = world.submit(createdAt=OLD)
+    before = world.ledger()
+    decision = {"decision": "RELEASE", "by": "intruder", "reason": "mine"}
+    name = start(world, intruder, f"service-request-{target}", {"requestId": target} | decision)
+    world.until(target, "AWAITING_PROVIDER")
+    world.provider(target, "REJECTED")
+    assert world.outcome(name) == "DECLINED"
+    assert world.ledger().balances == before.balances
+
+
+# ---- task tokens
+
+
+def test_a_task_token_is_nowhere_but_in_its_record(
+    world: Guarded, played: stories.Stage, waiting: dict, tmp_path: Any
+) -> None:
+    said = "\n".join(commands(world, tmp_path))
+    tokens = set(tokens_ever(world))
+    assert waiting["taskToken"] in tokens
+    assert len(tokens) > len(stories.STORIES)
+
+    places = {
+        "what commands print": said,
+        "logs and metrics": "\n".join(log_lines(world)),
+        "events": "\n".join(messages(world, world.heard)),
+        "failures": "\n".join(messages(world, failures(world))),
+        "inputs, outputs and errors of executions": "\n".join(execution_texts(world)),
+        "other tables": str([world.ledger().escrows, world.ledger().entries, world.ledger().balances]),
+        "what the stage saw": str([(p.paths, p.problem, p.seen, p.doing) for p in played.performances]),
+        "what the emulator printed": world.emulator.log.read_text(),
+    }
+    # each of them was really read
+    told = waiting["id"]
+    assert told in places["logs and metrics"] and '"HoursHeld"' in places["logs and metrics"]
+    assert "IllegalOffer" in places["logs and metrics"], "an error within a wait is there as well"
+    assert told in places["events"] and "ProviderAsked" in places["events"] and "RequesterAsked" in places["events"]
+    assert told in places["inputs, outputs and errors of executions"]
+    assert "AWAITING_PROVIDER" in said and "WaitForProviderResponse" in said and "IN_PROGRESS" in said
+    assert {place for place, text in places.items() if any(token in text for token in tokens)} == set()
+
+
+def commands(world: Guarded, directory: Any) -> Iterator[str]:
+    """What the commands print that are about a request which waits, is answered and goes on."""
+    (directory / "up.json").write_text(json.dumps({"pid": os.getpid(), "deployment": world.deployment.to_json()}))
+    environment = os.environ | {"HOURBANK_STATE": str(directory), "COLUMNS": "200"}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [*HOURBANK, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=True
+        )
+
+    asked = run("request", "--from", "rosa", "--to", "theo", "--hours", "1")
+    request_id = asked.stdout.strip()
+    world.until(request_id, "AWAITING_PROVIDER")
+    outputs = [asked, run("show", request_id), run("answer", request_id, "counter", "--hours", "2")]
+    world.until(request_id, "NEGOTIATING")
+    outputs += [run("show", request_id), run("respond", request_id, "accept")]
+    world.until(request_id, "IN_PROGRESS")
+    outputs += [run("show", request_id), run("confirm", request_id)]
+    world.until(request_id, "COMPLETED")
+    outputs.append(run("show", request_id))
+    for output in outputs:
+        yield output.stdout + output.stderr
+
+
+def tokens_ever(world: Guarded) -> Iterator[str]:
+    """Every task token that was ever in a record: the table's stream has them all."""
+    streams, arn = world.emulator.client("dynamodbstreams"), world.stream_arn()
+    for shard in streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]:
+        iterator = streams.get_shard_iterator(
+            StreamArn=arn, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON"
+        )["ShardIterator"]
+        while iterator:
+            answer = streams.get_records(ShardIterator=iterator)
+            for record in answer["Records"]:
+                if token := record["dynamodb"].get("NewImage", {}).get("taskToken", {}).get("S"):
+                    yield token
+            iterator = answer.get("NextShardIterator") if answer["Records"] else None
+
+
+def log_lines(world: Guarded) -> Iterator[str]:
+    logs = world.emulator.client("logs")
+    for groups in logs.get_paginator("describe_log_groups").paginate():
+        for group in groups["logGroups"]:
+            for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"]):
+                for event in page["events"]:
+                    yield event["message"]
+
+
+def failures(world: Guarded) -> str:
+    queue = world.emulator.client("sqs").get_queue_url(QueueName="hourbank-routeServiceRequest-failures-local")
+    return str(queue["QueueUrl"])
+
+
+def messages(world: Guarded, queue: str) -> Iterator[str]:
+    sqs = world.emulator.client("sqs")
+    while found := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, VisibilityTimeout=600).get("Messages"):
+        for message in found:
+            yield message["Body"]
+
+
+def execution_texts(world: Guarded) -> Iterator[str]:
+    """What DescribeExecution shows; the history, which shows tokens, is in nobody's rights."""
+    for machine in ("serviceRequest", "escrowManagement"):
+        for page in world.states.get_paginator("list_executions").paginate(stateMachineArn=world.machine(machine)):
+            for execution in page["executions"]:
+                described = world.states.describe_execution(executionArn=execution["executionArn"])
+                yield json.dumps([described.get(part) for part in ("name", "input", "output", "error", "cause")])
