@@ -10,7 +10,7 @@ BIN := .venv/bin
 SYNC = UV_PYTHON_DOWNLOADS=never $$uv sync --locked --quiet --compile-bytecode --python "$$python"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test check lint types imports definitions template test-engine bench clean .venv .venv-emulator
+.PHONY: help demo up down test check lint types imports definitions template test-engine contention bench clean .venv .venv-emulator
 .SUFFIXES:
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo '  make test         all tests; ARGS="-k timeout" picks some'
 	@echo '  make check        format, lint, types, import rules, state machines, template'
 	@echo '  make test-engine  the program under the real Pulumi CLI that PULUMI_ENGINE names'
+	@echo '  make contention   50 threads on the ledger, on DynamoDB Local (Java, Maven) and the emulator: how fast'
 	@echo '  make bench        import times, evaluation time, archive size'
 	@echo 'environments'
 	@echo '  make .venv        the locked environment (every target makes it when it is needed)'
@@ -79,11 +80,14 @@ test-engine: .venv .venv-emulator
 	  exec $(BIN)/pytest -m engine $(ARGS); \
 	fi
 
+contention: .venv .venv-emulator
+	@$(BIN)/pytest --quiet tests/contention $(ARGS)
+
 bench: .venv
 	@$(BIN)/python -m bench $(ARGS)
 
 clean:
-	rm -rf .venv .venv-emulator .uv .pytest_cache .ruff_cache .import_linter_cache .hypothesis tools/asl/node_modules
+	rm -rf .venv .venv-emulator .uv .dynamodb-local .pytest_cache .ruff_cache .import_linter_cache .hypothesis tools/asl/node_modules
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 .venv: .venv/.locked
