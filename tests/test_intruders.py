@@ -22,6 +22,7 @@ from hourbank import emulator, local, people, stories
 from hourbank.emulator import Emulator
 from tests.test_end_to_end import World
 from tests.test_program import RIGHTS
+from workflows import escrow_management, service_request
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("intruders")]
 
@@ -160,6 +161,31 @@ def test_every_story_ends_as_it_must(world: Guarded, played: stories.Stage) -> N
     assert {name: balances[name] for name in expected} == expected
 
 
+def test_the_auditor_reads_all_of_it_and_finds_nothing(world: Guarded, played: stories.Stage) -> None:
+    answer = world.emulator.client("lambda").invoke(FunctionName=world.function("auditLedger"))
+    found = json.load(answer["Payload"])
+    assert (found["complete"], found["AuditMismatches"], found["UnconfirmedServices"]) == (True, 0, 0)
+    assert found["RequestsAudited"] >= stories.OLD_RECORDS + len(stories.STORIES)
+
+
+def test_an_operators_word_is_heard_once_nobody_runs_any_more(world: Guarded) -> None:
+    record = world.until(world.submit(), "AWAITING_PROVIDER")
+    before = world.ledger()
+
+    def settle() -> dict:
+        order = {"requestId": record["id"], "decision": "REFUND", "by": "operator", "reason": "a test"}
+        arn = world.states.start_execution(stateMachineArn=world.machine("escrowManagement"), input=json.dumps(order))
+        while (execution := world.states.describe_execution(executionArn=arn["executionArn"]))["status"] == "RUNNING":
+            time.sleep(0.05)
+        return execution
+
+    assert settle()["error"] == "ReleaseRefused"
+    assert world.ledger() == before
+    world.states.stop_execution(executionArn=record["stepFunctionExecutionArn"])
+    assert json.loads(settle()["output"])["outcome"] == "FAILED"
+    assert world.ledger().escrows[record["id"]]["status"] == "REFUNDED"
+
+
 def test_no_right_differs_from_what_aws_would_get() -> None:
     assert not [difference for difference in local.DIFFERENCES if "IAM" in difference.type]
 
@@ -284,6 +310,26 @@ def test_a_role_may_do_what_its_function_does_and_nothing_of_another(
     aws = world.clients_of_role(function)
     allowed = {right for right, call in possible.items() if not is_refused(lambda call=call: call(aws))}
     assert allowed == RIGHTS[function] - NOT_TRIED
+
+
+@pytest.mark.parametrize("workflow", [service_request, escrow_management], ids=["requests", "releases"])
+def test_a_machine_may_call_its_functions_and_no_others(world: Guarded, workflow: Any) -> None:
+    name = "ServiceRequestWorkflow" if workflow is service_request else "EscrowManagementWorkflow"
+
+    def may(action: str, resource: str) -> bool:
+        (result,) = world.emulator.client("iam").simulate_principal_policy(
+            PolicySourceArn=world.role(name), ActionNames=[action], ResourceArns=[resource]
+        )["EvaluationResults"]
+        return result["EvalDecision"] == "allowed"
+
+    arn = f"arn:aws:lambda:{emulator.REGION}:{emulator.ACCOUNT}:function:"
+    invokable = {function for function in RIGHTS if may("lambda:InvokeFunction", f"{arn}{world.function(function)}:1")}
+    assert invokable == set(workflow.FUNCTIONS)
+    assert not may("lambda:InvokeFunction", f"{arn}somebody-elses:1")
+    assert not may("states:StartExecution", world.machine("escrowManagement"))
+    assert not may(
+        "dynamodb:GetItem", f"arn:aws:dynamodb:{emulator.REGION}:{emulator.ACCOUNT}:table/{world.tables['escrow']}"
+    )
 
 
 def test_nobody_takes_a_role_that_is_a_services(world: Guarded) -> None:
