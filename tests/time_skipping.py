@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache, lru_cache
 from types import ModuleType, SimpleNamespace
@@ -58,7 +58,7 @@ from moto.stepfunctions.parser.asl.utils import json_path
 from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 
-from handlers import requests
+from handlers import audit_ledger, requests
 from hourbank import recorder
 from tests.laws import (
     Item,
@@ -148,8 +148,8 @@ class Execution:
 
     Attributes
     ----------
-    arn, name, machine
-        The execution's ARN and name; the machine's name without the stack.
+    arn, name, machine, request_id
+        The execution's ARN and name; the machine's name without the stack; the requestId of its input.
     ended
         Whether it has; `status` says how.
     waiting, wait_seconds
@@ -179,6 +179,7 @@ class Execution:
         details = worker._evaluation_details
         self.arn: str = details.execution_details.arn
         self.name: str = details.execution_details.name
+        self.request_id: Any = details.execution_details.inpt.get("requestId")
         self.machine: str = details.state_machine_details.name.removesuffix("-test")
         self.ended = False
         self.waiting: str | None = None
@@ -342,7 +343,7 @@ class Run:
 
     def step(self) -> None:
         """Make the call that is due, and run until the next one is."""
-        with self._world._as_client():
+        with self._world.as_client():
             self._go.release()
             self._back.acquire()
 
@@ -476,7 +477,7 @@ class World:
         self._definitions = definitions
         self._environment = environment
         self._filters = list(filters)
-        self._handlers = dict(handlers or {})
+        self._handlers = {"auditLedger": _audit, **(handlers or {})}
         self._permissions = permissions
         self._legal = legal
         self._router = router
@@ -567,7 +568,7 @@ class World:
     def redeploy(self) -> None:
         """Publish version 2, 3, ... of every function, and definitions that name it, as a deploy does."""
         self._version += 1
-        with self._as_client():
+        with self.as_client():
             for name, definition in self._definitions.items():
                 newer = json.dumps(definition).replace('-test:1"', f'-test:{self._version}"')
                 _clients().states.update_state_machine(stateMachineArn=machine_arn(name), definition=newer)
@@ -778,6 +779,11 @@ class World:
         """End an execution from outside; a function that runs, runs on."""
         execution.stop(status)
 
+    def audit(self, *, touch: bool = True, later: timedelta = timedelta(hours=1)) -> Report:
+        """Let the auditor look at the tables as it would in a while; what it touches is in the stream then."""
+        found = self.invoke("auditLedger", {"touch": touch, "seconds": later.total_seconds()})
+        return Report({finding["request_id"]: finding["problem"] for finding in found["findings"]}, found["missed"])
+
     def assert_lawful(self) -> None:
         """Raise AssertionError with every law that was broken so far."""
         problems, self.problems = self.problems, []
@@ -807,7 +813,7 @@ class World:
                 }
             )
 
-    def deliver(self) -> bool:
+    def deliver(self, at_most: int | None = None) -> bool:
         """Hand the next batch of the stream to the router; return whether anything was there.
 
         A batch that fails is tried once more from its first failure on, then that record goes to `dead_letters`.
@@ -817,7 +823,8 @@ class World:
             self._pending = self.on_deliver(self._pending)
         if not self._pending:
             return False
-        batch, self._pending = self._pending[: self._batch_size], self._pending[self._batch_size :]
+        size = at_most or self._batch_size
+        batch, self._pending = self._pending[:size], self._pending[size:]
         batch = [record for record in batch if self.is_of_interest(record)]
         for attempt in range(len(batch) + 2):
             if not batch:
@@ -876,7 +883,7 @@ class World:
         ]
 
     @contextmanager
-    def _as_client(self) -> Iterator[None]:
+    def as_client(self) -> Iterator[None]:
         """Call AWS as people and apps do, also from a hook within a function's call."""
         outer = self._invocation, self._call_index, self._run
         self._invocation = self._run = None
@@ -897,7 +904,7 @@ class World:
         """Write an item as Amplify's create does: with its type's name and both dates."""
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
         row = {"__typename": table, "createdAt": now, "updatedAt": now, **item}
-        with self._as_client():
+        with self.as_client():
             _clients().dynamodb.put_item(TableName=TABLES[table], Item=typed(row))
             self._collect(written_by=None)
 
@@ -913,7 +920,7 @@ class World:
     def update(self, request_id: str, **values: Any) -> None:
         """Change fields of a request as a client does through Amplify's update."""
         names = {f"#{i}": name for i, name in enumerate(values)}
-        with self._as_client():
+        with self.as_client():
             _clients().dynamodb.update_item(
                 TableName=TABLES["ServiceRequest"],
                 Key=typed({"id": request_id}),
@@ -928,19 +935,35 @@ class World:
         """Remove a request's record, as nobody but an administrator can."""
         if self.ledger().requests[request_id].get("status") == "IN_PROGRESS":
             self._deleted_in_progress.add(request_id)
-        with self._as_client():
+        with self.as_client():
             _clients().dynamodb.delete_item(TableName=TABLES["ServiceRequest"], Key=typed({"id": request_id}))
             self._collect(written_by=None)
 
     def start(self, machine: str, name: str, event: Mapping[str, Any]) -> Execution:
         """Start an execution by hand; it runs at the next `settle`."""
-        with self._as_client():
+        with self.as_client():
             _clients().states.start_execution(stateMachineArn=machine_arn(machine), name=name, input=json.dumps(event))
         return next(e for e in reversed(self.executions) if e.name == name)
 
     def execution(self, name: str) -> Execution:
         """Return the execution called `name`."""
         return next(execution for execution in self.executions if execution.name == name)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an audit found: the problem of each request by its id, and how many records the stream had missed."""
+
+    findings: dict[str, str]
+    missed: int
+
+
+def _audit(event: Any, context: Any) -> dict[str, Any]:
+    """Stand in for the auditor's handler, which cannot be told the time."""
+    later = datetime.now(UTC) + timedelta(seconds=event["seconds"])
+    audit = audit_ledger.Audit(touch=event["touch"], now=later)
+    findings = [{"request_id": finding.request_id, "problem": finding.problem} for finding in audit.findings()]
+    return {"findings": findings, "missed": audit.missed}
 
 
 def plain(image: Mapping[str, Any]) -> Item:

@@ -1,0 +1,617 @@
+"""One story with its faults: from a request's creation until every hour is where it belongs.
+
+A fault strikes at a point of the run: the n-th call of a function, the n-th call to AWS, the n-th record of the stream
+or the n-th wait. Until the world is quiet the faults strike; then they are healed, the auditor runs and touches what the
+stream has missed, and what failed is redriven or settled by an operator. A run is right if no law was ever broken, if
+what is not right is listed by the auditor (and nothing else is), and if after the repair all is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from handlers.tables import client
+from tests.laws import Item, Ledger
+from tests.test_paths import Lever, Story
+from tests.time_skipping import (
+    Call,
+    Execution,
+    Invocation,
+    Killed,
+    LambdaError,
+    Moment,
+    Run,
+    World,
+    deployed,
+    snake_case,
+)
+
+WRITES = ("TransactWriteItems", "UpdateItem")
+CHECK_OF = {"WaitForProviderResponse": "CheckProviderResponse", "ProcessNegotiation": "CheckRequesterResponse"}
+AT_THE_END = 99
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong (a kind of `KINDS`), and at which point; `more` says how many writes later a zombie wakes."""
+
+    kind: str
+    at: int = 0
+    more: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.kind}@{self.at}" + (f"+{self.more}" if self.more else "")
+
+    @classmethod
+    def of(cls, words: str) -> Fault:
+        """Return the fault that `str` gave these words for."""
+        kind, _, point = words.partition("@")
+        at, _, more = point.partition("+")
+        return cls(kind, int(at), int(more or 0))
+
+
+# a function's call, once or (with !) whenever its state is tried again: when, and what Step Functions sees
+INVOCATION: dict[str, tuple[Moment, Callable[[], BaseException]]] = {
+    "raises": ("before", lambda: ConnectionError("injected")),
+    "result-lost": ("after", lambda: ConnectionError("injected")),
+    "throttled": ("before", lambda: LambdaError("Lambda.TooManyRequestsException")),
+    "out-of-memory": ("after", lambda: LambdaError("Lambda.Unknown")),
+    "hangs": ("before", TimeoutError),
+    "times-out": ("after", TimeoutError),
+}
+# a function's call that is given up for dead while it is about to write, and writes later
+ZOMBIES: dict[str, Callable[[], Exception]] = {
+    "zombie": lambda: LambdaError("Lambda.Unknown"),
+    "zombie-timed-out": TimeoutError,
+}
+STOPS: dict[str, tuple[Moment, str]] = {
+    "stopped": ("before", "ABORTED"),
+    "stopped-after": ("after", "ABORTED"),
+    "expired": ("before", "TIMED_OUT"),
+}
+WAITING = {"stopped-waiting": "ABORTED", "expired-waiting": "TIMED_OUT"}
+# one call to AWS
+CALL: dict[str, Moment] = {
+    "call-refused": "before",
+    "call-conflict": "before",
+    "call-lost": "after",
+    "call-repeated": "before",
+    "killed": "before",
+    "killed-after": "after",
+}
+RECORD = ("record-twice", "record-late", "record-late-again", "record-swapped", "record-lost")
+SUBMITTED: dict[str, dict[str, Any]] = {
+    "explicit-nulls": dict.fromkeys(
+        (
+            "status", "providerResponse", "counterOfferHours", "requesterResponse", "failureReason", "offeredHours",
+            "providerResponseTimeoutSeconds", "stepFunctionExecutionArn",
+        )
+    ),
+    "pending": {"status": "PENDING"},
+}  # fmt: skip
+FOR_GOOD = "!"
+
+
+def say(**values: Any) -> Callable[[World], None]:
+    """Return a change of the request by people, as long as it is there."""
+
+    def act(world: World) -> None:
+        if "r1" in world.ledger().requests:
+            world.update("r1", **values)
+
+    return act
+
+
+def delete(world: World) -> None:
+    """Remove the request."""
+    if "r1" in world.ledger().requests:
+        world.delete("r1")
+
+
+def replace(world: World) -> None:
+    """Put another person's request in place of the request."""
+    delete(world)
+    world.submit("r1", requesterId="eve", providerId="bob", estimatedHours=Decimal(1))
+
+
+def spend(world: World) -> None:
+    """Leave the requester without an hour."""
+    world.grant("ann", -world.ledger().balance("ann"))
+
+
+def release_too(world: World, order: Mapping[str, str] | None = None) -> None:
+    """Run another execution of the release workflow from beginning to end."""
+    name = f"escrow-release-r1-{len(world.executions) + 90}"
+    execution = world.start("EscrowManagementWorkflow", name, {"requestId": "r1", **(order or {})})
+    world.step(execution)
+
+
+def ordered(decision: str) -> Callable[[World], None]:
+    """Return what an operator's `hourbank settle` does."""
+    return lambda world: release_too(world, {"decision": decision, "by": "operator", "reason": "simulated"})
+
+
+# what others do just before one call to AWS
+MEANWHILE: dict[str, Callable[[World], None]] = {
+    "deleted": delete,
+    "replaced": replace,
+    "spent": spend,
+    "provider-accepts": say(providerResponse="ACCEPTED"),
+    "provider-declines": say(providerResponse="REJECTED"),
+    "provider-offers": say(providerResponse="COUNTER_OFFER", counterOfferHours=Decimal(2)),
+    "provider-withdraws": say(providerResponse="WITHDRAWN"),
+    "provider-clears": say(providerResponse=None, counterOfferHours=None),
+    "offer-broken": say(counterOfferHours=Decimal("0.001")),
+    "requester-accepts": say(requesterResponse="ACCEPTED"),
+    "requester-cancels": say(requesterResponse="CANCELLED"),
+    "requester-confirms": say(requesterResponse="COMPLETED"),
+    "requester-clears": say(requesterResponse=None),
+    "released-too": release_too,
+    "ordered-release": ordered("RELEASE"),
+    "ordered-refund": ordered("REFUND"),
+    "deploy": lambda world: world.redeploy(),
+}
+KINDS = (
+    *INVOCATION, *(kind + FOR_GOOD for kind in INVOCATION), *ZOMBIES, *STOPS, *WAITING,
+    *CALL, "call-refused!", "call-conflict!", *RECORD, *MEANWHILE, *SUBMITTED,
+)  # fmt: skip
+# after one of these the end is the same as without it
+HARMLESS = (*INVOCATION, "zombie", *CALL, *RECORD, "explicit-nulls", "pending", "deploy")
+REPAIRS = ("redrive", "REFUND", "RELEASE")
+
+
+class Simulation:
+    """One run; `play` returns what was wrong with it.
+
+    Parameters
+    ----------
+    story
+        The path that the request would take without faults.
+    faults
+        What goes wrong; a fault whose point is never reached does nothing.
+    repair
+        How what failed is finished: "redrive", or an operator's "REFUND" or "RELEASE" and then a redrive.
+    changes
+        Arguments of the world that are not those of the program.
+
+    Attributes
+    ----------
+    invocations, calls, records, waits
+        The points that the run has passed; a fault can strike at each.
+    trace
+        What happened, a line each.
+    was_loud
+        Whether something failed that had to be repaired.
+    """
+
+    def __init__(
+        self, story: Story, faults: tuple[Fault, ...] = (), *, repair: str = "redrive", **changes: Any
+    ) -> None:
+        self.story, self.faults, self.repair = story, faults, repair
+        self.levers: dict[str, Lever] = story.levers
+        self.world = deployed(direct=True, **changes)
+        self.invocations: list[Invocation] = []
+        self.calls: list[Call] = []
+        self.records: dict[str, str] = {}
+        self.waits: list[str] = []
+        self.trace: list[str] = []
+        self.was_loud = False
+        self.events: set[str] = set()
+        self.end: Ledger = Ledger()
+        self._problems: list[str] = []
+        self._undisturbed = 0
+        self._healed = False
+        self._pulled: set[str] = set()
+        self._answered: set[str] = set()
+        self._broken: dict[tuple[str, str | None], str] = {}
+        self._refused: dict[tuple[str, str | None, str], str] = {}
+        self._zombies: list[tuple[Run, int]] = []
+        self._writes = 0
+        self._held_back: list[dict[str, Any]] = []
+        self._swapped: list[dict[str, Any]] = []
+
+    def play(self) -> list[str]:
+        """Run to the end, and return everything that was wrong, in words."""
+        try:
+            with self.world:
+                self.world.on_invoke, self.world.on_call = self._on_invoke, self._on_call
+                self.world.on_deliver = self._on_deliver
+                self._play()
+                self.end = self.world.ledger()
+                self.events = {event["Detail"]["eventId"] for event in self.world.events}
+        except Exception as error:  # noqa: BLE001  whatever it is, the story that led there matters
+            self._problems.append(f"the run broke off: {error!r}")
+        return list(dict.fromkeys(self._problems))
+
+    def _play(self) -> None:
+        record = {name: value for lever in self.levers.values() for name, value in lever.record.items()}
+        for fault in self.faults:
+            record |= SUBMITTED.get(fault.kind, {})
+        self.world.grant("ann", 10)
+        self.world.submit("r1", **record)
+        self._live()
+        self._heal()
+        self._finish()
+        self._judge("at the end")
+        if not self._repair():
+            return
+        self.was_loud = True
+        self._finish()
+        self._judge("after the repair", is_repaired=True)
+
+    # --- people, time, and what is repaired
+
+    def _settle(self) -> None:
+        try:
+            self.world.settle()
+        except AssertionError as broken:
+            self._problems += str(broken).splitlines()
+
+    def _live(self) -> None:
+        """Let the world run, and people do what the story says, until nothing moves."""
+        for _ in range(20):
+            self._settle()
+            if not (self._answer() or self._decide()):
+                return
+
+    def _answer(self) -> bool:
+        """Let people answer what somebody waits for, once; return whether anything happened."""
+        for execution in self.world.executions:
+            wait = execution.waiting
+            if wait is None or wait in self._answered or wait not in self.levers:
+                continue
+            self._answered.add(wait)
+            self.waits.append(wait)
+            if self._is_stopped(execution, len(self.waits) - 1):
+                return True
+            if answer := self.levers.get(CHECK_OF[wait], Lever()).answer:
+                self._tell(f"people answer {dict(answer)}")
+                say(**answer)(self.world)
+            if self.levers[wait].late:
+                self._tell(f"{wait} runs out of time")
+                self._expire(execution)
+            return True
+        return False
+
+    def _is_stopped(self, execution: Execution, wait: int) -> bool:
+        for fault in self.faults:
+            if fault.kind in WAITING and fault.at == wait and not self._healed:
+                self._tell(f"{execution.name}: {fault}")
+                self.world.stop(execution, WAITING[fault.kind])
+                return True
+        return False
+
+    def _expire(self, execution: Execution) -> None:
+        try:
+            self.world.expire(execution)
+        except AssertionError as broken:
+            self._problems += str(broken).splitlines()
+
+    def _decide(self) -> bool:
+        """Let people accept, confirm or withdraw where the story is one of the release workflow."""
+        if self.story.machine != "EscrowManagementWorkflow":
+            return False
+        status = self.world.ledger().requests.get("r1", {}).get("status")
+        if status == "AWAITING_PROVIDER" and "accepted" not in self._answered:
+            self._answered.add("accepted")
+            say(providerResponse="ACCEPTED")(self.world)
+            return True
+        if status == "IN_PROGRESS" and "decided" not in self._answered:
+            self._answered.add("decided")
+            # where the story does not decide anything, an answer that is taken back starts the release
+            decision = self.levers.get("CheckDecision", Lever()).answer
+            say(**(decision or {"requesterResponse": "COMPLETED"}))(self.world)
+            self.world.deliver()
+            if "CheckDecision" in self.levers and not decision:
+                say(requesterResponse=None)(self.world)
+            return True
+        return False
+
+    def _heal(self) -> None:
+        self._healed = True
+        for zombie, _ in self._zombies:
+            self._wake(zombie)
+        self._tell("all faults are healed")
+
+    def _finish(self) -> None:
+        """Let late records arrive, the auditor touch what was missed, and open waits run out."""
+        touched = None
+        for _ in range(12):
+            self._live()
+            # a touch that changed nothing will not do so an hour later
+            if self.world.audit().missed and touched != (touched := self._progress()):
+                self._tell("the auditor touches what the stream has missed")
+                continue
+            waiting = [execution for execution in self.world.executions if execution.waiting]
+            if not waiting:
+                return
+            self._tell(f"{waiting[0].waiting} runs out of time")
+            self._expire(waiting[0])
+        self._problems.append("the run does not come to rest")
+
+    def _progress(self) -> list[tuple[str, int]]:
+        return [(execution.status, len(execution.states)) for execution in self.world.executions]
+
+    def _repair(self) -> bool:
+        """Redrive or settle what did not succeed; return whether there was anything."""
+        failed = [execution for execution in self.world.executions if is_redrivable(execution)]
+        ledger = self.world.ledger()
+        stuck = [key for key in ledger.held() if not is_right(self.world, ledger, key)]
+        if self.repair != "redrive" and stuck:
+            self._tell(f"an operator settles: {self.repair}")
+            with self._in_peace():
+                ordered(self.repair)(self.world)
+        for execution in failed:
+            if not execution.ended:
+                continue
+            self._tell(f"{execution.name} is redriven")
+            execution.redrive()
+            self._live()
+        return bool(failed or stuck)
+
+    # --- what is right
+
+    def _judge(self, when: str, *, is_repaired: bool = False) -> None:
+        world = self.world
+        found = world.audit(touch=False)
+        ledger = world.ledger()
+        for key in sorted({*ledger.requests, *ledger.escrows}):
+            right, listed = is_right(world, ledger, key), key in found.findings
+            status = ledger.requests.get(key, {}).get("status")
+            state = f"request {key} is {status}, its escrow {ledger.escrows.get(key, {}).get('status')}"
+            if not right and not listed:
+                self._problems.append(f"quietly wrong {when}: {state}")
+            if right and listed:
+                self._problems.append(f"false alarm {when}: {state}, but {found.findings[key]}")
+            if is_repaired and not right and not self._is_beyond_repair(key, ledger):
+                self._problems.append(f"not repaired by {self.repair}: {state}")
+            if right and found.missed:
+                self._problems.append(f"still missed {when}: {state}")
+
+    def _is_beyond_repair(self, key: str, ledger: Ledger) -> bool:
+        """Whether somebody has put other people into a request: a redrive refuses to pay, an operator may."""
+        request, escrow = ledger.requests.get(key, {}), ledger.escrows.get(key, {})
+        foreign = request.get("stepFunctionExecutionArn") != escrow.get("executionArn")
+        return foreign or any(request.get(name) != escrow.get(name) for name in ("requesterId", "providerId"))
+
+    # --- faults
+
+    def _tell(self, words: str) -> None:
+        self.trace.append(words)
+
+    @contextmanager
+    def _in_peace(self) -> Iterator[None]:
+        """Let something happen that no fault strikes, and that is not the work of the function that runs."""
+        self._undisturbed += 1
+        try:
+            with self.world.as_client():
+                yield
+        finally:
+            self._undisturbed -= 1
+
+    def _struck(self, at: int) -> Iterator[tuple[Fault, str]]:
+        if not self._healed:
+            yield from ((fault, fault.kind.removesuffix(FOR_GOOD)) for fault in self.faults if fault.at == at)
+
+    def _wake(self, zombie: Run) -> None:
+        if not zombie.ended:
+            self._tell(f"  {zombie.invocation.function}, given up for dead, goes on")
+            with self._in_peace():
+                zombie.finish()
+
+    def _on_invoke(self, invocation: Invocation, moment: Moment) -> None:
+        if self._undisturbed or invocation.function == "auditLedger":
+            return
+        if moment == "before":
+            self.invocations.append(invocation)
+            self._tell(f"{invocation.state or invocation.function} ({len(self.invocations) - 1})")
+            self._pull(invocation)
+        name = invocation.function, invocation.state
+        for fault, kind in self._struck(len(self.invocations) - 1):
+            if kind in INVOCATION and fault.kind.endswith(FOR_GOOD):
+                self._broken[name] = kind
+            elif kind in INVOCATION and INVOCATION[kind][0] == moment:
+                self._strike(fault, INVOCATION[kind][1]())
+            elif kind in STOPS and STOPS[kind][0] == moment and invocation.state:
+                self._tell(f"  {fault}")
+                self.world.stop(Execution.current(), STOPS[kind][1])
+            elif kind in ZOMBIES and moment == "before" and invocation.state:
+                self._zombies.append((self._bury(invocation), self._writes + fault.more))
+                self._strike(fault, ZOMBIES[kind]())
+        if not self._healed and (kind := self._broken.get(name)) and INVOCATION[kind][0] == moment:
+            self._strike(f"{kind}!", INVOCATION[kind][1]())
+        lever = self._lever(invocation)
+        if lever.fails and not self._healed and moment == self.story.fails:
+            raise ConnectionError("the story says that this fails")
+
+    def _strike(self, fault: Fault | str, error: BaseException) -> None:
+        self._tell(f"  {fault}")
+        raise error
+
+    def _lever(self, invocation: Invocation) -> Lever:
+        is_its = invocation.machine == self.story.machine and invocation.state
+        return self.levers.get(invocation.state or "", Lever()) if is_its else Lever()
+
+    def _pull(self, invocation: Invocation) -> None:
+        lever = self._lever(invocation)
+        if lever.before and invocation.state not in self._pulled:
+            self._pulled.add(invocation.state or "")
+            if "r1" in self.world.ledger().requests:
+                lever.before(self.world)
+
+    def _bury(self, invocation: Invocation) -> Run:
+        """Let a function run until it is about to write."""
+        with self._in_peace():
+            zombie = self.world.begin(invocation.function, invocation.event, state=invocation.state)
+            while zombie.due and zombie.due.operation not in (*WRITES, "PutEvents"):
+                zombie.step()
+        return zombie
+
+    def _on_call(self, call: Call, moment: Moment) -> Any:
+        if self._undisturbed or call.invocation.function == "auditLedger":
+            return None
+        if moment == "before":
+            self.calls.append(call)
+            self._writes += call.operation in WRITES
+            for zombie, due in self._zombies:
+                if due < AT_THE_END and due < self._writes + (call.operation in WRITES):
+                    self._wake(zombie)
+        name = call.invocation.function, call.invocation.state, call.operation
+        for fault, kind in self._struck(len(self.calls) - 1):
+            if kind in CALL and fault.kind.endswith(FOR_GOOD):
+                self._refused[name] = kind
+            elif kind in CALL and CALL[kind] == moment:
+                self._tell(f"  {fault} {call.operation}")
+                if (answer := self._fail(kind, call)) is not None:
+                    return answer
+            elif kind in MEANWHILE and moment == "before":
+                self._tell(f"  {fault} {call.operation}")
+                with self._in_peace():
+                    MEANWHILE[kind](self.world)
+        if not self._healed and name in self._refused and moment == "before":
+            return self._fail(self._refused[name], call)
+        return None
+
+    def _fail(self, kind: str, call: Call) -> Any:
+        if kind in ("killed", "killed-after"):
+            raise Killed
+        if kind == "call-lost":
+            raise ConnectionError("the answer was lost")
+        if kind == "call-repeated":
+            # as the SDK does when it did not get the answer to the first
+            if call.service != "events":
+                with self._in_peace():
+                    self._repeat(call)
+            return None
+        if kind == "call-conflict":
+            conflict(call)
+            return None
+        if call.operation == "PutEvents":
+            return {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "ThrottlingException"}]}
+        code = "ProvisionedThroughputExceededException" if call.service == "dynamodb" else "ThrottlingException"
+        refuse(call, code)
+        return None
+
+    @staticmethod
+    def _repeat(call: Call) -> None:
+        try:
+            getattr(client(call.service), snake_case(call.operation))(**call.parameters)
+        except client(call.service).exceptions.ClientError:
+            pass
+
+    def _on_deliver(self, pending: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if self._healed:
+            delivered, self._held_back = [*pending, *self._swapped, *self._held_back], []
+            self._swapped = []
+            return delivered
+        delivered = []
+        for record in pending:
+            number = record["dynamodb"]["SequenceNumber"]
+            if not self.world.is_of_interest(record) or number in self.records:
+                delivered.append(record)
+                continue
+            kinds = [fault.kind for fault in self.faults if fault.at == len(self.records) and fault.kind in RECORD]
+            self.records[number] = kinds[0] if kinds else ""
+            self._trace_record(record, kinds)
+            delivered += self._bend(record, kinds[0] if kinds else "")
+        return delivered
+
+    def _trace_record(self, record: dict[str, Any], kinds: list[str]) -> None:
+        if kinds:
+            self._tell(f"  {kinds[0]}: the record {len(self.records) - 1} of the stream")
+
+    def _bend(self, record: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+        """Return what is delivered in place of a record."""
+        if kind in ("record-late", "record-late-again"):
+            self._held_back.append(record)
+        if kind == "record-swapped":
+            self._swapped.append(record)
+            return []
+        if kind in ("record-late", "record-lost"):
+            return []
+        before, self._swapped = self._swapped, []
+        return [record, *before] if kind != "record-twice" else [record, record, *before]
+
+
+def refuse(call: Call, code: str, **more: Any) -> None:
+    """Raise what boto3 raises when AWS refuses a call."""
+    raise client(call.service).exceptions.from_code(code)(
+        {"Error": {"Code": code, "Message": "simulated"}, **more}, call.operation
+    )
+
+
+def conflict(call: Call) -> None:
+    """Raise what boto3 raises when another transaction has an item that a call needs, if it is such a call."""
+    if call.operation == "TransactWriteItems":
+        reasons = [{"Code": "TransactionConflict"}] + [{"Code": "None"}] * (len(call.parameters["TransactItems"]) - 1)
+        refuse(call, "TransactionCanceledException", CancellationReasons=reasons)
+    if call.operation == "UpdateItem":
+        refuse(call, "TransactionConflictException")
+
+
+def is_redrivable(execution: Execution) -> bool:
+    """Whether a redrive would do anything: an execution that ended in a Fail state ends there again."""
+    if execution.status not in ("FAILED", "ABORTED", "TIMED_OUT") or not execution.states:
+        return False
+    return execution.states[-1] not in ("RequestFailed", "ReleaseRefused")
+
+
+ENDS = {"COMPLETED": "RELEASED", **dict.fromkeys(("DECLINED", "CANCELLED", "TIMED_OUT"), "REFUNDED")}
+
+
+def is_right(world: World, ledger: Ledger, key: str) -> bool:
+    """Whether a request, its escrow and its executions agree, and nobody waits for anything.
+
+    Written apart from the auditor: one must not hide the other's mistake.
+    """
+    request, escrow = ledger.requests.get(key), ledger.escrows.get(key)
+    owner = request.get("stepFunctionExecutionArn") if request else None
+    mine = escrow if escrow and request and escrow["executionArn"] == owner else None
+    if escrow and not mine and escrow["status"] == "HELD":
+        return False
+    if not request:
+        return True
+    if mine and any(mine[name] != request.get(name) for name in ("requesterId", "providerId")):
+        return False
+    return _is_status_right(request, mine) and all(
+        execution.output["outcome"] in ("NOT_OWNER", "NOTHING_TO_DO", *_outcomes(request, escrow, execution))
+        for execution in world.executions
+        if (execution.status, execution.machine, execution.request_id) == ("SUCCEEDED", "ServiceRequestWorkflow", key)
+    )
+
+
+def _is_status_right(request: Item, mine: Item | None) -> bool:
+    status, held = request.get("status"), mine["status"] if mine else None
+    if status == "IN_PROGRESS":
+        return held == "HELD"
+    if status in ("REJECTED", "FAILED"):
+        return held in (None, "REFUNDED")
+    return status in ENDS and held == ENDS[status]
+
+
+def _outcomes(request: Item, escrow: Item | None, execution: Execution) -> tuple[str, ...]:
+    """What an execution may have ended with, by what its request has become."""
+    if request.get("stepFunctionExecutionArn") != execution.arn:
+        return ("CANCELLED", "DECLINED", "REJECTED", "TIMED_OUT", "FAILED", "IN_PROGRESS")
+    status = request["status"]
+    return (status, "IN_PROGRESS") if status in ("COMPLETED", "CANCELLED", "FAILED") else (status,)
+
+
+def outcome(simulation: Simulation) -> dict[str, Any]:
+    """Return what a run ended with, without names and times: what must be the same after a harmless fault."""
+    end, volatile = simulation.end, ("updatedAt", "createdAt", "taskToken", "taskTokenAttempt")
+    tables = {
+        name: {key: {k: v for k, v in row.items() if k not in volatile and v is not None} for key, row in rows.items()}
+        for name, rows in vars(end).items()
+    }
+    tables["requests"] = {key: _without_name(row) for key, row in tables["requests"].items()}
+    tables["escrows"] = {key: _without_name(row) for key, row in tables["escrows"].items()}
+    return {**tables, "events": sorted(simulation.events)}
+
+
+def _without_name(row: Item) -> Item:
+    return {name: value for name, value in row.items() if not name.lower().endswith("arn")}

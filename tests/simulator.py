@@ -1,0 +1,340 @@
+"""Every path, every fault: `python -m tests.simulator`, or `make simulate`.
+
+First each path of both workflows with one fault at each point that a fault can strike, then pairs of faults, then
+longer runs of several people with faults at random. A run is known by its story, its faults and its repair, or by its
+seed; `--again` and `--seed` play one again and tell what happened.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import multiprocessing
+import os
+import random
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from moto import mock_aws
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tests.simulation import (
+    AT_THE_END,
+    CALL,
+    FOR_GOOD,
+    HARMLESS,
+    INVOCATION,
+    MEANWHILE,
+    RECORD,
+    REPAIRS,
+    STOPS,
+    SUBMITTED,
+    WAITING,
+    WRITES,
+    ZOMBIES,
+    Fault,
+    Simulation,
+    outcome,
+)
+from tests.test_paths import Story, stories
+from tests.wandering import Wander, shortest
+
+# what the table says about each family of faults
+FAMILIES = {
+    "a function fails once": tuple(INVOCATION),
+    "a function fails for good": tuple(kind + FOR_GOOD for kind in INVOCATION),
+    "a function given up for dead writes later": tuple(ZOMBIES),
+    "a function is killed at a call": ("killed", "killed-after"),
+    "a call is refused, in conflict, lost or repeated": tuple(kind for kind in CALL if kind.startswith("call")),
+    "calls are refused or in conflict for good": ("call-refused!", "call-conflict!"),
+    "the stream loses, doubles, delays or reorders": RECORD,
+    "an execution is stopped or expires": (*STOPS, *WAITING),
+    "people answer, change or clear meanwhile": tuple(k for k in MEANWHILE if k.startswith(("prov", "req", "offer"))),
+    "the request is deleted or replaced, hours are spent": ("deleted", "replaced", "spent"),
+    "a second release, or an operator, meanwhile": ("released-too", "ordered-release", "ordered-refund"),
+    "a deploy meanwhile; nulls in every optional field": ("deploy", *SUBMITTED),
+}
+FAMILY = {kind: family for family, kinds in FAMILIES.items() for kind in kinds}
+
+# the stories whose faults are also tried in pairs
+PAIRED = (
+    "CheckProviderResponse.ACCEPTED",
+    "CheckProviderResponse.REJECTED",
+    "WaitForProviderResponse.States.Timeout>CheckProviderResponse.TIMED_OUT",
+    "WaitForProviderResponse.States.Timeout>CheckProviderResponse.ACCEPTED",
+    "CheckProviderResponse.COUNTER_OFFER>CheckRequesterResponse.ACCEPTED",
+    "CheckDecision.RELEASE",
+    "CheckDecision.REFUND",
+)
+COARSE = ("result-lost", "raises!", "zombie", "stopped", "call-lost", "killed", "call-conflict", "record-lost",
+          "record-twice", "deleted", "provider-declines", "requester-clears", "requester-cancels", "deploy")  # fmt: skip
+
+
+class Case(NamedTuple):
+    """One run: what `--again` takes."""
+
+    story: str
+    faults: tuple[Fault, ...]
+    repair: str = "redrive"
+
+    def __str__(self) -> str:
+        return " ".join([self.story, *map(str, self.faults), self.repair])
+
+    @classmethod
+    def of(cls, words: str) -> Case:
+        """Return the case that `str` gave these words for."""
+        story, *faults, repair = words.split()
+        return cls(story, tuple(Fault.of(fault) for fault in faults), repair)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run was like.
+
+    Attributes
+    ----------
+    name, family
+        What plays it again; the row of the table that it counts in.
+    problems, trace
+        What was wrong, and what led there; both are empty where all was right.
+    was_loud
+        Whether something failed that had to be repaired.
+    invocations, calls
+        How many calls of functions, and to AWS, it took.
+    """
+
+    name: str
+    family: str
+    problems: tuple[str, ...]
+    was_loud: bool
+    invocations: int
+    calls: int
+    trace: tuple[str, ...] = ()
+
+
+def play(case: Case, without: dict[str, Any] | None = None, **changes: Any) -> Result:
+    """Play a case; after one harmless fault, the end must be as `without` it."""
+    simulation = Simulation(story_named(case.story), case.faults, repair=case.repair, **changes)
+    problems = simulation.play()
+    if without is not None and len(case.faults) == 1 and is_harmless(simulation) and not problems:
+        ended = outcome(simulation)
+        problems = [
+            f"a harmless fault changed {name}: {ended[name]}, without it {expected}"
+            for name, expected in without.items()
+            if ended[name] != expected
+        ]
+    family = FAMILY[case.faults[0].kind] if len(case.faults) == 1 else "pairs of faults"
+    trace = tuple(simulation.trace) if problems else ()
+    sizes = len(simulation.invocations), len(simulation.calls)
+    return Result(str(case), family, tuple(problems), simulation.was_loud, *sizes, trace)
+
+
+def is_harmless(simulation: Simulation) -> bool:
+    """Whether the faults may leave no trace. A wait that times out at once is not an answer, but a time-out."""
+    return all(
+        fault.kind in HARMLESS
+        and not (
+            fault.kind in ("hangs", "times-out")
+            and simulation.invocations[fault.at].state in ("WaitForProviderResponse", "ProcessNegotiation")
+        )
+        for fault in simulation.faults
+    )
+
+
+def story_named(name: str) -> Story:
+    return next(story for story in stories() if f"{story}" == name)
+
+
+# --- which faults -----------------------------------------------------------------------------------------------------
+
+
+def single_faults(story: Story, **changes: Any) -> tuple[list[Fault], dict[str, Any]]:
+    """Return each fault at each point that the story passes, and what the story ends with."""
+    plain = Simulation(story, **changes)
+    problems = plain.play()
+    assert not problems, f"{story} without a fault: {problems}"
+    faults = [Fault(kind) for kind in SUBMITTED]
+    for number, invocation in enumerate(plain.invocations):
+        faults += [Fault(kind + often, number) for kind in INVOCATION for often in ("", FOR_GOOD)]
+        if invocation.state:
+            faults += [Fault(kind, number) for kind in STOPS]
+            faults += [Fault(kind, number, later) for kind in ZOMBIES for later in (0, 1, 2, 3, AT_THE_END)]
+    for number, call in enumerate(plain.calls):
+        kinds = (*CALL, "call-refused!", "call-conflict!", *meanwhile(story))
+        faults += [Fault(kind, number) for kind in kinds if "conflict" not in kind or call.operation in WRITES]
+    faults += [Fault(kind, number) for kind in RECORD for number in range(len(plain.records))]
+    faults += [Fault(kind, number) for kind in WAITING for number in range(len(plain.waits))]
+    return faults, outcome(plain)
+
+
+def meanwhile(story: Story) -> Iterator[str]:
+    """Yield what others may do while a story runs, as far as it can make a difference there."""
+    is_begun = story.machine == "EscrowManagementWorkflow" or story.path[-1] == ("StartServiceExecution", "Next")
+    only_then = ("released-too", "ordered-release", "ordered-refund", "provider-withdraws", "requester-confirms")
+    yield from (kind for kind in MEANWHILE if is_begun or kind not in only_then)
+
+
+def singles(name: str, share: tuple[int, int] = (0, 1), **changes: Any) -> Iterator[Result]:
+    """Play a story with each single fault, or with every n-th of them from the k-th on, for a share of (k, n)."""
+    faults, without = single_faults(story_named(name), **changes)
+    for number, fault in enumerate(faults):
+        if number % share[1] == share[0]:
+            # each way to finish what failed in turn
+            yield play(Case(name, (fault,), REPAIRS[number % len(REPAIRS)]), without, **changes)
+
+
+def pairs(name: str, seed: int, count: int) -> Iterator[Result]:
+    """Play a story with some pairs of faults, drawn with a seed."""
+    faults = [fault for fault in single_faults(story_named(name))[0] if fault.kind in COARSE]
+    dice = random.Random(f"{seed} {name}")
+    all_pairs = list(combinations(faults, 2))
+    for first, second in dice.sample(all_pairs, min(count, len(all_pairs))):
+        yield play(Case(name, (first, second), dice.choice(REPAIRS)))
+
+
+def wander(seed: int) -> Result:
+    """Play the longer run of a seed; where something is wrong, the shortest that shows it."""
+    run = Wander(seed)
+    problems = run.play()
+    if problems:
+        run = shortest(run)
+        problems = run.play()
+    trace = tuple(run.trace) if problems else ()
+    return Result(f"seed {seed}", "longer runs at random", tuple(problems), False, run.invocations, run.calls, trace)
+
+
+# --- all of it --------------------------------------------------------------------------------------------------------
+
+
+class Job(NamedTuple):
+    """What one process does at a time: `what` names a function of this module, with its arguments."""
+
+    what: str
+    arguments: tuple[Any, ...]
+
+
+def work(job: Job) -> list[Result]:
+    """Do one job in silence."""
+    with in_silence():
+        if job.what == "wander":
+            return [wander(seed) for seed in range(*job.arguments)]
+        return list({"singles": singles, "pairs": pairs}[job.what](*job.arguments))
+
+
+@contextmanager
+def in_silence() -> Iterator[None]:
+    """Keep moto between runs, and what handlers print to oneself."""
+    os.environ |= {"AWS_DEFAULT_REGION": "us-east-1", "AWS_CONFIG_FILE": os.devnull}
+    with mock_aws(), redirect_stdout(io.StringIO()):
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(logging.NOTSET)
+
+
+@dataclass
+class Tally:
+    """What the runs so far were like."""
+
+    runs: dict[str, int] = field(default_factory=dict)
+    loud: dict[str, int] = field(default_factory=dict)
+    violations: dict[str, list[Result]] = field(default_factory=dict)
+    invocations: int = 0
+    calls: int = 0
+
+    def add(self, result: Result) -> None:
+        family = result.family
+        self.runs[family] = self.runs.get(family, 0) + 1
+        self.loud[family] = self.loud.get(family, 0) + result.was_loud
+        self.invocations += result.invocations
+        self.calls += result.calls
+        if result.problems:
+            self.violations.setdefault(family, []).append(result)
+
+    def shortest(self) -> Result | None:
+        """Return the violation that is the shortest story."""
+        wrong = [result for results in self.violations.values() for result in results]
+        return min(wrong, key=lambda result: (len(result.trace), result.name), default=None)
+
+
+def table(tally: Tally, paths: int, seconds: float) -> Table:
+    """Return what was run as a table."""
+    total, wrong = sum(tally.runs.values()), sum(map(len, tally.violations.values()))
+    made = Table(
+        title=f"{paths} paths x faults: {total} runs, {tally.invocations} calls of functions, "
+        f"{tally.calls} calls to AWS, {seconds:.0f} s",
+        title_justify="left",
+    )
+    made.add_column("what goes wrong")
+    for name in ("runs", "failed loudly, then repaired", "violations"):
+        made.add_column(name, justify="right")
+    for family in (*FAMILIES, "pairs of faults", "longer runs at random"):
+        if runs := tally.runs.get(family):
+            loud = "" if family.startswith("longer") else str(tally.loud[family])
+            made.add_row(family, str(runs), loud, str(len(tally.violations.get(family, []))))
+    made.add_section()
+    made.add_row("all", str(total), str(sum(tally.loud.values())), str(wrong))
+    return made
+
+
+def tell(console: Console, result: Result) -> None:
+    """Print the story of a run that went wrong."""
+    how = "--seed " + result.name.split()[1] if result.name.startswith("seed ") else f"--again '{result.name}'"
+    console.print(f'\nthe shortest story that shows a violation; again: make simulate ARGS="{escape(how)}"')
+    for line in result.trace:
+        console.print(f"  {escape(line)}", soft_wrap=True)
+    for problem in result.problems:
+        console.print(f"[red]{escape(problem)}[/red]", soft_wrap=True)
+
+
+def simulate(
+    seed: Annotated[int | None, typer.Option(help="Play the longer run of this seed again, and tell it.")] = None,
+    again: Annotated[str | None, typer.Option(help="Play one run again, as a violation names it, and tell it.")] = None,
+    pair_count: Annotated[int, typer.Option("--pairs", help="Pairs of faults for each story that has them.")] = 600,
+    wander_count: Annotated[int, typer.Option("--wander", help="Longer runs at random.")] = 1000,
+    draw: Annotated[int, typer.Option(help="What pairs and longer runs are drawn with.")] = 0,
+    only: Annotated[str, typer.Option(help="Only stories whose name contains this.")] = "",
+    processes: Annotated[int | None, typer.Option(help="How many; by default one a core.")] = None,
+) -> None:
+    """Try every fault at every point of every path, and say what broke."""
+    console = Console(highlight=False)
+    if seed is not None or again is not None:
+        with in_silence():
+            result = wander(seed) if seed is not None else play_again(again or "")
+        tell(console, result) if result.problems else console.print(f"{result.name}: no violation")
+        sys.exit(bool(result.problems))
+    names = [str(story) for story in stories() if only in str(story)]
+    jobs = [Job("singles", (name, (part, 4))) for name in names for part in range(4)]
+    jobs += [Job("pairs", (name, draw, pair_count)) for name in PAIRED if name in names and pair_count]
+    jobs += [
+        Job("wander", (start, min(start + 20, draw + wander_count))) for start in range(draw, draw + wander_count, 20)
+    ]
+    began, tally = time.monotonic(), Tally()
+    with multiprocessing.get_context("spawn").Pool(processes) as pool, console.status("") as status:
+        for number, results in enumerate(pool.imap_unordered(work, jobs), 1):
+            for result in results:
+                tally.add(result)
+            status.update(f"{number} of {len(jobs)} jobs, {sum(tally.runs.values())} runs")
+    console.print(table(tally, len(names), time.monotonic() - began))
+    if wrong := tally.shortest():
+        tell(console, wrong)
+    sys.exit(wrong is not None)
+
+
+def play_again(words: str) -> Result:
+    """Play the case of these words."""
+    case = Case.of(words)
+    return play(case, single_faults(story_named(case.story))[1])
+
+
+if __name__ == "__main__":
+    typer.run(simulate)
