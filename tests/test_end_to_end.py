@@ -7,14 +7,18 @@ waits for its own.
 import json
 import shutil
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from functools import partial
+from pathlib import Path
 
 import pytest
 
 from components import archive
 from hourbank import ledger_view, local, people, stories
 from hourbank.emulator import Emulator
+from workflows import service_request
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("end-to-end")]
 
@@ -22,6 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("end-to-end")]
 RESPONSE_TIMEOUT_SECONDS = 15
 CONFIG = {"hourbank:startRequestsFrom": "2026-01-01T00:00:00Z"}
 RICH = Decimal(1000)
+FOR_FIVE = Decimal("12.5")
 
 
 class World:
@@ -32,7 +37,9 @@ class World:
         self.dynamodb = emulator.client("dynamodb")
         self.states = emulator.client("stepfunctions")
         self.tables = local.create_tables(emulator)
-        people.give_hours(self.dynamodb, self.tables, {**stories.BALANCES, "rosa": RICH, "theo": RICH})
+        people.give_hours(
+            self.dynamodb, self.tables, {**stories.BALANCES, "rosa": RICH, "theo": RICH, "vera": FOR_FIVE}
+        )
         self.old = stories.old_records()
         for record in self.old:
             people.submit(self.dynamodb, self.tables, record)
@@ -241,37 +248,116 @@ def test_an_execution_started_by_hand_touches_nothing(world):
     world.assert_laws()
 
 
-def test_a_deploy_leaves_the_code_under_a_waiting_execution_alone(world, monkeypatch, tmp_path):
-    # Given a request that waits for its provider
-    waiting = world.submit()
-    world.until(waiting, "AWAITING_PROVIDER")
-    # When other code of a later state is deployed
-    shutil.copytree(archive.HANDLERS, tmp_path / "handlers")
-    later = tmp_path / "handlers" / "start_service_execution.py"
-    later.write_text(later.read_text() + "\n\nold = handler\n\n\ndef handler(event, context):\n    return 'NEW CODE'\n")
-    with monkeypatch.context() as patch:
-        patch.setattr(archive, "HANDLERS", tmp_path / "handlers")
-        world.deploy()
+def test_twelve_requests_at_once_hold_what_five_of_them_need(world):
+    # Given somebody with hours for five
+    def submit(_: int) -> str:
+        return world.submit(requesterId="vera", estimatedHours=FOR_FIVE / 5)
+
+    # When they ask for twelve in the same moment
+    with ThreadPoolExecutor(12) as pool:
+        asked = list(pool.map(submit, range(12)))
+    # Then five hold their hours and wait, and seven are refused in words
+    records = [world.until(request_id, "AWAITING_PROVIDER", "REJECTED") for request_id in asked]
+    held = [record["id"] for record in records if record["status"] == "AWAITING_PROVIDER"]
+    assert len(held) == 5
+    assert all("Not enough hours" in r["failureReason"] for r in records if r["status"] == "REJECTED")
+    ledger = world.ledger()
+    assert ledger.balances["vera"] == 0
+    assert {request_id: ledger.escrows[request_id]["status"] for request_id in held} == dict.fromkeys(held, "HELD")
+    assert set(asked) & set(ledger.escrows) == set(held)
+    world.assert_laws()
+    # and all come back
+    for request_id in held:
+        world.provider(request_id, "REJECTED")
+    for request_id in held:
+        world.until(request_id, "DECLINED")
+    assert world.ledger().balances["vera"] == FOR_FIVE
+    world.assert_laws()
+
+
+class NewRelease:
+    """A release in which every handler and the definition differ: it notes what it does, and answers otherwise."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self.notes = folder / "notes.txt"
+        self.notes.touch()
+        shutil.copytree(archive.HANDLERS, folder / "handlers")
+        for path in (folder / "handlers").glob("*.py"):
+            if "def handler(" in path.read_text():
+                path.write_text(path.read_text() + NEW_CODE.format(notes=str(self.notes)))
+        patch.setattr(archive, "HANDLERS", folder / "handlers")
+        patch.setattr(service_request, "definition", partial(self._definition, service_request.definition))
+
+    @staticmethod
+    def _definition(old: Callable[..., dict], **arguments) -> dict:
+        asl = old(**arguments)
+        new = {"Type": "Pass", "Result": "NEW DEFINITION", "ResultPath": "$.definition", "End": True}
+        del asl["States"]["StartServiceExecution"]["End"]
+        asl["States"]["StartServiceExecution"]["Next"] = "NewState"
+        return asl | {"States": asl["States"] | {"NewState": new}}
+
+    def ran(self, execution: dict) -> list[str]:
+        """The states of an execution that ran the new code."""
+        notes = [line.split() for line in self.notes.read_text().splitlines()]
+        return [state for name, state in notes if name == execution["executionArn"].rpartition(":")[2]]
+
+
+NEW_CODE = """
+
+old = handler
+
+
+def handler(event, context):
+    answer = old(event, context)
+    if "execution" in event:
+        with open({notes!r}, "a") as notes:
+            notes.write(event["execution"]["Name"] + " " + event["state"]["Name"] + "\\n")
+    return answer + " BY NEW CODE" if isinstance(answer, str) else answer
+"""
+
+
+def test_a_deploy_leaves_an_execution_that_waits_with_what_it_began_with(world, monkeypatch, tmp_path):
+    # Given requests that wait for their provider
+    started, declined, silent = waiting = [world.submit() for _ in range(3)]
+    for request_id in waiting:
+        world.until(request_id, "AWAITING_PROVIDER")
+    # When every handler and the definition change
     try:
-        # Then the waiting execution finishes on the code that it began with, and a later one runs the new
-        world.provider(waiting, "ACCEPTED")
-        world.until(waiting, "IN_PROGRESS")
-        (execution,) = world.until_closed(waiting)
-        assert json.loads(execution["output"])["outcome"] == "IN_PROGRESS"
+        with monkeypatch.context() as patch:
+            release = NewRelease(tmp_path, patch)
+            world.deploy()
+        # Then they finish with the code and the definition that they began with
+        world.provider(started, "COUNTER_OFFER", counter_offer=Decimal(3))
+        world.provider(declined, "REJECTED")
         after = world.submit()
+        world.until(started, "NEGOTIATING")
+        world.requester(started, "ACCEPTED")
+        assert world.until(started, "IN_PROGRESS")["offeredHours"] == 3
+        world.until(declined, "DECLINED")
+        # and one that begins now, with the new ones
+        world.until(after, "AWAITING_PROVIDER")
         world.provider(after, "ACCEPTED")
         (execution,) = world.until_closed(after)
-        assert json.loads(execution["output"])["outcome"] == "NEW CODE"
+        output = json.loads(execution["output"])
+        assert (output["outcome"], output["definition"]) == ("IN_PROGRESS BY NEW CODE", "NEW DEFINITION")
+        new = ["ValidateRequest", "EscrowHours", "WaitForProviderResponse", "StartServiceExecution"]
+        assert release.ran(execution) == new
+        across = world.submit()
+        world.until(across, "AWAITING_PROVIDER")
     finally:
         world.deploy()
-        if "after" in locals():  # what the new code forgot: the service is in progress
-            world.dynamodb.update_item(
-                TableName=world.tables["serviceRequest"],
-                Key={"id": {"S": after}},
-                UpdateExpression="SET #status = :status REMOVE taskToken, taskTokenAttempt",
-                ExpressionAttributeNames={"#status": "status"},
-                ExpressionAttributeValues={":status": {"S": "IN_PROGRESS"}},
-            )
+    # and, when the old release is back, one that the new one began finishes with the new
+    world.provider(across, "REJECTED")
+    (execution,) = world.until_closed(across)
+    assert json.loads(execution["output"])["outcome"] == "DECLINED BY NEW CODE"
+    assert "RefundEscrow" in release.ran(execution)
+    world.until(silent, "TIMED_OUT")
+    for request_id, outcome in zip(waiting, ("IN_PROGRESS", "DECLINED", "TIMED_OUT"), strict=True):
+        (execution,) = world.until_closed(request_id)
+        assert (execution["status"], json.loads(execution["output"])["outcome"]) == ("SUCCEEDED", outcome)
+        assert release.ran(execution) == []
+        assert "NewState" not in world.deployment.path(execution["executionArn"])
+    world.assert_laws()
 
 
 REFUSED = {
