@@ -40,18 +40,17 @@ def audit(console: Console, stack: Stack, *, touch: bool) -> bool:
     """Hold requests, escrows, log and executions against each other; print what does not fit, return if all does."""
     run = Audit(touch=touch)
     findings = []
-    with _live(lambda: f"{run.requests} requests read, {len(findings)} findings"):
+    with _live(lambda: f"{_many(run.requests, 'request')} read, {_many(len(findings), 'finding')}"):
         for found in run.findings():
             case = load(found.request_id)
             helps = stuck.remedies(stack, case, stuck.owner_of(case))
             findings.append(Finding(what=found.problem, request_id=found.request_id, hours=found.hours, remedies=helps))
     _print_findings(console, findings)
-    console.print(f"{run.requests} requests read; the oldest wait is {duration(run.oldest_wait)}", highlight=False)
+    _say(console, f"{_many(run.requests, 'request')} read; the oldest wait is {duration(run.oldest_wait)}")
     if run.missed:
-        done = (
-            "shown to the stream's reader again" if touch else f"missed by the stream: {stack.command('audit --touch')}"
-        )
-        console.print(f"{_many(run.missed, 'record')} {done}", highlight=False, soft_wrap=True)
+        again = stack.command("audit", options=" --touch")
+        done = "shown to the stream's reader again" if touch else f"missed by the stream: {again}"
+        _say(console, f"{_many(run.missed, 'record')} {done}")
     _print_total(console, findings, "everything fits")
     return not findings
 
@@ -65,7 +64,7 @@ def show_stuck(console: Console, stack: Stack, limit: int) -> bool:
     _print_findings(console, executions)
     if more:
         line = f"only the newest {limit} were looked at, --limit takes more; `audit` looks at every request"
-        console.print(line, style="dim", highlight=False)
+        _say(console, (line, "dim"))
 
     with _live(lambda: "reading requests"):
         seen = {finding.request_id for finding in executions}
@@ -73,7 +72,7 @@ def show_stuck(console: Console, stack: Stack, limit: int) -> bool:
     _title(console, "Requests that wait too long")
     _print_findings(console, waits[:limit])
     if len(waits) > limit:
-        console.print(f"and {len(waits) - limit} younger ones, --limit shows more", style="dim", highlight=False)
+        _say(console, (f"and {len(waits) - limit} younger ones, --limit shows more", "dim"))
 
     with _live(lambda: "looking at the queue"):
         records, messages, more = stuck.of_stream(stack, limit)
@@ -81,11 +80,9 @@ def show_stuck(console: Console, stack: Stack, limit: int) -> bool:
         records = [one for one in records if one.request_id not in seen]
     _title(console, "Records that the stream's reader gave up on")
     for message in messages:
-        console.print(message, highlight=False, soft_wrap=True)
+        _say(console, message)
     if more:
-        console.print(
-            f"and more messages: only {limit} were looked at, --limit takes more", style="dim", highlight=False
-        )
+        _say(console, (f"and more messages: only {limit} were looked at, --limit takes more", "dim"))
     _print_findings(console, records, or_else="" if messages else "none")
     if messages:
         empty = f"aws sqs purge-queue --queue-url {stuck.queue_url(stack)} --region {stack.region}"
@@ -121,9 +118,7 @@ def redrive(
     cases = stuck.load_cases({run.request_id for run in runs if isinstance(run.request_id, str)})
     for run in runs:
         held = cases[run.request_id].held if run.request_id in cases else Decimal(0)
-        console.print(
-            f"{run.arn.rpartition(':')[2]}: {run.status}, {_hours(held)} held", highlight=False, soft_wrap=True
-        )
+        _say(console, f"{run.arn.rpartition(':')[2]}: {run.status}, {_hours(held)} held")
     if not confirm(f"Let {'it' if len(runs) == 1 else f'all {len(runs)}'} go on, with the code they began with?"):
         raise StackError("nothing was done")
     who, well = by or _caller(), True
@@ -133,7 +128,7 @@ def redrive(
             outcome = "REDRIVEN"
         except ClientError as error:
             outcome, well = error_in_words(error), False
-        console.print(f"{run.arn}: {outcome}", highlight=False, soft_wrap=True)
+        _say(console, f"{run.arn}: {outcome}")
         _log(stack, "redrive", who, reason, requestId=run.request_id, executionArn=run.arn, outcome=outcome)
     return well
 
@@ -221,10 +216,8 @@ def settle(
 
     person = case.escrow["providerId" if decision == "RELEASE" else "requesterId"]
     to = f"{'the provider' if decision == 'RELEASE' else 'the requester'} {person}"
-    console.print(f"{_hours(case.held)} go from escrow:{request_id} to {to}", highlight=False, soft_wrap=True)
-    console.print(
-        f"{stuck.state_of(case)}{_status_after(case, decision)}; its execution is {owner.status}", highlight=False
-    )
+    _say(console, f"{_hours(case.held)} go from escrow:{request_id} to {to}")
+    _say(console, f"{stuck.state_of(case)}{_status_after(case, decision)}; its execution is {owner.status}")
     if not confirm("Settle it so?"):
         raise StackError("nothing was done")
 
@@ -243,7 +236,7 @@ def settle(
         words = f"not yet: {arn} still runs, look again with `{stack.command('stuck')}`"
     else:
         words = f"not settled, {_hours(after.held)} held: {refusal_of(run) or f'{arn} {run.status}'}"
-    console.print(words, highlight=False, soft_wrap=True)
+    _say(console, words)
     _log(stack, "settle", who, reason, requestId=request_id, executionArn=arn, outcome=outcome)
     return settled
 
@@ -343,40 +336,49 @@ def _live(text: Callable[[], str]) -> Live:
     return Live(get_renderable=render, console=Console(stderr=True), transient=True, refresh_per_second=8)
 
 
+def _say(console: Console, *parts: str | tuple[str, str]) -> None:
+    """Print a whole line, for a terminal to wrap and for copying; parts may have a style.
+
+    Ids and names are whatever clients chose: what is no printable character must not reach a terminal.
+    """
+    line = Text()
+    for text, style in ((part, "") if isinstance(part, str) else part for part in parts):
+        line.append("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text), style)
+    console.print(line, soft_wrap=True)
+
+
 def _title(console: Console, title: str) -> None:
-    console.print(Text(f"\n{title}", "bold"))
+    console.print()
+    _say(console, (title, "bold"))
 
 
 def _print_findings(console: Console, findings: Sequence[Finding], or_else: str = "none") -> None:
-    """Print a line on each finding and one on each remedy: whole, for a terminal to wrap and for copying."""
+    """Print a line on each finding and one on each remedy."""
     if not findings:
         if or_else:
-            console.print(or_else, style="dim")
+            _say(console, (or_else, "dim"))
         return
-    console.print(Text(f"{'hours':>8}  request", "dim"))
+    _say(console, (f"{'hours':>8}  request", "dim"))
     for finding in findings:
-        line = Text.assemble((f"{in_words(finding.hours):>8}", "bold"), f"  {finding.request_id}  {finding.what}")
-        if finding.since:
-            line.append(f", since {finding.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC", "dim")
-        console.print(line, soft_wrap=True)
+        since = f", since {finding.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if finding.since else ""
+        about = f"  {finding.request_id}  {finding.what}"
+        _say(console, (f"{in_words(finding.hours):>8}", "bold"), about, (since, "dim"))
         for remedy in finding.remedies:
             _print_remedy(console, *remedy)
 
 
 def _print_remedy(console: Console, command: str, use: str) -> None:
-    console.print(
-        Text.assemble(" " * 10, (f"{command}  " if command else "", "cyan"), (f"# {use}", "dim")), soft_wrap=True
-    )
+    _say(console, " " * 10, (f"{command}  " if command else "", "cyan"), (f"# {use}", "dim"))
 
 
 def _print_total(console: Console, findings: Iterable[Finding], none: str) -> None:
-    """Print how many findings there are and the hours at stake, those of each request once."""
+    """Print how many requests are concerned and the hours at stake, those of each request once."""
     by_request = {finding.request_id: finding.hours for finding in findings}
     if by_request:
         total = sum(by_request.values(), Decimal(0))
-        console.print(Text(f"{_many(len(by_request), 'request')}, {_hours(total)} at stake", "bold red"))
+        _say(console, (f"{_many(len(by_request), 'request')}, {_hours(total)} at stake", "bold red"))
     elif none:
-        console.print(Text(none, "bold green"))
+        _say(console, (none, "bold green"))
 
 
 def _many(number: int, what: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -55,9 +56,15 @@ class Stack:
     options: str
     is_local: bool
 
-    def command(self, arguments: str) -> str:
-        """Return what to type in the user's shell for this stack."""
-        return f"{up.command()} {arguments}{self.options}"
+    def command(self, verb: str, target: str = "", options: str = "") -> str:
+        """Return what to type in the user's shell for this stack.
+
+        The target, a request's id, is whatever a client chose: quoted for the shell, and never taken for an option.
+        """
+        call = f"{up.command()} {verb}"
+        if target.startswith("-"):
+            return f"{call}{options}{self.options} -- {shlex.quote(target)}"
+        return f"{call}{' ' if target else ''}{target and shlex.quote(target)}{options}{self.options}"
 
 
 def connect(env: str | None, region: str | None) -> Stack:

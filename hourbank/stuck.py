@@ -359,7 +359,7 @@ def resolve(failure: Failure) -> list[str] | None:
 def touch(stack: Stack) -> tuple[Remedy, ...]:
     """Return the remedy for what the stream's reader has missed."""
     use = f"from {PATIENCE.seconds // 60} minutes after its last change, its record is shown to the reader again"
-    return (Remedy(stack.command("audit --touch"), use),)
+    return (Remedy(stack.command("audit", options=" --touch"), use),)
 
 
 def owner_of(case: Case) -> Run:
@@ -375,11 +375,12 @@ def remedies(stack: Stack, case: Case, run: Run) -> tuple[Remedy, ...]:
         stop = f"aws stepfunctions stop-execution --execution-arn {run.arn} --region {stack.region}"
         found.append(Remedy(stop, "its execution still runs: to settle, stop it first"))
     elif run.can_go_on:
-        again = stack.command(f'redrive {case.request_id} --reason "WHY"')
+        again = stack.command("redrive", case.request_id, ' --reason "WHY"')
         found.append(Remedy(again, "if the cause has passed: it goes on where it failed, with the code it began with"))
     if case.held:
-        settle = f'settle {case.request_id} {{}} --reason "WHY"'
-        back, paid = (stack.command(settle.format(way)) for way in ("--refund", "--release"))
+        back, paid = (
+            stack.command("settle", case.request_id, f' {way} --reason "WHY"') for way in ("--refund", "--release")
+        )
         found.append(Remedy(back, f"{'otherwise: ' if run.can_go_on else ''}the hours go back to the requester"))
         found.append(Remedy(paid, "if the service was received: the provider is paid"))
     elif not found:

@@ -242,6 +242,25 @@ class TestStuck:
         ]
         aws.assert_all_asked()
 
+    @pytest.mark.parametrize(
+        ("request_id", "printed"),
+        [
+            ("$(rm -rf ~)", """settle '$(rm -rf ~)' --refund --reason "WHY" --stack dev"""),
+            ("--all", """settle --refund --reason "WHY" --stack dev -- --all"""),
+            ("a\n\x1b[2J", """settle 'a\ufffd\ufffd[2J' --refund"""),
+            ("[red]", """settle '[red]' --refund"""),
+        ],
+    )
+    def test_an_id_that_a_client_chose_is_neither_run_nor_drawn(self, monkeypatch, request_id, printed):
+        monkeypatch.setattr(up, "command", lambda: "hourbank")
+        escrow = {"status": "HELD", "hours": Decimal(2), "executionArn": execution("r1")}
+        helps = stuck.remedies(DEV, audit_ledger.Case(request_id, None, escrow, []), stuck.Run("arn", "FAILED"))
+        out = Console(file=StringIO(), width=80)
+        finding = stuck.Finding(what="odd", request_id=request_id, hours=Decimal(2), remedies=helps)
+        operations._print_findings(out, [finding])
+        assert f"  hourbank {printed}" in out.file.getvalue()
+        assert "\x1b" not in out.file.getvalue()
+
     def test_records_that_the_stream_has_lost_are_left_to_the_audit(self, aws):
         queue = {"QueueUrl": "https://sqs/q"}
         aws.stubs["sqs"].add_response("get_queue_url", queue)
