@@ -159,6 +159,8 @@ def mismatch(case: Case) -> str | None:
 
 def check_people(case: Case) -> str | None:
     request, escrow = case.request or {}, case.escrow or {}
+    if not case.held:
+        return None  # settled: nobody can be paid wrongly any more
     same = all(request.get(person) == escrow.get(person) for person in ("requesterId", "providerId"))
     return None if same else "The request names other people than its escrow"
 
