@@ -179,7 +179,8 @@ class Execution:
         details = worker._evaluation_details
         self.arn: str = details.execution_details.arn
         self.name: str = details.execution_details.name
-        self.request_id: Any = details.execution_details.inpt.get("requestId")
+        given = details.execution_details.inpt
+        self.request_id: Any = given.get("requestId") if isinstance(given, dict) else None
         self.machine: str = details.state_machine_details.name.removesuffix("-test")
         self.ended = False
         self.waiting: str | None = None
