@@ -14,6 +14,7 @@ import pulumi
 import pytest
 from pulumi.runtime.settings import get_root_resource
 
+from components import archive
 from hourbank.recorder import STACKS, Recording, Resource, record
 from workflows import escrow_management, service_request
 
@@ -318,6 +319,29 @@ def test_tasks_call_exact_versions_which_stay_invokable(recording: Recording, wo
         on_ for action, on_ in statements(recording.named(f"{workflow}-policy")) if action == "lambda:InvokeFunction"
     }
     assert invoked == {f"${{{function.logical_id}.Arn}}:*" for function in functions}
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS)
+def test_after_a_release_executions_that_wait_may_still_call_what_they_began_with(
+    dev: Recording, workflow: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    changed = tmp_path / "telemetry.py"
+    changed.write_text("# another release\n")
+    files = archive.handler_files() | {"handlers/telemetry.py": changed}
+    monkeypatch.setattr(archive, "handler_files", lambda: files)
+    release = record("dev")
+
+    def calls(recording: Recording) -> set[str]:
+        return {called(task) for task in tasks(definition(recording, workflow))}
+
+    assert not calls(dev) & calls(release), "the new definition calls new versions"
+    began_with = [one for one in dev.of_type("Function") if f"${{{one.version_id}}}" in calls(dev)]
+    for before in began_with:
+        # the same function, not another in its place: deleting a function deletes its versions
+        now = release.named(before.name)
+        assert (now.logical_id, now.inputs["name"]) == (before.logical_id, before.inputs["name"])
+        right = ("lambda:InvokeFunction", f"${{{before.logical_id}.Arn}}:*")
+        assert right in set(statements(release.named(f"{workflow}-policy")))
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS)
