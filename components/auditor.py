@@ -20,14 +20,15 @@ SCAN = "dynamodb:Scan"
 # long enough for two runs, so that what one finds stays an alarm until the next says otherwise
 TWO_HOURS = 2 * 60 * 60
 ONE_DAY = 24 * 60 * 60
-# metric: what it means, the statistic and the threshold. A wait that is a day older than any time-out is stuck.
+# metric: what it means, the statistic and the threshold. A wait for the provider and then for the requester that is a
+# day older than both time-outs is stuck.
 ALARMS = {
     "AuditMismatches": ("found hours, states or executions that do not fit: its log says which", "Maximum", 1),
     "UnconfirmedServices": ("found services that nobody has ended for hourbank:confirmationDays", "Maximum", 1),
     "OldestWaitSeconds": (
         "found a request that waits longer than any time-out allows",
         "Maximum",
-        THIRTY_DAYS + ONE_DAY,
+        2 * THIRTY_DAYS + ONE_DAY,
     ),
     "AuditIncomplete": ("ran out of time before it had read all requests: run `hourbank audit`", "Sum", 1),
 }

@@ -28,6 +28,9 @@ STATUSES = {
     "REFUNDED": {"REJECTED", "DECLINED", "CANCELLED", "TIMED_OUT", "FAILED"},
 }
 NEEDS_OWNER = {"VALIDATING", "ESCROWED", "AWAITING_PROVIDER", "NEGOTIATING"}
+# AccessDenied: the ARN of another machine, such as of the environment that a table was copied from.
+UNKNOWN_EXECUTION = ("ExecutionDoesNotExist", "InvalidArn", "ValidationException", "AccessDeniedException")
+THROTTLED_TRIES = 10
 # How long the stream has for a record before the auditor touches it.
 PATIENCE = timedelta(minutes=15)
 
@@ -83,7 +86,12 @@ class Audit:
         for page in self._pages("ServiceRequest"):
             self.requests += len(page)
             for case in cases(page):
-                yield from self._about(case)
+                try:
+                    yield from self._about(case)
+                except (ClientError, tables.Contended) as error:
+                    # one record that cannot be looked at must not hide the others
+                    problem = f"The request could not be audited ({type(error).__name__})"
+                    yield Finding("MISMATCH", case.request_id, problem, case.held)
         # An escrow whose request is gone or another's is in no request's case.
         for page in self._pages("Escrow"):
             owners = tables.read_many("ServiceRequest", [escrow["id"] for escrow in page])
@@ -100,7 +108,7 @@ class Audit:
 
     def _about(self, case: Case) -> Iterator[Finding]:
         request = case.request or {}
-        status, since = requests.status_of(request), age(self.now, case.escrow, "updatedAt")
+        status, since = requests.status_of(request), age(self.now, case.escrow)
         if status in requests.WAITS:
             self.oldest_wait = max(self.oldest_wait, since)
         if mismatch(case):
@@ -109,10 +117,12 @@ class Audit:
                 yield Finding("MISMATCH", case.request_id, problem, again.held)
             # Not touched: what does not fit is refused each time, and every touch would start one more execution.
             return
-        if is_missed(request) and age(self.now, request, "updatedAt") >= PATIENCE:
+        if is_missed(request) and age(self.now, request) >= PATIENCE:
             self.missed += 1
             if self.touch:
                 touch(case.request_id, status)
+        # The hold is older than the service, and the record's last change may be newer: the younger one counts.
+        since = min(since, age(self.now, request))
         if status == "IN_PROGRESS" and since >= timedelta(days=int(os.environ["CONFIRMATION_DAYS"])):
             problem = f"Nobody has ended this service for {since.days} days"
             yield Finding("UNCONFIRMED", case.request_id, problem, case.held)
@@ -125,7 +135,8 @@ class Audit:
 
 def cases(page: list[Item]) -> Iterator[Case]:
     """What there is about each request of a page, in a few calls; not all at one moment."""
-    ids = [request["id"] for request in page]
+    # An id that is too long for the log was rejected or never begun with: asking for its entries would be an error.
+    ids = [request["id"] for request in page if requests.is_short(request["id"])]
     escrows = tables.read_many("Escrow", ids)
     log = tables.read_many("TransactionLog", [f"{id_}#{entry}" for id_ in ids for entry in ENTRIES])
     for request in page:
@@ -135,6 +146,8 @@ def cases(page: list[Item]) -> Iterator[Case]:
 
 def load(request_id: str) -> Case:
     """What there is about a request, all of it at one moment."""
+    if not requests.is_short(request_id):
+        return Case(request_id, requests.load(request_id), None, [])
     keys = [("TransactionLog", f"{request_id}#{entry}") for entry in ENTRIES]
     request, escrow, *entries = tables.snapshot(("ServiceRequest", request_id), ("Escrow", request_id), *keys)
     return Case(request_id, request, escrow, [entry for entry in entries if entry])
@@ -143,6 +156,8 @@ def load(request_id: str) -> Case:
 def mismatch(case: Case) -> str | None:
     """What does not fit about status, escrow, log and owner, in words."""
     request = case.request or {}
+    if OWNER not in request and case.escrow is None and requests.was_there_before(request):
+        return None  # a request from before the workflows, whatever its status meant then
     status = requests.status_of(request)
     escrow_status = case.escrow["status"] if case.escrow and case.is_owner else None
     if status not in STATUSES.get(escrow_status, ()):
@@ -172,9 +187,10 @@ def check_log(case: Case) -> str | None:
     return None if total == case.held else f"{case.held} hours are held, but the log says {total}"
 
 
-def age(now: datetime, item: Item | None, attribute: str) -> timedelta:
-    """How long ago, 0 where there is no such time."""
-    moment = requests.moment(item, attribute) if item else None
+def age(now: datetime, item: Item | None) -> timedelta:
+    """How long ago an item was last written, 0 where it does not say."""
+    item = item or {}
+    moment = requests.moment(item, "updatedAt") or requests.moment(item, "createdAt")
     return now - moment if moment else timedelta(0)
 
 
@@ -196,13 +212,21 @@ def touch(request_id: str, status: str) -> None:
 
 
 def execution_status(execution_arn: Any) -> str:
-    """RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED, or ``unknown``: nobody's, or forgotten after 90 days."""
-    try:
-        return client("stepfunctions").describe_execution(executionArn=str(execution_arn))["status"]
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in ("ExecutionDoesNotExist", "InvalidArn", "ValidationException"):
-            raise
-        return "unknown"
+    """RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED, or ``unknown``: not ours, or forgotten after 90 days.
+
+    Step Functions allows some 15 descriptions a second, so being throttled is no news.
+    """
+    for attempt in range(THROTTLED_TRIES):
+        try:
+            return client("stepfunctions").describe_execution(executionArn=str(execution_arn))["status"]
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code in UNKNOWN_EXECUTION:
+                return "unknown"
+            if code != "ThrottlingException" or attempt == THROTTLED_TRIES - 1:
+                raise
+            tables.pause(attempt)
+    raise AssertionError
 
 
 @logger.inject_lambda_context(log_event=False, clear_state=True)

@@ -1,6 +1,7 @@
 """The execution that a handler works for, and the names that executions may have."""
 
 import hashlib
+import json
 import re
 from typing import Any, NamedTuple
 
@@ -8,6 +9,8 @@ REQUEST_PREFIX = "service-request-"
 RELEASE_PREFIX = "escrow-release-"
 LAST_NUMBER = 9999
 _LONGEST_NAME = 80
+# Each Task passes the input on: one near Step Functions' 262,144 bytes would fail a state that comes after the hold.
+_LONGEST_INPUT = 65_536
 
 
 class Order(NamedTuple):
@@ -59,8 +62,11 @@ class Execution(NamedTuple):
         """Whether this execution of the request workflow may speak for its request: its name says so.
 
         One that was given `states`, the workflow's own field, may not: it would find results that no state left there.
+        Nor may one whose input is so large that a later state could not take it.
         """
         if not isinstance(self.request_id, str) or not self.request_id or "states" in self.input:
+            return False
+        if len(json.dumps(self.input)) > _LONGEST_INPUT:
             return False
         number = re.search(r"-([1-9]\d{0,3})$", self.name)
         return self.name in (

@@ -3,13 +3,15 @@
 from decimal import Context, Decimal, Inexact
 from typing import Any, TypeGuard
 
-# DynamoDB keeps 38 digits; Python's default context would round at 28.
+# DynamoDB keeps 38 digits, so hours of 35 digits before the point and 2 behind it add up exactly; Python's default
+# context would round at 28.
+_MOST_DIGITS = 35
 _EXACT = Context(prec=40, traps=[Inexact])
 
 
 def is_legal(hours: Any) -> TypeGuard[Decimal]:
     """Whether a value read from DynamoDB is a legal number of hours."""
-    if not isinstance(hours, Decimal) or not hours.is_finite() or hours <= 0:
+    if not isinstance(hours, Decimal) or not hours.is_finite() or hours <= 0 or hours.adjusted() >= _MOST_DIGITS:
         return False
     exponent = hours.normalize(_EXACT).as_tuple().exponent
     return isinstance(exponent, int) and exponent >= -2

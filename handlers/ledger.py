@@ -290,8 +290,10 @@ def _debit(user_id: str, amount: Decimal) -> Write:
 
 
 def _credit(user_id: str, amount: Decimal) -> Write:
-    balance = Change("UserBalance", user_id).set_once(__typename="UserBalance", createdAt=tables.now())
-    if "availableBalance" in (tables.read("UserBalance", user_id) or {}):
+    row = tables.read("UserBalance", user_id) or {}
+    needed = {"__typename": "UserBalance", "createdAt": tables.now()}
+    balance = Change("UserBalance", user_id).set(**{name: needed[name] for name in needed if name not in row})
+    if "availableBalance" in row:
         return balance.exists().add("availableBalance", amount).write()
     return balance.unchanged(None, "availableBalance").set(availableBalance=amount).write()
 

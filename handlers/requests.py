@@ -32,9 +32,16 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     "FAILED": frozenset(),
 }
 OWNER = "stepFunctionExecutionArn"
+# DynamoDB takes keys of 2,048 bytes, and the log's are longer than the request's.
+LONGEST_ID_BYTES = 1024
 LONGEST_RESPONSE_TIMEOUT_SECONDS = 30 * 24 * 3600
 
 _COMPARED_WITH_INPUT = ("serviceId", "requesterId", "providerId", "estimatedHours", "providerResponseTimeoutSeconds")
+
+
+def is_short(id_: str) -> bool:
+    """Whether an id can have an escrow and entries in the log."""
+    return len(id_.encode()) <= LONGEST_ID_BYTES
 
 
 def load(request_id: str) -> Item | None:
@@ -107,11 +114,16 @@ def moment(item: Item, attribute: str) -> datetime | None:
     return parsed if parsed.utcoffset() is not None else None
 
 
+def was_there_before(request: Item) -> bool:
+    """Whether the request was made before the workflows were deployed."""
+    created = moment(request, "createdAt")
+    return created is not None and created < datetime.fromisoformat(os.environ["START_REQUESTS_FROM"])
+
+
 def is_due(request: Item) -> bool:
     """Whether nobody has begun with this request, and it was made after the workflows were deployed."""
-    created = moment(request, "createdAt")
-    start = datetime.fromisoformat(os.environ["START_REQUESTS_FROM"])
-    return status_of(request) == "PENDING" and OWNER not in request and created is not None and created >= start
+    is_dated = moment(request, "createdAt") is not None and not was_there_before(request)
+    return status_of(request) == "PENDING" and OWNER not in request and is_dated
 
 
 def is_answered(request: Item) -> bool:
@@ -141,9 +153,11 @@ def decision(request: Item) -> str:
 
 def validate(request: Item, run: Execution) -> None:
     """Raises ValidationFailed with a reason that a person understands."""
-    for attribute in ("serviceId", "requesterId", "providerId"):
+    for attribute in ("id", "serviceId", "requesterId", "providerId"):
         if not isinstance(request.get(attribute), str) or not request[attribute]:
             raise ValidationFailed(f"{attribute} is missing")
+        if not is_short(request[attribute]):
+            raise ValidationFailed(f"{attribute} is longer than {LONGEST_ID_BYTES} bytes")
     if request["requesterId"] == request["providerId"]:
         raise ValidationFailed("Requester and provider are the same person")
     if not hours.is_legal(request.get("estimatedHours")):

@@ -100,7 +100,7 @@ def read_many(model: str, keys: list[str]) -> dict[str, Item]:
         found |= {item[name]: item for item in map(from_image, answer["Responses"].get(table, []))}
         if refused := answer.get("UnprocessedKeys", {}).get(table, {}).get("Keys"):
             left += refused
-            _pause(attempt)
+            pause(attempt)
     if left:
         raise Contended(f"{table} did not give {len(left)} items")
     return found
@@ -115,7 +115,7 @@ def snapshot(*keys: tuple[str, str]) -> list[Item | None]:
         try:
             answer = client("dynamodb").transact_get_items(TransactItems=gets)
         except client("dynamodb").exceptions.TransactionCanceledException:
-            _pause(attempt)
+            pause(attempt)
         else:
             return [from_image(found["Item"]) if found.get("Item") else None for found in answer["Responses"]]
     raise Contended(f"{keys[0][1]} kept changing while it was read ({_TRIES} tries)")
@@ -191,13 +191,6 @@ class Change:
             self._sets.append(f"{self._name(attribute)} = {self._value(value)}")
         return self
 
-    def set_once(self, **attributes: Any) -> "Change":
-        """Sets what is not there yet."""
-        for attribute, value in attributes.items():
-            name = self._name(attribute)
-            self._sets.append(f"{name} = if_not_exists({name}, {self._value(value)})")
-        return self
-
     def add(self, attribute: str, number: Any) -> "Change":
         """Adds to a number that is there: DynamoDB's own exact decimal arithmetic."""
         name = self._name(attribute)
@@ -243,14 +236,15 @@ def commit(plan: Callable[[], Plan]) -> tuple[Any, bool]:
     """
     for attempt in range(_TRIES):
         if attempt:
-            _pause(attempt)
+            pause(attempt)
         decided = plan()
         if not decided.writes or _written(decided.writes):
             return decided.answer, bool(decided.writes)
     raise Contended(f"The records kept changing while they were read ({_TRIES} tries)")
 
 
-def _pause(attempt: int) -> None:
+def pause(attempt: int) -> None:
+    """Sleeps before another try: up to 25 ms at first, 1.5 s at most, at random so that two do not meet again."""
     time.sleep(random.uniform(0, min(1.5, 0.025 * 2 ** min(attempt, 10))))
 
 

@@ -225,7 +225,7 @@ def test_what_has_changed_when_looked_at_again_is_no_finding(books: Books, monke
 
 @pytest.mark.parametrize(("days", "found"), [(13.9, False), (14, True)])
 def test_a_service_that_nobody_ends_is_found(books: Books, days: float, found: bool) -> None:
-    books.held("IN_PROGRESS", execution="SUCCEEDED")
+    books.held("IN_PROGRESS", execution="SUCCEEDED", updatedAt=ago(days=days))
     books.escrow("HELD", updatedAt=ago(days=days))
     assert books.audit()[0] == ([("UNCONFIRMED", "Nobody has ended this service for 14 days")] if found else [])
 
@@ -331,3 +331,64 @@ def test_findings_are_lines_and_metrics_without_tokens(books: Books, log: pytest
     out = log.readouterr().out
     assert '"correlation_id":"r1"' in out and '"AuditMismatches":[1.0]' in out and '"AuditCompleted":[1.0]' in out
     assert "secret-token" not in out
+
+
+@pytest.mark.parametrize("status", ["COMPLETED", "ACCEPTED", "IN_PROGRESS", None])
+def test_a_request_from_before_the_workflows_is_none_of_its_business(books: Books, status: str | None) -> None:
+    books.request(status, createdAt="2025-01-01T00:00:00Z", stepFunctionExecutionArn=None)
+    assert books.audit()[0] == []
+
+
+def test_an_id_that_is_too_long_for_the_log_hides_nothing(books: Books) -> None:
+    books.request("REJECTED", "x" * 2040)
+    books.request(None, "y" * 2040, stepFunctionExecutionArn=None)
+    books.held("AWAITING_PROVIDER", execution="FAILED")
+    findings, audit = books.audit()
+    assert findings == [("MISMATCH", "The request is AWAITING_PROVIDER, but its execution is FAILED")]
+    assert audit.missed == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "problem"),
+    [
+        ("AccessDeniedException", "The request is AWAITING_PROVIDER, but its execution is unknown"),
+        ("InternalServerException", "The request could not be audited (ClientError)"),
+    ],
+)
+def test_one_record_that_cannot_be_looked_at_does_not_hide_the_others(
+    books: Books, monkeypatch: pytest.MonkeyPatch, code: str, problem: str
+) -> None:
+    books.held("AWAITING_PROVIDER", "r1")
+    books.held("AWAITING_PROVIDER", "r2")
+    describe = books.describe_execution
+
+    def refuse_one(*, executionArn: str) -> dict[str, str]:  # noqa: N803
+        if executionArn.endswith("r1"):
+            raise ClientError({"Error": {"Code": code}}, "DescribeExecution")
+        return describe(executionArn=executionArn)
+
+    monkeypatch.setattr(books, "describe_execution", refuse_one)
+    findings, audit = books.audit()
+    assert findings == [("MISMATCH", problem)]
+    assert audit.is_complete and audit.requests == 2
+
+
+def test_being_throttled_is_no_news(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    books.held("AWAITING_PROVIDER")
+    describe, throttled = books.describe_execution, [1, 2, 3]
+
+    def throttle_first(*, executionArn: str) -> dict[str, str]:  # noqa: N803
+        if throttled:
+            throttled.pop()
+            raise ClientError({"Error": {"Code": "ThrottlingException"}}, "DescribeExecution")
+        return describe(executionArn=executionArn)
+
+    monkeypatch.setattr(books, "describe_execution", throttle_first)
+    assert books.audit()[0] == []
+    assert not throttled
+
+
+def test_a_service_that_began_today_is_not_overdue(books: Books) -> None:
+    books.held("IN_PROGRESS", updatedAt=ago(hours=1))
+    books.escrow("HELD", updatedAt=ago(days=20))
+    assert books.audit()[0] == []

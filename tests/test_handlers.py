@@ -244,6 +244,9 @@ def test_the_stacks_time_out_is_the_default(bank: Bank) -> None:
         ({"providerId": ...}, "providerId"),
         ({"providerId": ""}, "providerId"),
         ({"serviceId": None}, "serviceId"),
+        ({"serviceId": "s" * 1025}, "longer than 1024 bytes"),
+        ({"providerId": "é" * 513}, "longer than 1024 bytes"),
+        ({"estimatedHours": Decimal("1E+35")}, "estimatedHours"),
         ({"providerResponseTimeoutSeconds": 59}, "from 60 to 2592000"),
         ({"providerResponseTimeoutSeconds": 2592001}, "from 60 to 2592000"),
         ({"providerResponseTimeoutSeconds": Decimal("60.5")}, "whole number"),
@@ -355,6 +358,20 @@ def test_the_arn_that_the_seeds_browser_writes_before_the_claim_does_no_harm(ban
     bank.request(stepFunctionExecutionArn=ARN + "service-request-r1")
     run(validate_service_request, "ValidateRequest")
     assert bank.get("ServiceRequest", "r1")["status"] == "VALIDATING"
+
+
+def test_an_id_that_is_too_long_for_the_log_is_rejected(bank: Bank) -> None:
+    bank.request("x" * 1025)
+    with pytest.raises(ValidationFailed, match="id is longer than 1024 bytes"):
+        run(validate_service_request, "ValidateRequest", "x" * 1025)
+    states = {"ValidateRequest": {"Error": "ValidationFailed", "Cause": "{}"}}
+    assert run(reject_request, "RejectRequest", "x" * 1025, states=states) == "REJECTED"
+
+
+def test_an_execution_with_a_huge_input_is_not_the_owner(bank: Bank) -> None:
+    bank.request()
+    with pytest.raises(NotOwner):
+        run(validate_service_request, "ValidateRequest", given={"junk": "x" * 70_000})
 
 
 def test_an_id_that_was_used_before_is_refused(bank: Bank) -> None:
@@ -518,7 +535,7 @@ def test_a_retry_in_the_negotiation_keeps_the_offer_and_the_answer(bank: Bank) -
     assert (request["offeredHours"], request["requesterResponse"], request["taskToken"]) == (4, "ACCEPTED", "token-3")
 
 
-@pytest.mark.parametrize("offer", [None, 0, -2, "four", Decimal("1.005")])
+@pytest.mark.parametrize("offer", [None, 0, -2, "four", Decimal("1.005"), Decimal("1E+125")])
 def test_an_illegal_offer_is_refused_and_the_request_declined(bank: Bank, offer: Any) -> None:
     with pytest.raises(IllegalOffer):
         negotiating(bank, offer)
@@ -716,9 +733,9 @@ def test_a_balance_that_is_gone_is_made_again(bank: Bank) -> None:
 
 def test_a_balance_of_null_is_a_balance_of_nothing(bank: Bank) -> None:
     awaiting(bank)
-    bank.give("ana", None)
+    bank.put("UserBalance", userId="ana", availableBalance=None, createdAt=None)
     run(refund_escrow, "RefundEscrow", states=DECLINED)
-    assert bank.balance("ana") == Decimal("2.5")
+    assert bank.balance("ana") == Decimal("2.5") and bank.get("UserBalance", "ana")["createdAt"]
 
 
 def test_a_failure_before_the_claim_still_ends_the_request(bank: Bank) -> None:
