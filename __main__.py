@@ -2,6 +2,7 @@
 
 import pulumi
 
+from components import names
 from components import settings as configuration
 from components import tables as amplify_tables
 from components.auditor import Auditor
@@ -11,8 +12,9 @@ from components.stream_trigger import StreamTrigger
 from components.workflow import Workflow
 from workflows import escrow_management, service_request
 
-# Configuration, and the four tables that Amplify owns: checked before anything is made.
+# Configuration, names, and the four tables that Amplify owns: checked before anything is made.
 settings = configuration.load()
+names.refuse_taken(settings)
 tables = amplify_tables.look_up(settings)
 
 # The bus tells people what happened; the functions do the work; the workflows decide what comes next.

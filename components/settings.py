@@ -50,6 +50,8 @@ class Settings:
 
     env: str
     """The stack's name, a part of every physical name."""
+    stack: str
+    """The stack's full name, ``<organization>/<project>/<stack>``: who owns what has these names."""
     account_id: str
     region: str
     partition: str
@@ -67,7 +69,7 @@ class Settings:
 
     @property
     def tags(self) -> dict[str, str]:
-        return {"Project": "hourbank", "Environment": self.env, "ManagedBy": "pulumi"}
+        return {"Project": "hourbank", "Environment": self.env, "ManagedBy": "pulumi", "Stack": self.stack}
 
     @property
     def protects_workflows(self) -> bool:
@@ -112,6 +114,7 @@ def load() -> Settings:
     }
     return Settings(
         env=env,
+        stack=f"{pulumi.get_organization()}/{pulumi.get_project()}/{env}",
         account_id=aws.get_caller_identity().account_id,
         region=aws.get_region().region,
         partition=aws.get_partition().partition,

@@ -210,7 +210,7 @@ def waiting(case: Case, now: datetime, default: timedelta, confirmation: timedel
     """
     request = case.request or {}
     status = requests.status_of(request)
-    changed, held = age(now, request, "updatedAt"), age(now, case.escrow, "updatedAt")
+    changed, held = age(now, request), age(now, case.escrow)
     if is_missed(request):
         return changed, missed(request) if changed >= PATIENCE else ""
     if status in requests.WAITS:

@@ -77,6 +77,7 @@ def test_every_input_reaches_the_template(resources: dict[str, Any]) -> None:
             {"Key": "Environment", "Value": "dev"},
             {"Key": "ManagedBy", "Value": "pulumi"},
             {"Key": "Project", "Value": "hourbank"},
+            {"Key": "Stack", "Value": "organization/hourbank/dev"},
         ],
     }
     queue = resources["RouteServiceRequestQueue"]["Properties"]

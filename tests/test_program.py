@@ -431,7 +431,8 @@ def test_the_router_knows_where_to_send_and_from_when(recording: Recording) -> N
 
 
 def test_everything_that_takes_tags_has_them(recording: Recording) -> None:
-    tags = {"Project": "hourbank", "Environment": recording.stack, "ManagedBy": "pulumi"}
+    stack = f"organization/hourbank/{recording.stack}"
+    tags = {"Project": "hourbank", "Environment": recording.stack, "ManagedBy": "pulumi", "Stack": stack}
     untaggable = set()
     for resource in recording.resources:
         module, _, class_name = resource.type.removeprefix("aws:").partition("/")

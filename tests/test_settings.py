@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from components import settings
-from hourbank.recorder import GET_TABLE, ROOT, STACKS, record, stack_config
+from hourbank.recorder import GET_ROLE, GET_TABLE, ROOT, STACKS, record, stack_config
 
 DECLARED = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
 
@@ -195,3 +195,29 @@ def test_conflict_resolution_is_accepted_only_where_the_stack_says_so() -> None:
 
 def test_a_time_to_live_of_the_apps_own_is_no_matter() -> None:
     assert record("dev", invokes=tables(Escrow={"ttl": {"attributeName": "expiresAt", "enabled": True}})).resources
+
+
+@pytest.mark.parametrize(
+    ("tags", "says"),
+    [
+        ({"Stack": "acme/hourbank/dev"}, "belongs to acme/hourbank/dev"),
+        ({"ManagedBy": "amplify"}, "belongs to something else"),
+        ({}, "belongs to something else"),
+    ],
+)
+def test_names_that_another_stack_owns_are_refused_in_one_line(tags: dict[str, str], says: str) -> None:
+    line = refusal(invokes={GET_ROLE: lambda args: {"name": args["name"], "tags": tags}})
+    assert line.startswith("stack organization/hourbank/dev: the role hourbank-ServiceRequestWorkflow-dev-")
+    assert says in line
+
+
+def test_a_stacks_own_names_are_its_own() -> None:
+    own = {GET_ROLE: lambda args: {"name": args["name"], "tags": {"Stack": "organization/hourbank/dev"}}}
+    assert record("dev", invokes=own).resources
+
+
+def test_whoever_may_not_look_at_roles_may_still_deploy() -> None:
+    def deny(_: dict[str, Any]) -> dict[str, Any]:
+        raise Exception("AccessDenied: not authorized to perform: iam:GetRole")  # noqa: TRY002 what the SDK raises
+
+    assert record("dev", invokes={GET_ROLE: deny}).resources
