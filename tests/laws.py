@@ -105,19 +105,19 @@ def illegal_transition(old: str | None, new: str | None, legal: Mapping[str | No
     return [] if old == new or new in legal.get(old, ()) else [f"status went from {old} to {new}"]
 
 
-def decided_by_nobody(old: Item, new: Item) -> list[str]:
+def decided_by_nobody(old: Item, new: Item, state: str | None = None) -> list[str]:
     """Return what is wrong with a write that ends a request, unless an operator ordered it.
 
-    `old` and `new` are the record before and after; the answers that the write rested on are still in it.
+    `old` and `new` are the record before and after a write of `state`; the answers that it rested on are still there.
     """
     before, after = old.get("status"), new.get("status")
     provider, requester = new.get("providerResponse"), new.get("requesterResponse")
     confirmed, withdrawn = requester == "COMPLETED", provider == "WITHDRAWN"
-    answered = (
-        requester in ("ACCEPTED", "REJECTED", "CANCELLED")
-        if before == "NEGOTIATING"
-        else provider is not None or requester == "CANCELLED"
-    )
+    if state == "TimeoutNegotiation":
+        # before the wait has begun for the requester, there is nothing to answer
+        answered = before == "NEGOTIATING" and requester in ("ACCEPTED", "REJECTED", "CANCELLED")
+    else:
+        answered = provider is not None or requester == "CANCELLED"
     if before == after:
         return []
     if after == "COMPLETED" and not confirmed:
@@ -127,3 +127,29 @@ def decided_by_nobody(old: Item, new: Item) -> list[str]:
     if after == "TIMED_OUT" and answered:
         return [f"timed out although the answers are {provider} and {requester}"]
     return []
+
+
+def told_too_early(
+    ledger: Ledger, event: Item, owner: str | None, legal: Mapping[str | None, Collection[str]]
+) -> list[str]:
+    """Return what is wrong with an event of the execution `owner` that tells a status before it was written.
+
+    Where somebody is asked before the token is stored, an answer finds nobody who waits for it.
+    """
+    detail = event["Detail"]
+    request = ledger.requests.get(detail["requestId"], {})
+    told, status = detail["status"], request.get("status")
+    if request.get("stepFunctionExecutionArn") != owner or status == told or told not in reachable(status, legal):
+        return []
+    return [f"{event['DetailType']} says {told}, but the request is {status}"]
+
+
+def reachable(status: str | None, legal: Mapping[str | None, Collection[str]]) -> set[str | None]:
+    """Return a status and every one that a request may have after it."""
+    found: set[str | None] = {status}
+    fresh = [status]
+    while fresh:
+        after = set(legal.get(fresh.pop(), ())) - found
+        found |= after
+        fresh += after
+    return found

@@ -1,9 +1,9 @@
 """One story with its faults: from a request's creation until every hour is where it belongs.
 
-A fault strikes at a point of the run: the n-th call of a function, the n-th call to AWS, the n-th record of the stream
-or the n-th wait. Until the world is quiet the faults strike; then they are healed, the auditor runs and touches what the
-stream has missed, and what failed is redriven or settled by an operator. A run is right if no law was ever broken, if
-what is not right is listed by the auditor (and nothing else is), and if after the repair all is right.
+A fault strikes at a point of the run: the n-th call of a function, the n-th call to AWS, the n-th record of the
+stream or the n-th wait. Until the world is quiet the faults strike; then they are healed, the auditor runs and touches
+what the stream has missed, and what failed is redriven or settled by an operator. A run is right if no law was ever
+broken, if what is not right is listed by the auditor (and nothing else is), and if after the repair all is right.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ WAITING = {"stopped-waiting": "ABORTED", "expired-waiting": "TIMED_OUT"}
 CALL: dict[str, Moment] = {
     "call-refused": "before",
     "call-conflict": "before",
+    "call-conflicts": "before",
     "call-lost": "after",
     "call-repeated": "before",
     "killed": "before",
@@ -130,6 +131,13 @@ def release_too(world: World, order: Mapping[str, str] | None = None) -> None:
     world.step(execution)
 
 
+def start_too(world: World) -> None:
+    """Run another execution of the request workflow until it waits or ends."""
+    world.step(
+        world.start("ServiceRequestWorkflow", f"service-request-r1-{len(world.executions) + 90}", {"requestId": "r1"})
+    )
+
+
 def ordered(decision: str) -> Callable[[World], None]:
     """Return what an operator's `hourbank settle` does."""
     return lambda world: release_too(world, {"decision": decision, "by": "operator", "reason": "simulated"})
@@ -150,6 +158,7 @@ MEANWHILE: dict[str, Callable[[World], None]] = {
     "requester-cancels": say(requesterResponse="CANCELLED"),
     "requester-confirms": say(requesterResponse="COMPLETED"),
     "requester-clears": say(requesterResponse=None),
+    "started-too": start_too,
     "released-too": release_too,
     "ordered-release": ordered("RELEASE"),
     "ordered-refund": ordered("REFUND"),
@@ -159,9 +168,17 @@ KINDS = (
     *INVOCATION, *(kind + FOR_GOOD for kind in INVOCATION), *ZOMBIES, *STOPS, *WAITING,
     *CALL, "call-refused!", "call-conflict!", *RECORD, *MEANWHILE, *SUBMITTED,
 )  # fmt: skip
+BROKEN = tuple(kind + FOR_GOOD for kind in INVOCATION)
 # after one of these the end is the same as without it
 HARMLESS = (*INVOCATION, "zombie", *CALL, *RECORD, "explicit-nulls", "pending", "deploy")
-REPAIRS = ("redrive", "REFUND", "RELEASE")
+REPAIRS = ("redrive", "REFUND", "RELEASE", "at-odds")
+# where a function that fails for good must not leave work for an operator
+CAUGHT = (
+    "ValidateRequest", "EscrowHours", "WaitForProviderResponse", "ProcessNegotiation", "AdjustEscrow",
+    "StartServiceExecution",
+)  # fmt: skip
+# as often as a transaction meets another one in a row, and is still tried again by its function
+CONFLICTS_IN_A_ROW = 6
 
 
 class Simulation:
@@ -174,7 +191,8 @@ class Simulation:
     faults
         What goes wrong; a fault whose point is never reached does nothing.
     repair
-        How what failed is finished: "redrive", or an operator's "REFUND" or "RELEASE" and then a redrive.
+        How what failed is finished: "redrive", or an operator's "REFUND" or "RELEASE" and then a redrive; "at-odds":
+        two operators say both at once.
     changes
         Arguments of the world that are not those of the program.
 
@@ -184,6 +202,8 @@ class Simulation:
         The points that the run has passed; a fault can strike at each.
     trace
         What happened, a line each.
+    end, events
+        What the tables hold and which events were told, before the repair.
     was_loud
         Whether something failed that had to be repaired.
     """
@@ -193,7 +213,7 @@ class Simulation:
     ) -> None:
         self.story, self.faults, self.repair = story, faults, repair
         self.levers: dict[str, Lever] = story.levers
-        self.world = deployed(direct=True, **changes)
+        self.world = deployed(**{"direct": True, **changes})
         self.invocations: list[Invocation] = []
         self.calls: list[Call] = []
         self.records: dict[str, str] = {}
@@ -209,6 +229,7 @@ class Simulation:
         self._answered: set[str] = set()
         self._broken: dict[tuple[str, str | None], str] = {}
         self._refused: dict[tuple[str, str | None, str], str] = {}
+        self._conflicts: dict[tuple[str, str | None, str], int] = {}
         self._zombies: list[tuple[Run, int]] = []
         self._writes = 0
         self._held_back: list[dict[str, Any]] = []
@@ -221,8 +242,6 @@ class Simulation:
                 self.world.on_invoke, self.world.on_call = self._on_invoke, self._on_call
                 self.world.on_deliver = self._on_deliver
                 self._play()
-                self.end = self.world.ledger()
-                self.events = {event["Detail"]["eventId"] for event in self.world.events}
         except Exception as error:  # noqa: BLE001  whatever it is, the story that led there matters
             self._problems.append(f"the run broke off: {error!r}")
         return list(dict.fromkeys(self._problems))
@@ -237,9 +256,15 @@ class Simulation:
         self._heal()
         self._finish()
         self._judge("at the end")
+        if not self.faults:
+            self._compare()
+        self.end = self.world.ledger()
+        self.events = {event["Detail"]["eventId"] for event in self.world.events}
         if not self._repair():
             return
         self.was_loud = True
+        if not self._may_fail():
+            self._problems.append("an operator is needed although the workflow catches this")
         self._finish()
         self._judge("after the repair", is_repaired=True)
 
@@ -344,7 +369,7 @@ class Simulation:
         if self.repair != "redrive" and stuck:
             self._tell(f"an operator settles: {self.repair}")
             with self._in_peace():
-                ordered(self.repair)(self.world)
+                self._settle_at_odds() if self.repair == "at-odds" else ordered(self.repair)(self.world)
         for execution in failed:
             if not execution.ended:
                 continue
@@ -352,6 +377,30 @@ class Simulation:
             execution.redrive()
             self._live()
         return bool(failed or stuck)
+
+    def _compare(self) -> None:
+        """Without a fault, the first execution of the story's machine takes the story's path."""
+        states = next((e.states for e in self.world.executions if e.machine == self.story.machine), [])
+        if states != self.story.states:
+            self._problems.append(f"without a fault the path is {states}")
+
+    def _settle_at_odds(self) -> None:
+        """Let two operators decide at once: both have read before either writes."""
+        runs = []
+        for decision, function in (("RELEASE", "processEscrowRelease"), ("REFUND", "refundEscrow")):
+            order = {"requestId": "r1", "decision": decision, "by": "operator", "reason": "simulated"}
+            execution = {"Id": f"arn:settle-{decision}", "Name": f"settle-{decision}", "Input": order}
+            event = {"execution": execution, "state": {"Name": function}, "decision": decision}
+            runs.append(self._until_write(self.world.begin(function, event)))
+        for run in runs:
+            run.finish()
+
+    def _may_fail(self) -> bool:
+        """Whether work for an operator is in order: something that nothing catches went wrong."""
+        if not self.faults:
+            return ("ReleaseRefused", "Next") in self.story.path
+        names = [self.invocations[f.at].state for f in self.faults if f.kind in BROKEN and f.at < len(self.invocations)]
+        return len(names) < len(self.faults) or any(name not in CAUGHT for name in names)
 
     # --- what is right
 
@@ -425,7 +474,7 @@ class Simulation:
         if not self._healed and (kind := self._broken.get(name)) and INVOCATION[kind][0] == moment:
             self._strike(f"{kind}!", INVOCATION[kind][1]())
         lever = self._lever(invocation)
-        if lever.fails and not self._healed and moment == self.story.fails:
+        if lever.fails and moment == self.story.fails:
             raise ConnectionError("the story says that this fails")
 
     def _strike(self, fault: Fault | str, error: BaseException) -> None:
@@ -442,39 +491,55 @@ class Simulation:
             self._pulled.add(invocation.state or "")
             if "r1" in self.world.ledger().requests:
                 lever.before(self.world)
+                if (balance := self.world.ledger().balance("ann")) < 0:
+                    self.world.grant("ann", -balance)
+
+    @staticmethod
+    def _until_write(run: Run) -> Run:
+        while run.due and run.due.operation not in (*WRITES, "PutEvents"):
+            run.step()
+        return run
 
     def _bury(self, invocation: Invocation) -> Run:
         """Let a function run until it is about to write."""
         with self._in_peace():
-            zombie = self.world.begin(invocation.function, invocation.event, state=invocation.state)
-            while zombie.due and zombie.due.operation not in (*WRITES, "PutEvents"):
-                zombie.step()
-        return zombie
+            return self._until_write(self.world.begin(invocation.function, invocation.event, state=invocation.state))
 
     def _on_call(self, call: Call, moment: Moment) -> Any:
         if self._undisturbed or call.invocation.function == "auditLedger":
             return None
         if moment == "before":
-            self.calls.append(call)
-            self._writes += call.operation in WRITES
-            for zombie, due in self._zombies:
-                if due < AT_THE_END and due < self._writes + (call.operation in WRITES):
-                    self._wake(zombie)
+            self._pass(call)
         name = call.invocation.function, call.invocation.state, call.operation
         for fault, kind in self._struck(len(self.calls) - 1):
             if kind in CALL and fault.kind.endswith(FOR_GOOD):
                 self._refused[name] = kind
-            elif kind in CALL and CALL[kind] == moment:
+            elif CALL.get(kind) == moment:
                 self._tell(f"  {fault} {call.operation}")
-                if (answer := self._fail(kind, call)) is not None:
+                if kind == "call-conflicts":
+                    self._conflicts[name] = CONFLICTS_IN_A_ROW
+                elif (answer := self._fail(kind, call)) is not None:
                     return answer
             elif kind in MEANWHILE and moment == "before":
                 self._tell(f"  {fault} {call.operation}")
                 with self._in_peace():
                     MEANWHILE[kind](self.world)
-        if not self._healed and name in self._refused and moment == "before":
-            return self._fail(self._refused[name], call)
-        return None
+        return self._refuse_again(name, call) if moment == "before" and not self._healed else None
+
+    def _pass(self, call: Call) -> None:
+        self.calls.append(call)
+        is_write = call.operation in WRITES
+        self._writes += is_write
+        for zombie, due in self._zombies:
+            if due < AT_THE_END and due < self._writes + is_write:
+                self._wake(zombie)
+
+    def _refuse_again(self, name: tuple[str, str | None, str], call: Call) -> Any:
+        """Fail a call that fails for good, or a few times in a row."""
+        if self._conflicts.get(name):
+            self._conflicts[name] -= 1
+            conflict(call)
+        return self._fail(self._refused[name], call) if name in self._refused else None
 
     def _fail(self, kind: str, call: Call) -> Any:
         if kind in ("killed", "killed-after"):
@@ -575,7 +640,11 @@ def is_right(world: World, ledger: Ledger, key: str) -> bool:
         return False
     if not request:
         return True
-    if mine and any(mine[name] != request.get(name) for name in ("requesterId", "providerId")):
+    if (
+        mine
+        and mine["status"] == "HELD"
+        and any(mine[name] != request.get(name) for name in ("requesterId", "providerId"))
+    ):
         return False
     return _is_status_right(request, mine) and all(
         execution.output["outcome"] in ("NOT_OWNER", "NOTHING_TO_DO", *_outcomes(request, escrow, execution))

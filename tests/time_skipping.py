@@ -69,6 +69,7 @@ from tests.laws import (
     hours_lost,
     illegal_transition,
     tokens_outside_a_wait,
+    told_too_early,
 )
 from tests.stream_filters import matches
 from workflows import escrow_management, service_request
@@ -611,38 +612,43 @@ class World:
     # --- functions
 
     def _intercept(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        def call_engine(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:
-            if self._direct and client.meta.service_model.service_name == "dynamodb":
-                return _call_directly(client, operation, parameters)
-            return original(client, operation, parameters)
-
         def make_api_call(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:
-            invocation, run = self._invocation, self._run
-            if invocation is None:
-                return call_engine(client, operation, parameters)
             service = client.meta.service_model.service_name
-            call = Call(invocation, self._call_index, service, operation, parameters)
+            engine = _call_directly if self._direct and service == "dynamodb" else original
+            if self._invocation is None:
+                return engine(client, operation, parameters)
+            call = Call(self._invocation, self._call_index, service, operation, parameters)
             self._call_index += 1
             self.calls.append(call)
             self._check_permission(call)
-            if run:
-                index = self._call_index
-                run.park(call)
-                self._invocation, self._call_index, self._run = invocation, index, run
+            self._park_run(call)
             answer = self.on_call(call, "before") if self.on_call else None
-            if answer is None and service == "events" and operation == "PutEvents":
-                answer = {"FailedEntryCount": 0, "Entries": [{"EventId": "1"} for _ in parameters["Entries"]]}
-                self.events += [{**entry, "Detail": json.loads(entry["Detail"])} for entry in parameters["Entries"]]
+            if answer is None and service == "events":
+                answer = self._put_events(call)
             elif answer is None:
-                answer = call_engine(client, operation, parameters)
+                answer = engine(client, operation, parameters)
                 if operation in ("TransactWriteItems", "UpdateItem"):
-                    self._collect(invocation)
-                    self._check_laws(invocation)
+                    self._collect(call.invocation)
+                    self._check_laws(call.invocation)
             if self.on_call:
                 self.on_call(call, "after")
             return answer
 
         return make_api_call
+
+    def _park_run(self, call: Call) -> None:
+        if self._run:
+            mine = self._invocation, self._call_index, self._run
+            self._run.park(call)
+            self._invocation, self._call_index, self._run = mine
+
+    def _put_events(self, call: Call) -> dict[str, Any]:
+        told = [{**entry, "Detail": json.loads(entry["Detail"])} for entry in call.parameters["Entries"]]
+        owner = call.invocation.event["execution"]["Id"]
+        for event in told:
+            self.problems += told_too_early(self.ledger(), event, owner, self._legal or {})
+        self.events += told
+        return {"FailedEntryCount": 0, "Entries": [{"EventId": "1"} for _ in told]}
 
     def _check_laws(self, invocation: Invocation) -> None:
         self.problems += [f"after {invocation.function}: {problem}" for problem in self.broken_laws()]
@@ -804,7 +810,7 @@ class World:
             if written_by and self._legal is not None and "NewImage" in change:
                 old, new = (plain(change.get(name, {})) for name in ("OldImage", "NewImage"))
                 found = illegal_transition(old.get("status"), new.get("status"), self._legal)
-                found += [] if _is_ordered(written_by) else decided_by_nobody(old, new)
+                found += [] if _is_ordered(written_by) else decided_by_nobody(old, new, written_by.state)
                 self.problems += [f"{written_by.function}: {problem}" for problem in found]
             self._pending.append(
                 {

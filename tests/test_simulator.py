@@ -1,0 +1,113 @@
+"""The part of `make simulate` that every change can afford, and what the simulator itself promises."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from rich.console import Console
+
+from handlers.tables import Change
+from tests.simulation import KINDS, MEANWHILE, WAITING, Fault, Simulation, outcome
+from tests.simulator import FAMILY, Case, Tally, in_silence, pairs, play, singles, story_named, table, tell, wander
+from tests.test_paths import stories
+from tests.wandering import Wander, shortest
+
+ACCEPTED = "CheckProviderResponse.ACCEPTED"
+RELEASE = "CheckDecision.RELEASE"
+SHARE = 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "story"), list(enumerate(map(str, stories()))), ids=map(str, stories()))
+def test_a_share_of_all_faults_on_each_path(number: int, story: str) -> None:
+    with in_silence():
+        wrong = [
+            (result.name, result.problems) for result in singles(story, (number % SHARE, SHARE)) if result.problems
+        ]
+    assert wrong == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("story", [ACCEPTED, RELEASE, "CheckDecision.REFUND"])
+def test_some_pairs_of_faults(story: str) -> None:
+    with in_silence():
+        wrong = [(result.name, result.problems) for result in pairs(story, 0, 12) if result.problems]
+    assert wrong == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(0, 20, 10))
+def test_some_longer_runs(seed: int) -> None:
+    with in_silence():
+        wrong = [(result.name, result.problems) for result in map(wander, range(seed, seed + 10)) if result.problems]
+    assert wrong == []
+
+
+def test_every_fault_is_in_the_table() -> None:
+    assert FAMILY.keys() == set(KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_fault_strikes_somewhere(kind: str) -> None:
+    """A fault at a point that has it is told in the trace; one that does nothing would prove nothing."""
+    story = RELEASE if kind in MEANWHILE else ACCEPTED
+    at = {"call-conflict": 2, "call-conflicts": 2, "call-conflict!": 2, **dict.fromkeys(WAITING, 0)}.get(kind, 1)
+    with in_silence():
+        simulation = Simulation(story_named(story), (Fault(kind, at),))
+        simulation.play()
+    if kind in ("explicit-nulls", "pending"):
+        assert simulation.end.requests["r1"]["status"] == "IN_PROGRESS"
+    else:
+        assert kind.removesuffix("!") in "\n".join(simulation.trace) or simulation._refused
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case(ACCEPTED, (Fault("raises!", 3), Fault("zombie", 2, 99)), "REFUND"),
+        Case("CheckDecision.Default", (Fault("deleted", 12),)),
+    ],
+)
+def test_a_run_is_known_by_its_name(case: Case) -> None:
+    assert Case.of(str(case)) == case
+
+
+@pytest.mark.parametrize("story", [ACCEPTED, RELEASE])
+def test_what_spares_http_changes_nothing(story: str) -> None:
+    def end(direct: bool) -> dict[str, object]:
+        simulation = Simulation(story_named(story), direct=direct)
+        assert simulation.play() == []
+        return outcome(simulation)
+
+    with in_silence():
+        assert end(direct=True) == end(direct=False)
+
+
+def test_a_seed_does_the_same_again() -> None:
+    with in_silence():
+        first, second = Wander(7), Wander(7)
+        assert first.play() == second.play() == []
+    assert first.trace == second.trace
+    assert len(first.trace) > 80
+
+
+def test_a_violation_is_told_with_its_shortest_story(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Change, "at_least", lambda change, attribute, number: change.exists())
+    monkeypatch.setattr("handlers.ledger.require", lambda *_: None)
+    tally = Tally()
+    with in_silence():
+        tally.add(play(Case(ACCEPTED, (Fault("spent", 6),))))
+        tally.add(play(Case("EscrowHours.InsufficientBalance", ())._replace(faults=(Fault("deploy", 3),))))
+        long = next(run for run in map(Wander, range(50)) if run.play())
+        short = shortest(long)
+    assert len(short.steps) < 6 < len(long.steps)
+    console = Console(width=150, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    console.print(table(tally, 1, Decimal(1)))
+    wrong = tally.shortest()
+    assert wrong is not None
+    tell(console, wrong)
+    said = console.export_text()
+    assert "make simulate ARGS=\"--again '" in said
+    assert "violations" in said
+    assert "overdrawn" in said
