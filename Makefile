@@ -10,7 +10,7 @@ BIN := .venv/bin
 SYNC = UV_PYTHON_DOWNLOADS=never $$uv sync --locked --quiet --compile-bytecode --python "$$python"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test check lint types imports definitions template test-engine contention bench clean .venv .venv-emulator
+.PHONY: help demo up down test check lint types imports definitions template test-engine simulate contention bench clean .venv .venv-emulator
 .SUFFIXES:
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo '  make test         all tests; ARGS="-k timeout" picks some'
 	@echo '  make check        format, lint, types, import rules, state machines, template'
 	@echo '  make test-engine  the program under the real Pulumi CLI that PULUMI_ENGINE names'
+	@echo '  make simulate     every fault at every point of every path; ARGS="--only TIMED_OUT" picks some'
 	@echo '  make contention   50 threads on the ledger, on DynamoDB Local (Java, Maven) and the emulator: how fast'
 	@echo '  make bench        import times, evaluation time, archive size'
 	@echo 'environments'
@@ -79,6 +80,9 @@ test-engine: .venv .venv-emulator
 	else \
 	  exec $(BIN)/pytest -m engine $(ARGS); \
 	fi
+
+simulate: .venv
+	@$(BIN)/python -m tests.simulator $(ARGS)
 
 contention: .venv .venv-emulator
 	@$(BIN)/pytest --quiet tests/contention $(ARGS)
