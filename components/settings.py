@@ -55,8 +55,12 @@ class Settings:
     account_id: str
     region: str
     partition: str
+    amplify_api_id: str
+    amplify_env: str
     table_names: Mapping[str, str]
-    """The four tables by their key in the configuration, such as ``serviceRequest``."""
+    """The four tables by their key in the configuration, such as ``serviceRequest``: told, else Amplify's rule."""
+    told_tables: frozenset[str]
+    """The keys of the tables whose names the configuration gives in full."""
     allow_conflict_resolution: bool
     start_requests_from: str
     """ISO 8601 with offset; requests created before it are not started."""
@@ -102,7 +106,10 @@ def load() -> Settings:
     refuse_unknown_keys()
     minimum = 1 if env == "local" else 60
     checked: dict[str, Any] = {
+        "amplify_api_id": text("amplifyApiId"),
+        "amplify_env": text("amplifyEnv"),
         "table_names": table_names(),
+        "told_tables": frozenset(explicit_table_names()),
         "allow_conflict_resolution": boolean("allowConflictResolution"),
         "start_requests_from": start_requests_from(),
         "response_timeout_seconds": integer("providerResponseTimeoutSeconds", minimum, THIRTY_DAYS),

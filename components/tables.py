@@ -31,12 +31,39 @@ def look_up(settings: Settings) -> Mapping[str, Table]:
     pulumi.RunError
         One line for the first table that cannot serve: which, what is wrong, what to do.
     """
-    return {key: look_up_one(key, settings) for key in MODELS}
+    names = {**settings.table_names, **exported_names(settings)}
+    if len(set(names.values())) < len(names):
+        both = ", ".join(sorted(names.values()))
+        raise pulumi.RunError(
+            f"hourbank:tables names one table twice, with those of API {settings.amplify_api_id} ({both}): "
+            f"each of the four models has a table of its own (stack {settings.env})"
+        )
+    return {key: look_up_one(key, names[key], settings) for key in MODELS}
 
 
-def look_up_one(key: str, settings: Settings) -> Table:
-    name = settings.table_names[key]
+def exported_names(settings: Settings) -> Mapping[str, str]:
+    """The names that the API's own stacks export, by key, where the configuration does not tell them.
 
+    They are right also where Amplify's rule is not: a model renamed with ``@mapsTo`` keeps its table.
+    """
+    names = {}
+    for key in [key for key in MODELS if key not in settings.told_tables]:
+        try:
+            name = aws.cloudformation.get_export(name=f"{settings.amplify_api_id}:GetAtt:{MODELS[key]}Table:Name").value
+        except Exception:  # noqa: BLE001 the SDK raises just that; there is no such export, or nobody may look at it
+            break  # an API exports all of its tables or none: each look-up reads every export of the account
+        api_and_env = f"-{settings.amplify_api_id}-"
+        if api_and_env in name and (environment := name.rpartition(api_and_env)[2]) != settings.amplify_env:
+            raise pulumi.RunError(
+                f"hourbank:amplifyEnv is {settings.amplify_env!r}, but {MODELS[key]}'s table of API "
+                f"{settings.amplify_api_id} is {name}: set it to {environment}, or amplifyApiId to the API of "
+                f"{settings.amplify_env} (stack {settings.env})"
+            )
+        names[key] = name
+    return names
+
+
+def look_up_one(key: str, name: str, settings: Settings) -> Table:
     def refused(what: str, instead: str) -> pulumi.RunError:
         return pulumi.RunError(f"table {name} ({MODELS[key]}): {what}: {instead}")
 
@@ -49,20 +76,48 @@ def look_up_one(key: str, settings: Settings) -> Table:
             raise refused(f"does not exist in {settings.region}", f"check {where}") from None
         raise refused(f"cannot be read ({reason[:300]})", "check AWS credentials and dynamodb:DescribeTable") from None
 
-    types = {attribute.name: attribute.type for attribute in table.attributes or []}
-    if table.hash_key != HASH_KEYS[key] or table.range_key or types.get(table.hash_key, "S") != "S":
-        found = " and ".join(f"{part} ({types.get(part, '?')})" for part in (table.hash_key, table.range_key) if part)
-        raise refused(f"its key is {found}", f"the workflows need {HASH_KEYS[key]} (S) alone; check @primaryKey")
-    if table.ttl and table.ttl.attribute_name == "_ttl" and not settings.allow_conflict_resolution:
-        raise refused(
+    description = Description(
+        hash_key=table.hash_key,
+        range_key=table.range_key,
+        types={attribute.name: attribute.type for attribute in table.attributes or []},
+        ttl_attribute=table.ttl.attribute_name if table.ttl else None,
+        stream_arn=table.stream_arn or None,
+        stream_view=table.stream_view_type,
+    )
+    if objection := objection_to(key, description, allow_conflict_resolution=settings.allow_conflict_resolution):
+        raise refused(*objection)
+    return Table(name=name, arn=table.arn, stream_arn=description.stream_arn)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What decides whether a table can serve."""
+
+    hash_key: str
+    range_key: str | None
+    types: Mapping[str, str]
+    """Of the attributes in keys, such as ``{"id": "S"}``."""
+    ttl_attribute: str | None
+    stream_arn: str | None
+    stream_view: str | None
+
+
+def objection_to(key: str, table: Description, *, allow_conflict_resolution: bool) -> tuple[str, str] | None:
+    """What is wrong with a table and what to do; None if it can serve as the model of this key."""
+    if table.hash_key != HASH_KEYS[key] or table.range_key or table.types.get(table.hash_key, "S") != "S":
+        parts = [part for part in (table.hash_key, table.range_key) if part]
+        found = " and ".join(f"{part} ({table.types.get(part, '?')})" for part in parts)
+        return f"its key is {found}", f"the workflows need {HASH_KEYS[key]} (S) alone; check @primaryKey"
+    if table.ttl_attribute == "_ttl" and not allow_conflict_resolution:
+        return (
             "it has conflict resolution (DataStore), which the workflows' writes would break",
             "turn that off in Amplify, or set hourbank:allowConflictResolution to true if nothing uses DataStore on it",
         )
     if key == STREAMED and not table.stream_arn:
-        raise refused("it has no stream", "turn its stream on with NEW_AND_OLD_IMAGES, Amplify's default")
-    if key == STREAMED and table.stream_view_type not in STREAM_VIEWS:
-        raise refused(
-            f"its stream shows {table.stream_view_type}",
+        return "it has no stream", "turn its stream on with NEW_AND_OLD_IMAGES, Amplify's default"
+    if key == STREAMED and table.stream_view not in STREAM_VIEWS:
+        return (
+            f"its stream shows {table.stream_view}",
             "the router needs new images; set the stream to NEW_AND_OLD_IMAGES, Amplify's default",
         )
-    return Table(name=name, arn=table.arn, stream_arn=table.stream_arn or None)
+    return None

@@ -36,11 +36,14 @@ STACKS = ("dev", "staging", "prod", "local")
 
 FUNCTION = "aws:lambda/function:Function"
 GET_TABLE = "aws:dynamodb/getTable:getTable"
+GET_EXPORT = "aws:cloudformation/getExport:getExport"
 GET_ROLE = "aws:iam/getRole:getRole"
 
 # What other resources refer to, by type, in CloudFormation's words: Ref gives a name here and an ARN or a URL there.
 REFERENCES: dict[str, dict[str, str]] = {
     "aws:cloudwatch/eventBus:EventBus": {"name": "${%s}", "arn": "${%s.Arn}"},
+    # Only targets refer to a rule, and in a template they are a part of it.
+    "aws:cloudwatch/eventRule:EventRule": {"name": "${%s}"},
     "aws:cloudwatch/logGroup:LogGroup": {
         "name": "${%s}",
         # Fn::GetAtt of a log group's Arn ends in ":*", Pulumi's arn does not
@@ -224,6 +227,7 @@ class Recorder(Mocks):
             "aws:index/getRegion:getRegion": lambda _: {"region": "${AWS::Region}"},
             "aws:index/getPartition:getPartition": lambda _: {"partition": "${AWS::Partition}"},
             GET_TABLE: lambda args: table_that_serves(args["name"], config),
+            GET_EXPORT: lambda args: nothing_exports(args["name"]),
             GET_ROLE: lambda args: nobody_has(args["name"]),
             **invokes,
         }
@@ -311,6 +315,10 @@ def table_that_serves(name: str, config: Mapping[str, str]) -> dict[str, Any]:
 
 def nobody_has(name: str) -> dict[str, Any]:
     raise LookupError(f"reading IAM Role ({name}): couldn't find resource")
+
+
+def nothing_exports(name: str) -> dict[str, Any]:
+    raise LookupError(f"{name} was not found in CloudFormation Exports for region")
 
 
 def to_logical_id(name: str) -> str:

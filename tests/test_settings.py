@@ -3,6 +3,7 @@
 Write one here when a key or a demand on the tables changes.
 """
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from components import settings
-from hourbank.recorder import GET_ROLE, GET_TABLE, ROOT, STACKS, record, stack_config
+from hourbank.recorder import GET_EXPORT, GET_ROLE, GET_TABLE, ROOT, STACKS, record, stack_config
 
 DECLARED = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
 
@@ -195,6 +196,72 @@ def test_conflict_resolution_is_accepted_only_where_the_stack_says_so() -> None:
 
 def test_a_time_to_live_of_the_apps_own_is_no_matter() -> None:
     assert record("dev", invokes=tables(Escrow={"ttl": {"attributeName": "expiresAt", "enabled": True}})).resources
+
+
+# ---- where a table's name comes from
+
+API = "abcdefghijklmnopqrstuvwxyz"
+
+
+class Account:
+    """Exports by name and tables that serve; remembers what it was asked."""
+
+    def __init__(self, **exports: str) -> None:
+        self.exports = {f"{API}:GetAtt:{model}Table:Name": name for model, name in exports.items()}
+        self.asked: list[str] = []
+        self.tables: list[str] = []
+
+    @property
+    def invokes(self) -> dict[str, Callable[[dict[str, Any]], dict[str, Any]]]:
+        return {GET_EXPORT: self.get_export, GET_TABLE: self.get_table}
+
+    def get_export(self, args: dict[str, Any]) -> dict[str, Any]:
+        self.asked.append(args["name"])
+        if args["name"] not in self.exports:
+            raise LookupError(f"{args['name']} was not found in CloudFormation Exports for region us-east-1")
+        return {"name": args["name"], "value": self.exports[args["name"]]}
+
+    def get_table(self, args: dict[str, Any]) -> dict[str, Any]:
+        self.tables.append(args["name"])
+        model = ("ServiceRequest", "Escrow", "UserBalance", "TransactionLog")[len(self.tables) - 1]
+        return tables()[GET_TABLE]({"name": f"{model}-"}) | {"name": args["name"]}
+
+
+def test_a_name_is_told_or_exported_or_computed_in_this_order() -> None:
+    exports = {"ServiceRequest": f"Request-{API}-dev", "Escrow": f"Escrow-{API}-dev"}
+    account = Account(**exports, TransactionLog=f"TransactionLog-{API}-dev")
+    record("dev", config={"hourbank:tables": '{"escrow": "Held"}'}, invokes=account.invokes)
+
+    assert account.tables == [f"Request-{API}-dev", "Held", f"UserBalance-{API}-dev", f"TransactionLog-{API}-dev"]
+    # what is told is not asked for, and after the first that is not there nothing is: every look-up reads all exports
+    assert account.asked == [f"{API}:GetAtt:{model}Table:Name" for model in ("ServiceRequest", "UserBalance")]
+
+
+def test_exports_are_not_looked_at_where_every_table_is_told() -> None:
+    told = {key: f"Table-{key}" for key in settings.MODELS}
+    account = Account()
+    record("dev", config={"hourbank:tables": json.dumps(told)}, invokes=account.invokes)
+    assert (account.asked, account.tables) == ([], list(told.values()))
+
+
+def test_a_table_that_was_brought_along_from_another_api_serves() -> None:
+    account = Account(ServiceRequest="ServiceRequest-older-dev")
+    record("dev", invokes=account.invokes)
+    assert account.tables[0] == "ServiceRequest-older-dev"
+
+
+def test_an_api_of_another_environment_is_refused_in_one_line() -> None:
+    line = refusal(invokes=Account(ServiceRequest=f"ServiceRequest-{API}-prod").invokes)
+    assert line.startswith(f"hourbank:amplifyEnv is 'dev', but ServiceRequest's table of API {API} is ")
+    assert "set it to prod" in line
+
+
+def test_an_exported_table_that_is_told_for_another_model_is_refused_in_one_line() -> None:
+    account = Account(ServiceRequest=f"ServiceRequest-{API}-dev", Escrow=f"Held-{API}-dev")
+    line = refusal(
+        config={"hourbank:tables": json.dumps({"transactionLog": f"Held-{API}-dev"})}, invokes=account.invokes
+    )
+    assert "names one table twice" in line
 
 
 @pytest.mark.parametrize(
