@@ -6,9 +6,11 @@ from components import names
 from components import settings as configuration
 from components import tables as amplify_tables
 from components.auditor import Auditor
+from components.browser_starts import BrowserStarts
 from components.event_bus import EventBus
 from components.functions import workflow_functions
 from components.stream_trigger import StreamTrigger
+from components.subscriptions import Subscriptions
 from components.workflow import Workflow
 from workflows import escrow_management, service_request
 
@@ -47,6 +49,13 @@ trigger = StreamTrigger(
 
 # Every hour the books are held against each other; what the stream may have missed is shown to it again.
 auditor = Auditor("auditLedger", {"settings": settings, "tables": tables, "requests": requests})
+
+# Only where the stack asks for it: AppSync's subscribers are told of events; a browser starts requests itself.
+if settings.appsync:
+    Subscriptions("subscriptions", {"settings": settings, "api": settings.appsync, "bus": bus})
+if settings.amplify_auth_role_name:
+    role_name = settings.amplify_auth_role_name
+    BrowserStarts("browserStarts", {"settings": settings, "role_name": role_name, "requests": requests})
 
 pulumi.export("serviceRequestWorkflowArn", requests.arn)
 pulumi.export("escrowManagementWorkflowArn", releases.arn)

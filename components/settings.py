@@ -42,6 +42,20 @@ THIRTY_DAYS = 30 * 24 * 60 * 60
 TABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}")
 # A role's name has at most 64 characters: hourbank-EscrowManagementWorkflow-<env>-<region, at most 14>.
 STACK_NAME = re.compile(r"[a-z][a-z0-9]{0,14}")
+# what AppSync itself calls an API's endpoint: its id is in the endpoint's ARN, which a domain of one's own hides
+APPSYNC_ENDPOINT = re.compile(r"https://([a-z0-9]+)\.appsync-api\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/graphql")
+# https://docs.aws.amazon.com/IAM/latest/APIReference/API_PutRolePolicy.html
+ROLE_NAME = re.compile(r"[\w+=,.@-]{1,64}", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppSync:
+    """Amplify's GraphQL API."""
+
+    api_id: str
+    """The API's id, which its tables' names and IAM's ARNs have."""
+    endpoint_id: str
+    """The id of its endpoint, another one: the first part of the host."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +84,10 @@ class Settings:
     log_retention_days: int
     alarm_topic_arn: str | None
     permissions_boundary_arn: str | None
+    amplify_auth_role_name: str | None
+    """The role of Amplify's signed-in users, where they may start executions themselves."""
+    appsync: AppSync | None
+    """The API whose subscribers are told of events."""
 
     @property
     def tags(self) -> dict[str, str]:
@@ -118,6 +136,8 @@ def load() -> Settings:
         "log_retention_days": log_retention_days(),
         "alarm_topic_arn": arn("alarmTopicArn", "sns", "arn:aws:sns:us-east-1:123456789012:alarms"),
         "permissions_boundary_arn": arn("permissionsBoundaryArn", "iam", "arn:aws:iam::123456789012:policy/boundary"),
+        "amplify_auth_role_name": role_name("amplifyAuthRoleName"),
+        "appsync": appsync(),
     }
     return Settings(
         env=env,
@@ -190,6 +210,32 @@ def arn(key: str, service: str, example: str) -> str | None:
     if value and not re.fullmatch(rf"arn:[a-z0-9-]+:{service}:[a-z0-9-]*:[0-9]{{12}}:\S+", value):
         raise wrong(key, f"is {value!r}", f"set an ARN such as {example}, or nothing")
     return value or None
+
+
+def role_name(key: str) -> str | None:
+    value = text(key)
+    if value and not ROLE_NAME.fullmatch(value):
+        example = "set a role's name (not its ARN) such as amplify-myapp-dev-123456-authRole, or nothing"
+        raise wrong(key, f"is {value!r}", example)
+    return value or None
+
+
+def appsync() -> AppSync | None:
+    value = text("appsyncEndpoint")
+    if not value:
+        return None
+    endpoint = APPSYNC_ENDPOINT.fullmatch(value)
+    if not endpoint:
+        example = "https://abcdefghijklmnopqrstuvwxyz.appsync-api.us-east-1.amazonaws.com/graphql"
+        raise wrong(
+            "appsyncEndpoint", f"is {value!r}", f"set the URL that AppSync shows, such as {example}, or nothing"
+        )
+    endpoint_id, region = endpoint.groups()
+    here = pulumi.Config("aws").get("region") or region
+    if region != here:
+        raise wrong("appsyncEndpoint", f"is in {region}", f"a rule in {here}, which is aws:region, cannot reach it")
+    api_id = required("amplifyApiId", "set the id of the API that hourbank:appsyncEndpoint is the URL of")
+    return AppSync(api_id=api_id, endpoint_id=endpoint_id)
 
 
 def table_names() -> dict[str, str]:

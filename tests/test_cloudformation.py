@@ -11,7 +11,7 @@ import pytest
 from cfnlint.api import ManualArgs, lint
 
 from hourbank import cloudformation
-from hourbank.cloudformation import TYPES, references, template
+from hourbank.cloudformation import TARGET, TYPES, references, template
 from hourbank.recorder import Recording, Resource, record
 
 BUCKET, KEY = "code-bucket", "hourbank.zip"
@@ -20,6 +20,15 @@ BUCKET, KEY = "code-bucket", "hourbank.zip"
 @pytest.fixture(scope="module")
 def dev() -> Recording:
     return record("dev")
+
+
+@pytest.fixture(scope="module")
+def opted_in() -> Recording:
+    config = {
+        "hourbank:appsyncEndpoint": "https://zyxwvutsrqponmlkjihgfedcba.appsync-api.us-east-1.amazonaws.com/graphql",
+        "hourbank:amplifyAuthRoleName": "amplify-app-dev-123456-authRole",
+    }
+    return record("dev", config=config)
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +50,40 @@ def test_cfn_lint_finds_nothing() -> None:
     assert [f"{match.rule.id} {match.message}" for match in found] == []
 
 
+@pytest.mark.slow
+def test_cfn_lint_finds_nothing_where_the_stack_opts_in(opted_in: Recording) -> None:
+    made = template(opted_in, bucket=BUCKET, key=KEY)
+    found = lint(json.dumps(made), config=ManualArgs(regions=["us-east-1"]))
+    assert [f"{match.rule.id} {match.message}" for match in found] == []
+
+
+def test_a_target_is_a_part_of_its_rule(opted_in: Recording) -> None:
+    made = template(opted_in, bucket=BUCKET, key=KEY)["Resources"]
+    assert "SubscriptionsTarget" not in made
+    rule = made["SubscriptionsRule"]
+    (target,) = rule["Properties"]["Targets"]
+    assert target["Id"] == "appsync"
+    assert target["RoleArn"] == {"Fn::GetAtt": ["SubscriptionsRole", "Arn"]}
+    assert target["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["SubscriptionsQueue", "Arn"]}}
+    assert target["AppSyncParameters"]["GraphQLOperation"].startswith("mutation PublishRequestEvent(")
+    # what the target waits for, its rule waits for
+    assert rule["DependsOn"] == ["SubscriptionsPolicy", "SubscriptionsQueuePolicy"]
+
+
+def test_an_input_of_a_target_without_a_form_is_refused_by_name(opted_in: Recording) -> None:
+    inputs = opted_in.named("subscriptions-target").inputs | {"sqsTarget": {"messageGroupId": "one"}}
+    with pytest.raises(ValueError, match="subscriptions-target: sqsTarget"):
+        template(changed(opted_in, "subscriptions-target", inputs=inputs), bucket=BUCKET, key=KEY)
+
+
 def test_every_recorded_resource_is_in_the_template(dev: Recording, resources: dict[str, Any]) -> None:
     versions = {function.version_id for function in dev.of_type("Function")}
     assert set(resources) == {resource.logical_id for resource in dev.resources} | versions
     assert len(versions) == 13
 
 
-def test_every_form_is_used(dev: Recording) -> None:
-    assert {resource.type for resource in dev.resources} == set(TYPES)
+def test_every_form_is_used(opted_in: Recording) -> None:
+    assert {resource.type for resource in opted_in.resources} == {*TYPES, TARGET}
 
 
 def test_every_input_reaches_the_template(resources: dict[str, Any]) -> None:

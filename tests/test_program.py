@@ -105,6 +105,12 @@ ONLY_STAR = {
     "xray:PutTelemetryRecords",
     "xray:PutTraceSegments",
 }
+# What a stack may opt in to: AppSync's subscribers are told of events; a browser starts executions.
+AUTH_ROLE = "amplify-app-dev-123456-authRole"
+OPT_IN = {
+    "hourbank:appsyncEndpoint": "https://zyxwvutsrqponmlkjihgfedcba.appsync-api.us-east-1.amazonaws.com/graphql",
+    "hourbank:amplifyAuthRoleName": AUTH_ROLE,
+}
 VARIABLES = {
     "SR": ("SERVICE_REQUEST_TABLE_NAME", "ServiceRequest"),
     "E": ("ESCROW_TABLE_NAME", "Escrow"),
@@ -121,6 +127,11 @@ def recording(request: pytest.FixtureRequest) -> Recording:
 @pytest.fixture(scope="module")
 def dev() -> Recording:
     return record("dev")
+
+
+@pytest.fixture(scope="module")
+def opted_in() -> Recording:
+    return record("dev", config=OPT_IN)
 
 
 def names(recording: Recording, type_: str) -> set[str]:
@@ -425,6 +436,106 @@ def test_the_router_knows_where_to_send_and_from_when(recording: Recording) -> N
     assert variables["SERVICE_REQUEST_WORKFLOW_ARN"] == "${ServiceRequestWorkflow}"
     assert variables["ESCROW_MANAGEMENT_WORKFLOW_ARN"] == "${EscrowManagementWorkflow}"
     assert variables["START_REQUESTS_FROM"] == f"2026-{'01' if recording.stack == 'local' else '12'}-01T00:00:00Z"
+
+
+# ---- what a stack may opt in to
+
+
+def test_opting_in_adds_what_it_is_for_and_changes_nothing_else(dev: Recording, opted_in: Recording) -> None:
+    before = {resource.name: resource for resource in dev.resources}
+    after = {resource.name: resource for resource in opted_in.resources}
+    assert set(after) - set(before) == {
+        *(
+            f"subscriptions-{part}"
+            for part in ("rule", "target", "role", "policy", "queue", "queue-policy", "failures")
+        ),
+        "browserStarts-policy",
+    }
+    for name, resource in before.items():
+        assert after[name].dependencies == resource.dependencies
+        assert after[name].version_id == resource.version_id
+        assert {**after[name].inputs, "code": None} == {**resource.inputs, "code": None}
+
+
+def test_an_event_calls_the_published_mutation_with_all_it_says(opted_in: Recording) -> None:
+    rule, target = opted_in.named("subscriptions-rule"), opted_in.named("subscriptions-target").inputs
+    assert (rule.inputs["eventBusName"], target["eventBusName"]) == ("${EventBus}", "${EventBus}")
+    assert rule.inputs["name"] == "hourbank-subscriptions-dev"
+    pattern = json.loads(rule.inputs["eventPattern"])
+    assert pattern == {"source": ["hourbank.workflows"], "detail": {"userId": [{"prefix": ""}]}}
+    assert target["rule"] == f"${{{rule.logical_id}}}"
+    # the endpoint's id, which is not the API's
+    assert target["arn"] == f"arn:${{AWS::Partition}}:appsync:{PLACE}:endpoints/graphql-api/zyxwvutsrqponmlkjihgfedcba"
+    paths = target["inputTransformer"]["inputPaths"]
+    assert paths == {
+        "eventId": "$.detail.eventId",
+        "type": "$.detail-type",
+        "requestId": "$.detail.requestId",
+        "userId": "$.detail.userId",
+        "status": "$.detail.status",
+    }
+    filled = target["inputTransformer"]["inputTemplate"]
+    for name in paths:
+        filled = filled.replace(f"<{name}>", json.dumps(f"the {name}"))
+    assert json.loads(filled) == {name: f"the {name}" for name in paths}
+    operation = target["appsyncTarget"]["graphqlOperation"]
+    declared, arguments, selected = re.fullmatch(
+        r"mutation PublishRequestEvent\((.*?)\) \{ publishRequestEvent\((.*?)\) \{ (.*?) \} \}", operation
+    ).groups()
+    assert {part.split(":")[0] for part in declared.split(", ")} == {f"${name}" for name in paths}
+    assert set(arguments.split(", ")) == {f"{name}: ${name}" for name in paths}
+    assert set(selected.split()) == set(paths), "subscribers get what the mutation selects"
+
+
+def test_the_rule_may_call_the_mutation_and_nothing_else(opted_in: Recording) -> None:
+    target = opted_in.named("subscriptions-target")
+    assert target.inputs["roleArn"] == "${SubscriptionsRole.Arn}"
+    (right,) = statements(opted_in.named("subscriptions-policy"))
+    api = f"arn:${{AWS::Partition}}:appsync:{PLACE}:apis/{API_IDS['dev']}"
+    assert right == ("appsync:GraphQL", f"{api}/types/Mutation/fields/publishRequestEvent")
+    assert opted_in.named("subscriptions-policy").inputs["role"] == "${SubscriptionsRole}"
+    assert {"SubscriptionsPolicy", "SubscriptionsQueuePolicy"} <= set(target.dependencies)
+
+
+def test_what_appsync_does_not_take_is_kept_and_sets_off_an_alarm(opted_in: Recording) -> None:
+    target, queue = opted_in.named("subscriptions-target").inputs, opted_in.named("subscriptions-queue")
+    assert target["deadLetterConfig"] == {"arn": "${SubscriptionsQueue.Arn}"}
+    assert queue.inputs["sqsManagedSseEnabled"] is True
+    policy = opted_in.named("subscriptions-queue-policy").inputs
+    assert policy["queueUrl"] == "${SubscriptionsQueue}"
+    (statement,) = json.loads(policy["policy"])["Statement"]
+    rule = f"arn:${{AWS::Partition}}:events:{PLACE}:rule/hourbank-event-bus-dev/hourbank-subscriptions-dev"
+    assert statement == {
+        "Effect": "Allow",
+        "Principal": {"Service": "events.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": "${SubscriptionsQueue.Arn}",
+        "Condition": {
+            "ArnEquals": {"aws:SourceArn": rule},
+            "StringEquals": {"aws:SourceAccount": "${AWS::AccountId}"},
+        },
+    }
+    alarm = opted_in.named("subscriptions-failures").inputs
+    assert alarm["dimensions"] == {"QueueName": "${SubscriptionsQueue.QueueName}"}
+
+
+def test_a_browser_may_start_requests_and_see_how_they_ended(opted_in: Recording) -> None:
+    policy = opted_in.named("browserStarts-policy")
+    assert policy.inputs["role"] == AUTH_ROLE
+    assert policy.inputs["name"] == "hourbank-browserStarts-dev"
+    # not the history: it shows task tokens; and nothing of the release machine, which operators' decisions start
+    assert set(statements(policy)) == {
+        ("states:StartExecution", "${ServiceRequestWorkflow}"),
+        (
+            "states:DescribeExecution",
+            f"arn:${{AWS::Partition}}:states:{PLACE}:execution:ServiceRequestWorkflow-dev:*",
+        ),
+    }
+
+
+def test_the_role_of_signed_in_users_stays_amplifys(opted_in: Recording) -> None:
+    assert AUTH_ROLE not in names(opted_in, "Role")
+    assert not opted_in.of_type("RolePolicyAttachment")
 
 
 # ---- what is on everything

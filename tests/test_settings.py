@@ -54,6 +54,17 @@ def refusal(stack: str = "dev", **arguments: Any) -> str:
         ("alarmTopicArn", "hourbank-alarms", "set an ARN such as arn:aws:sns"),
         ("alarmTopicArn", "arn:aws:sqs:us-east-1:123456789012:alarms", "set an ARN such as arn:aws:sns"),
         ("permissionsBoundaryArn", "boundary", "set an ARN such as arn:aws:iam"),
+        ("amplifyAuthRoleName", "arn:aws:iam::123456789012:role/authRole", "not its ARN"),
+        ("amplifyAuthRoleName", "auth role", "set a role's name"),
+        ("appsyncEndpoint", "abcdefghijklmnopqrstuvwxyz", "set the URL that AppSync shows"),
+        ("appsyncEndpoint", "https://api.example.com/graphql", "set the URL that AppSync shows"),
+        ("appsyncEndpoint", "https://a1.appsync-realtime-api.us-east-1.amazonaws.com/graphql", "set the URL"),
+        ("appsyncEndpoint", "https://a1.appsync-api.us-east-1.amazonaws.com", "set the URL that AppSync shows"),
+        (
+            "appsyncEndpoint",
+            "https://a1.appsync-api.eu-west-1.amazonaws.com/graphql",
+            "is in eu-west-1: a rule in us-east-1",
+        ),
         ("logRetention", "14", "is not a key of this project"),
     ],
 )
@@ -62,6 +73,14 @@ def test_a_senseless_value_is_one_line_that_names_the_key(key: str, value: str, 
     assert line.startswith(f"hourbank:{key}")
     assert says in line
     assert "stack dev" in line
+
+
+def test_the_mutation_of_an_api_without_an_id_is_refused() -> None:
+    named = '{"serviceRequest": "Requests", "escrow": "Held", "userBalance": "Hours", "transactionLog": "Journal"}'
+    endpoint = "https://a1.appsync-api.us-east-1.amazonaws.com/graphql"
+    config = {"hourbank:tables": named, "hourbank:amplifyApiId": "", "hourbank:appsyncEndpoint": endpoint}
+    line = refusal(config=config)
+    assert line.startswith("hourbank:amplifyApiId is missing: set the id of the API")
 
 
 @pytest.mark.parametrize(

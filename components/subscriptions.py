@@ -1,0 +1,171 @@
+"""What makes AppSync's subscribers hear of the workflows' events: opt-in, where the stack has ``appsyncEndpoint``.
+
+AppSync wakes its subscribers for mutations alone, and the workflows write tables. So a rule on the bus calls a mutation
+that does nothing else: docs/amplify/subscriptions.md shows what the schema needs.
+"""
+
+import json
+from typing import TypedDict
+
+import pulumi
+import pulumi_aws as aws
+
+from components.alarms import alarm
+from components.event_bus import EventBus
+from components.settings import AppSync, Settings
+
+MUTATION = "publishRequestEvent"
+# argument of the mutation: its type, and where in the event it is
+ARGUMENTS = {
+    "eventId": ("ID!", "$.detail.eventId"),
+    "type": ("String!", "$.detail-type"),
+    "requestId": ("ID!", "$.detail.requestId"),
+    "userId": ("ID!", "$.detail.userId"),
+    "status": ("String!", "$.detail.status"),
+}
+# Subscribers get what the mutation selects, and nothing else: so it selects all.
+OPERATION = (
+    f"mutation PublishRequestEvent({', '.join(f'${name}: {type_}' for name, (type_, _) in ARGUMENTS.items())}) "
+    f"{{ {MUTATION}({', '.join(f'{name}: ${name}' for name in ARGUMENTS)}) {{ {' '.join(ARGUMENTS)} }} }}"
+)
+# without quotation marks around the values: EventBridge adds them, and escapes what is between
+INPUT_TEMPLATE = "{" + ", ".join(f'"{name}": <{name}>' for name in ARGUMENTS) + "}"
+PATTERN = {
+    "source": ["hourbank.workflows"],
+    # any string: it is null where a record names nobody, and then there is nobody to tell
+    "detail": {"userId": [{"prefix": ""}]},
+}
+FOURTEEN_DAYS = 14 * 24 * 60 * 60
+# who is told an hour late has looked already
+ONE_HOUR = 60 * 60
+
+
+class SubscriptionsArgs(TypedDict):
+    settings: Settings
+    """The stack's settings."""
+    api: AppSync
+    """Amplify's GraphQL API."""
+    bus: EventBus
+    """Where the workflows tell what happened."""
+
+
+class Subscriptions(pulumi.ComponentResource):
+    """The rule from the bus to AppSync's mutation, its role, and a queue for what could not be delivered."""
+
+    def __init__(self, name: str, args: SubscriptionsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("hourbank:index:Subscriptions", name, None, opts)
+        settings, api = args["settings"], args["api"]
+        child = pulumi.ResourceOptions(parent=self)
+        rule_name = f"hourbank-{name}-{settings.env}"
+        # https://docs.aws.amazon.com/eventbridge/latest/userguide/cross-service-confused-deputy-prevention.html
+        only_this_rule = {
+            "ArnEquals": {
+                "aws:SourceArn": settings.arn("events", f"rule/hourbank-event-bus-{settings.env}/{rule_name}")
+            },
+            "StringEquals": {"aws:SourceAccount": settings.account_id},
+        }
+
+        failures = aws.sqs.Queue(
+            f"{name}-queue",
+            name=f"hourbank-{name}-failures-{settings.env}",
+            message_retention_seconds=FOURTEEN_DAYS,
+            sqs_managed_sse_enabled=True,
+            tags=settings.tags,
+            opts=child,
+        )
+        # EventBridge writes a dead-letter queue as itself, not with the target's role.
+        queue_policy = aws.sqs.QueuePolicy(
+            f"{name}-queue-policy",
+            queue_url=failures.url,
+            policy=pulumi.Output.json_dumps(
+                {
+                    "Version": "2012-10-17",
+                    "Statement": [
+                        {
+                            "Effect": "Allow",
+                            "Principal": {"Service": "events.amazonaws.com"},
+                            "Action": "sqs:SendMessage",
+                            "Resource": failures.arn,
+                            "Condition": only_this_rule,
+                        }
+                    ],
+                }
+            ),
+            opts=child,
+        )
+        role = aws.iam.Role(
+            f"{name}-role",
+            name=settings.role_name(name),
+            assume_role_policy=json.dumps(
+                {
+                    "Version": "2012-10-17",
+                    "Statement": [
+                        {
+                            "Effect": "Allow",
+                            "Principal": {"Service": "events.amazonaws.com"},
+                            "Action": "sts:AssumeRole",
+                            "Condition": only_this_rule,
+                        }
+                    ],
+                }
+            ),
+            permissions_boundary=settings.permissions_boundary_arn,
+            tags=settings.tags,
+            opts=child,
+        )
+        policy = aws.iam.RolePolicy(
+            f"{name}-policy",
+            name="subscriptions",
+            role=role.name,
+            policy=json.dumps(
+                {
+                    "Version": "2012-10-17",
+                    "Statement": [
+                        {
+                            "Effect": "Allow",
+                            "Action": "appsync:GraphQL",
+                            "Resource": settings.arn("appsync", f"apis/{api.api_id}/types/Mutation/fields/{MUTATION}"),
+                        }
+                    ],
+                }
+            ),
+            opts=child,
+        )
+        rule = aws.cloudwatch.EventRule(
+            f"{name}-rule",
+            name=rule_name,
+            description="Tells AppSync's subscribers what the workflows told the bus.",
+            event_bus_name=args["bus"].name,
+            event_pattern=json.dumps(PATTERN),
+            tags=settings.tags,
+            opts=child,
+        )
+        aws.cloudwatch.EventTarget(
+            f"{name}-target",
+            rule=rule.name,
+            event_bus_name=args["bus"].name,
+            target_id="appsync",
+            # The endpoint's id is not the API's: it is the first part of the host.
+            arn=settings.arn("appsync", f"endpoints/graphql-api/{api.endpoint_id}"),
+            role_arn=role.arn,
+            appsync_target={"graphql_operation": OPERATION},
+            input_transformer={
+                "input_paths": {argument: path for argument, (_, path) in ARGUMENTS.items()},
+                "input_template": INPUT_TEMPLATE,
+            },
+            dead_letter_config={"arn": failures.arn},
+            retry_policy={"maximum_event_age_in_seconds": ONE_HOUR, "maximum_retry_attempts": 60},
+            # By then the role has its right, and the queue takes what cannot be delivered.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[policy, queue_policy]),
+        )
+        alarm(
+            f"{name}-failures",
+            settings,
+            description="AppSync did not take an event: subscribers were not told; the queue's messages say why.",
+            namespace="AWS/SQS",
+            metric="ApproximateNumberOfMessagesVisible",
+            dimensions={"QueueName": failures.name},
+            statistic="Maximum",
+            parent=self,
+        )
+        self.register_outputs({})
