@@ -4,8 +4,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from components.archive import handler_files
@@ -33,9 +32,6 @@ def logging_configuration(value: Mapping[str, Any]) -> dict[str, Any]:
         "Destinations": [{"CloudWatchLogsLogGroup": {"LogGroupArn": value["logDestination"]}}],
     }
 
-
-RULE = "aws:cloudwatch/eventRule:EventRule"
-TARGET = "aws:cloudwatch/eventTarget:EventTarget"
 
 # Pulumi's type: CloudFormation's, and for each input the property and, where its shape is another, how to make it.
 # An input of `None` has no property of its own.
@@ -114,17 +110,6 @@ TYPES: dict[str, tuple[str, dict[str, Property]]] = {
         {"name": "LogGroupName", "retentionInDays": "RetentionInDays", "tags": ("Tags", tags)},
     ),
     "aws:cloudwatch/eventBus:EventBus": ("AWS::Events::EventBus", {"name": "Name", "tags": ("Tags", tags)}),
-    RULE: (
-        "AWS::Events::Rule",
-        {
-            "name": "Name",
-            "description": "Description",
-            "eventBusName": "EventBusName",
-            "eventPattern": ("EventPattern", json.loads),
-            "targets": "Targets",
-            "tags": ("Tags", tags),
-        },
-    ),
     "aws:cloudwatch/metricAlarm:MetricAlarm": (
         "AWS::CloudWatch::Alarm",
         {
@@ -168,35 +153,6 @@ TYPES: dict[str, tuple[str, dict[str, Property]]] = {
             "tags": ("Tags", tags),
         },
     ),
-    "aws:sqs/queuePolicy:QueuePolicy": (
-        "AWS::SQS::QueuePolicy",
-        {"queueUrl": ("Queues", lambda value: [value]), "policy": ("PolicyDocument", json.loads)},
-    ),
-}
-
-# A target is no resource in CloudFormation: these are its properties in its rule.
-TARGET_FORMS: dict[str, Property] = {
-    "rule": None,
-    "eventBusName": None,
-    "targetId": "Id",
-    "arn": "Arn",
-    "roleArn": "RoleArn",
-    "appsyncTarget": ("AppSyncParameters", lambda value: {"GraphQLOperation": value["graphqlOperation"]}),
-    "inputTransformer": (
-        "InputTransformer",
-        lambda value: {
-            "InputPathsMap": dict(sorted(value["inputPaths"].items())),
-            "InputTemplate": value["inputTemplate"],
-        },
-    ),
-    "deadLetterConfig": ("DeadLetterConfig", lambda value: {"Arn": value["arn"]}),
-    "retryPolicy": (
-        "RetryPolicy",
-        lambda value: {
-            "MaximumEventAgeInSeconds": value["maximumEventAgeInSeconds"],
-            "MaximumRetryAttempts": value["maximumRetryAttempts"],
-        },
-    ),
 }
 
 
@@ -215,64 +171,39 @@ def template(recording: Recording, *, bucket: str, key: str) -> dict[str, Any]:
     ValueError
         A type, an input or a reference has no form in CloudFormation; the message names it.
     """
-    return {
-        "AWSTemplateFormatVersion": "2010-09-09",
-        "Description": f"HourBank's workflows, stack {recording.stack}",
-        **assemble(recording, code={"S3Bucket": bucket, "S3Key": key}),
-    }
-
-
-def assemble(
-    recording: Recording, *, code: str | Mapping[str, Any], placeholders: Collection[str] = ()
-) -> dict[str, dict[str, Any]]:
-    """The template's ``Resources`` and ``Outputs``.
-
-    Parameters
-    ----------
-    code
-        Every function's ``Code``.
-    placeholders
-        Names of parameters that the recording refers to.
-
-    Raises
-    ------
-    ValueError
-        As ``template`` does.
-    """
+    code = {"S3Bucket": bucket, "S3Key": key}
     resources: dict[str, dict[str, Any]] = {}
     for resource in recording.resources:
         resources[resource.logical_id] = to_cloudformation(resource, code)
         if resource.version_id:
             resources[resource.version_id] = version(resource)
     outputs = {name: {"Value": output(value)} for name, value in recording.outputs.items()}
-    check_references(resources, outputs, placeholders)
+    check_references(resources, outputs)
     for resource in recording.resources:
         if depends_on := not_implied(resource, resources):
             resources[resource.logical_id]["DependsOn"] = depends_on
-    return {"Resources": resources, "Outputs": outputs}
+    return {
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Description": f"HourBank's workflows, stack {recording.stack}",
+        "Resources": resources,
+        "Outputs": outputs,
+    }
 
 
-def to_cloudformation(resource: Resource, code: str | Mapping[str, Any]) -> dict[str, Any]:
+def to_cloudformation(resource: Resource, code: Mapping[str, str]) -> dict[str, Any]:
     if resource.type not in TYPES:
         raise ValueError(f"{resource.name}: {resource.type} has no form in the template")
     type_, forms = TYPES[resource.type]
-    properties: dict[str, Any] = {"Code": code if isinstance(code, str) else dict(code)} if resource.type == FUNCTION else {}
-    properties |= substitute(converted(resource, forms))
-    # What Pulumi protects, CloudFormation keeps.
-    return {"Type": type_, **(retained() if resource.protect else {}), "Properties": properties}
-
-
-def converted(resource: Resource, forms: Mapping[str, Property]) -> dict[str, Any]:
-    """The inputs by CloudFormation's names and in its shapes, references still as placeholders."""
+    properties: dict[str, Any] = {"Code": dict(code)} if resource.type == FUNCTION else {}
     if unknown := sorted(set(resource.inputs) - set(forms)):
         raise ValueError(f"{resource.name}: {unknown[0]} of {resource.type} has no form in the template")
-    properties = {}
     for name, form in forms.items():
         if name in resource.inputs and form:
             key, convert = (form, None) if isinstance(form, str) else form
             value = resource.inputs[name]
-            properties[key] = convert(value) if convert else value
-    return properties
+            properties[key] = substitute(convert(value) if convert else value)
+    # What Pulumi protects, CloudFormation keeps.
+    return {"Type": type_, **(retained() if resource.protect else {}), "Properties": properties}
 
 
 def version(function: Resource) -> dict[str, Any]:
