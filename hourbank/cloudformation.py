@@ -4,7 +4,8 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from components.archive import handler_files
@@ -32,6 +33,9 @@ def logging_configuration(value: Mapping[str, Any]) -> dict[str, Any]:
         "Destinations": [{"CloudWatchLogsLogGroup": {"LogGroupArn": value["logDestination"]}}],
     }
 
+
+RULE = "aws:cloudwatch/eventRule:EventRule"
+TARGET = "aws:cloudwatch/eventTarget:EventTarget"
 
 # Pulumi's type: CloudFormation's, and for each input the property and, where its shape is another, how to make it.
 # An input of `None` has no property of its own.
@@ -110,6 +114,17 @@ TYPES: dict[str, tuple[str, dict[str, Property]]] = {
         {"name": "LogGroupName", "retentionInDays": "RetentionInDays", "tags": ("Tags", tags)},
     ),
     "aws:cloudwatch/eventBus:EventBus": ("AWS::Events::EventBus", {"name": "Name", "tags": ("Tags", tags)}),
+    RULE: (
+        "AWS::Events::Rule",
+        {
+            "name": "Name",
+            "description": "Description",
+            "eventBusName": "EventBusName",
+            "eventPattern": ("EventPattern", json.loads),
+            "targets": "Targets",
+            "tags": ("Tags", tags),
+        },
+    ),
     "aws:cloudwatch/metricAlarm:MetricAlarm": (
         "AWS::CloudWatch::Alarm",
         {
@@ -153,6 +168,35 @@ TYPES: dict[str, tuple[str, dict[str, Property]]] = {
             "tags": ("Tags", tags),
         },
     ),
+    "aws:sqs/queuePolicy:QueuePolicy": (
+        "AWS::SQS::QueuePolicy",
+        {"queueUrl": ("Queues", lambda value: [value]), "policy": ("PolicyDocument", json.loads)},
+    ),
+}
+
+# A target is no resource in CloudFormation: these are its properties in its rule.
+TARGET_FORMS: dict[str, Property] = {
+    "rule": None,
+    "eventBusName": None,
+    "targetId": "Id",
+    "arn": "Arn",
+    "roleArn": "RoleArn",
+    "appsyncTarget": ("AppSyncParameters", lambda value: {"GraphQLOperation": value["graphqlOperation"]}),
+    "inputTransformer": (
+        "InputTransformer",
+        lambda value: {
+            "InputPathsMap": dict(sorted(value["inputPaths"].items())),
+            "InputTemplate": value["inputTemplate"],
+        },
+    ),
+    "deadLetterConfig": ("DeadLetterConfig", lambda value: {"Arn": value["arn"]}),
+    "retryPolicy": (
+        "RetryPolicy",
+        lambda value: {
+            "MaximumEventAgeInSeconds": value["maximumEventAgeInSeconds"],
+            "MaximumRetryAttempts": value["maximumRetryAttempts"],
+        },
+    ),
 }
 
 
@@ -172,14 +216,15 @@ def template(recording: Recording, *, bucket: str, key: str) -> dict[str, Any]:
         A type, an input or a reference has no form in CloudFormation; the message names it.
     """
     code = {"S3Bucket": bucket, "S3Key": key}
+    declared = with_targets(recording.resources)
     resources: dict[str, dict[str, Any]] = {}
-    for resource in recording.resources:
+    for resource in declared:
         resources[resource.logical_id] = to_cloudformation(resource, code)
         if resource.version_id:
             resources[resource.version_id] = version(resource)
     outputs = {name: {"Value": output(value)} for name, value in recording.outputs.items()}
     check_references(resources, outputs)
-    for resource in recording.resources:
+    for resource in declared:
         if depends_on := not_implied(resource, resources):
             resources[resource.logical_id]["DependsOn"] = depends_on
     return {
@@ -190,20 +235,47 @@ def template(recording: Recording, *, bucket: str, key: str) -> dict[str, Any]:
     }
 
 
+def with_targets(resources: Sequence[Resource]) -> list[Resource]:
+    """The resources as CloudFormation divides them: a rule's targets are a part of it."""
+    targets = [resource for resource in resources if resource.type == TARGET]
+
+    def merged(rule: Resource) -> Resource:
+        own = [one for one in targets if one.inputs["rule"] == f"${{{rule.logical_id}}}"]
+        if not own:
+            return rule
+        before = {*rule.dependencies, *(name for one in own for name in one.dependencies)} - {rule.logical_id}
+        return replace(
+            rule,
+            inputs={**rule.inputs, "targets": [converted(one, TARGET_FORMS) for one in own]},
+            dependencies=tuple(sorted(before)),
+        )
+
+    return [
+        merged(resource) if resource.type == RULE else resource for resource in resources if resource not in targets
+    ]
+
+
 def to_cloudformation(resource: Resource, code: Mapping[str, str]) -> dict[str, Any]:
     if resource.type not in TYPES:
         raise ValueError(f"{resource.name}: {resource.type} has no form in the template")
     type_, forms = TYPES[resource.type]
     properties: dict[str, Any] = {"Code": dict(code)} if resource.type == FUNCTION else {}
+    properties |= substitute(converted(resource, forms))
+    # What Pulumi protects, CloudFormation keeps.
+    return {"Type": type_, **(retained() if resource.protect else {}), "Properties": properties}
+
+
+def converted(resource: Resource, forms: Mapping[str, Property]) -> dict[str, Any]:
+    """The inputs by CloudFormation's names and in its shapes, references still as placeholders."""
     if unknown := sorted(set(resource.inputs) - set(forms)):
         raise ValueError(f"{resource.name}: {unknown[0]} of {resource.type} has no form in the template")
+    properties = {}
     for name, form in forms.items():
         if name in resource.inputs and form:
             key, convert = (form, None) if isinstance(form, str) else form
             value = resource.inputs[name]
-            properties[key] = substitute(convert(value) if convert else value)
-    # What Pulumi protects, CloudFormation keeps.
-    return {"Type": type_, **(retained() if resource.protect else {}), "Properties": properties}
+            properties[key] = convert(value) if convert else value
+    return properties
 
 
 def version(function: Resource) -> dict[str, Any]:
