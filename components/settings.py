@@ -88,10 +88,12 @@ class Settings:
     """The role of Amplify's signed-in users, where they may start executions themselves."""
     appsync: AppSync | None
     """The API whose subscribers are told of events."""
+    managed_by: str = "pulumi"
+    """The tool that deploys: an exported template names another."""
 
     @property
     def tags(self) -> dict[str, str]:
-        return {"Project": "hourbank", "Environment": self.env, "ManagedBy": "pulumi", "Stack": self.stack}
+        return {"Project": "hourbank", "Environment": self.env, "ManagedBy": self.managed_by, "Stack": self.stack}
 
     @property
     def protects_workflows(self) -> bool:

@@ -9,9 +9,12 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow, Rounded, Underflow
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from hourbank.export import ExportError, export
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 TRY = "Try it on this machine"
 OPERATE = "Operate a stack"
+SHIP = "Ship"
 # What DynamoDB can store as a number: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Limits.html
 STORABLE = Context(prec=38, Emin=-128, Emax=126, traps=[Inexact, Rounded, Overflow, Underflow, InvalidOperation])
 app = typer.Typer(
@@ -72,6 +76,9 @@ Reason = Annotated[str, typer.Option(metavar="WHY", help="Why: it is kept in the
 By = Annotated[str | None, typer.Option(metavar="NAME", help="Who decides; else the caller, as AWS knows it.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Limit = Annotated[int, typer.Option(min=1, max=10000, help="How many executions and messages to look at.")]
+
+
+app.add_typer(export, name="export", rich_help_panel=SHIP)
 
 
 @app.command(rich_help_panel=TRY)
@@ -173,6 +180,31 @@ def show(request_id: RequestId) -> None:
     view.show(Console(), deployment, view.find(deployment, request_id))
 
 
+@app.command(rich_help_panel=SHIP)
+def doctor(
+    stack: StackName = None,
+    region: Region = None,
+    amplify: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Propose a stack's configuration for this Amplify project.")
+    ] = None,
+) -> None:
+    """Check that the account has what a stack needs, before it is deployed and after, and say what to do."""
+    from rich.console import Console
+
+    from hourbank.stack import errors_in_words
+
+    with errors_in_words():
+        if amplify is not None:
+            from hourbank.amplify_project import propose
+
+            typer.echo(propose(amplify, stack, region))
+            return
+        from hourbank.doctor import doctor as examine
+
+        if not examine(Console(), stack, region):
+            raise typer.Exit(1)
+
+
 @app.command(rich_help_panel=OPERATE)
 def audit(
     stack: StackName = None,
@@ -242,6 +274,19 @@ def settle(
         confirm = operations.asker(yes=yes)
         if not operations.settle(console, found, request_id, decision, by=by, reason=reason, confirm=confirm):
             raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=OPERATE)
+def adopt(
+    stack: Annotated[str, typer.Option("--stack", metavar="NAME", help="The stack that takes over, such as dev.")],
+    region: Region = None,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the file goes.")] = Path("adopt.json"),
+) -> None:
+    """Write the file with which `pulumi import` takes over what a template of ours made; docs/migrate.md goes first."""
+    from hourbank import adopt
+
+    count = adopt.write(out, stack, region)
+    typer.echo(f"{out}: {count} resources; now: pulumi import --file {out} --stack {stack} --generate-code=false")
 
 
 def _check_words(**words: str | None) -> None:
@@ -326,7 +371,7 @@ def _in_one_line(error: Exception) -> str | None:
     from hourbank.emulator import LocalRunError
     from hourbank.stack import StackError
 
-    if isinstance(error, LocalRunError | StackError):
+    if isinstance(error, ExportError | LocalRunError | StackError):
         return str(error)
     if isinstance(error, BotoCoreError | ClientError):
         return f"the emulator did not do as it was asked, is it still there? {str(error)[:300]}"

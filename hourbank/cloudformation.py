@@ -4,7 +4,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from components.archive import handler_files
 from hourbank.recorder import FUNCTION, Recording, Resource
 
 PLACEHOLDER = re.compile(r"\$\{([A-Za-z0-9:]+)(?:\.([A-Za-z]+))?\}")
-PSEUDO_PARAMETERS = ("AWS::AccountId", "AWS::Region", "AWS::Partition")
+PSEUDO_PARAMETERS = ("AWS::AccountId", "AWS::NoValue", "AWS::Partition", "AWS::Region", "AWS::StackName")
 
 # The earliest time a zip can hold, so that the archive does not depend on when it was made.
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -52,7 +52,7 @@ TYPES: dict[str, tuple[str, dict[str, Property]]] = {
             "role": "Role",
             "timeout": "Timeout",
             "memorySize": "MemorySize",
-            "environment": ("Environment", lambda value: {"Variables": value["variables"]}),
+            "environment": ("Environment", lambda value: {"Variables": dict(sorted(value["variables"].items()))}),
             "publish": None,  # an AWS::Lambda::Version
             "tracingConfig": ("TracingConfig", lambda value: {"Mode": value["mode"]}),
             "tags": ("Tags", tags),
@@ -86,7 +86,7 @@ TYPES: dict[str, tuple[str, dict[str, Property]]] = {
             "name": "StateMachineName",
             "type": "StateMachineType",
             "roleArn": "RoleArn",
-            "definition": "DefinitionString",
+            "definition": ("Definition", json.loads),
             "loggingConfiguration": ("LoggingConfiguration", logging_configuration),
             "tracingConfiguration": ("TracingConfiguration", lambda value: {"Enabled": value["enabled"]}),
             "tags": ("Tags", tags),
@@ -215,7 +215,30 @@ def template(recording: Recording, *, bucket: str, key: str) -> dict[str, Any]:
     ValueError
         A type, an input or a reference has no form in CloudFormation; the message names it.
     """
-    code = {"S3Bucket": bucket, "S3Key": key}
+    return {
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Description": f"HourBank's workflows, stack {recording.stack}",
+        **assemble(recording, code={"S3Bucket": bucket, "S3Key": key}),
+    }
+
+
+def assemble(
+    recording: Recording, *, code: str | Mapping[str, Any], placeholders: Collection[str] = ()
+) -> dict[str, dict[str, Any]]:
+    """The template's ``Resources`` and ``Outputs``.
+
+    Parameters
+    ----------
+    code
+        Every function's ``Code``.
+    placeholders
+        Names of parameters that the recording refers to.
+
+    Raises
+    ------
+    ValueError
+        As ``template`` does.
+    """
     declared = with_targets(recording.resources)
     resources: dict[str, dict[str, Any]] = {}
     for resource in declared:
@@ -223,16 +246,11 @@ def template(recording: Recording, *, bucket: str, key: str) -> dict[str, Any]:
         if resource.version_id:
             resources[resource.version_id] = version(resource)
     outputs = {name: {"Value": output(value)} for name, value in recording.outputs.items()}
-    check_references(resources, outputs)
+    check_references(resources, outputs, placeholders)
     for resource in declared:
         if depends_on := not_implied(resource, resources):
             resources[resource.logical_id]["DependsOn"] = depends_on
-    return {
-        "AWSTemplateFormatVersion": "2010-09-09",
-        "Description": f"HourBank's workflows, stack {recording.stack}",
-        "Resources": resources,
-        "Outputs": outputs,
-    }
+    return {"Resources": resources, "Outputs": outputs}
 
 
 def with_targets(resources: Sequence[Resource]) -> list[Resource]:
@@ -255,11 +273,13 @@ def with_targets(resources: Sequence[Resource]) -> list[Resource]:
     ]
 
 
-def to_cloudformation(resource: Resource, code: Mapping[str, str]) -> dict[str, Any]:
+def to_cloudformation(resource: Resource, code: str | Mapping[str, Any]) -> dict[str, Any]:
     if resource.type not in TYPES:
         raise ValueError(f"{resource.name}: {resource.type} has no form in the template")
     type_, forms = TYPES[resource.type]
-    properties: dict[str, Any] = {"Code": dict(code)} if resource.type == FUNCTION else {}
+    properties: dict[str, Any] = (
+        {"Code": code if isinstance(code, str) else dict(code)} if resource.type == FUNCTION else {}
+    )
     properties |= substitute(converted(resource, forms))
     # What Pulumi protects, CloudFormation keeps.
     return {"Type": type_, **(retained() if resource.protect else {}), "Properties": properties}
@@ -307,7 +327,7 @@ def substitute(value: Any) -> Any:
 
 def output(value: Any) -> Any:
     """An output is a string: anything else becomes JSON."""
-    return substitute(value if isinstance(value, str) else json.dumps(value))
+    return substitute(value if isinstance(value, str) else json.dumps(value, sort_keys=True))
 
 
 def references(value: Any) -> Iterator[str]:
@@ -330,8 +350,8 @@ def references(value: Any) -> Iterator[str]:
                 yield from references(item)
 
 
-def check_references(resources: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
-    known = {*resources, *PSEUDO_PARAMETERS}
+def check_references(resources: Mapping[str, Any], outputs: Mapping[str, Any], placeholders: Collection[str]) -> None:
+    known = {*resources, *PSEUDO_PARAMETERS, *placeholders}
     for logical_id, part in [*resources.items(), *outputs.items()]:
         if unknown := sorted(set(references(part)) - known):
             raise ValueError(f"{logical_id} refers to {unknown[0]}, which is not in the template")

@@ -54,11 +54,9 @@ def own_runtime(function: Properties, _: int) -> None:
 
 
 def literal_timeouts(machine: Properties, seconds: int) -> None:
-    definition = json.loads(machine["DefinitionString"]["Fn::Sub"])
-    for state in definition["States"].values():
+    for state in machine["Definition"]["States"].values():
         if state.pop("TimeoutSecondsPath", None):
             state["TimeoutSeconds"] = seconds
-    machine["DefinitionString"]["Fn::Sub"] = json.dumps(definition)
 
 
 def missing_attributes(mapping: Properties, _: int) -> None:
@@ -138,10 +136,9 @@ def deploy(emulator: Emulator, *, response_timeout_seconds: int, config: Mapping
         )
     except pulumi.RunError as error:
         raise LocalRunError(f"the program refuses the stack {STACK}: {error}") from error
-    emulator.client("s3").create_bucket(Bucket=BUCKET)
-    key = _upload(emulator, cloudformation.archive_bytes({"bootstrap": bootstrap().encode()}))
+    key = upload(emulator, cloudformation.archive_bytes({"bootstrap": bootstrap().encode()}))
     template = adapt(cloudformation.template(recording, bucket=BUCKET, key=key), response_timeout_seconds)
-    outputs = _apply(emulator, template)
+    outputs = apply(emulator, template)
     return Deployment(endpoint=emulator.endpoint, tables=tables, outputs=outputs, credentials=emulator.credentials)
 
 
@@ -185,23 +182,36 @@ def _describe_table(emulator: Emulator, name: str) -> dict[str, Any]:
     }
 
 
-def _upload(emulator: Emulator, content: bytes) -> str:
-    """Put something into the bucket and return its key, which changes with the content."""
+def upload(emulator: Emulator, content: bytes) -> str:
+    """Put something into the bucket `BUCKET` and return its key, which changes with the content."""
+    emulator.client("s3").create_bucket(Bucket=BUCKET)
     key = hashlib.sha256(content).hexdigest()
     emulator.client("s3").put_object(Bucket=BUCKET, Key=key, Body=content)
     return key
 
 
-def _apply(emulator: Emulator, template: dict[str, Any]) -> dict[str, str]:
-    """Create or update the stack, wait for it, and return its outputs."""
+def apply(
+    emulator: Emulator,
+    template: dict[str, Any],
+    *,
+    name: str = f"hourbank-{STACK}",
+    parameters: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Create or update a stack, wait for it, and return its outputs.
+
+    Raises
+    ------
+    LocalRunError
+        If the emulator refuses: one line that says what and why.
+    """
     stacks = emulator.client("cloudformation")
-    name = f"hourbank-{STACK}"
     exists = any(stack["StackName"] == name for stack in stacks.describe_stacks()["Stacks"])
     change = stacks.update_stack if exists else stacks.create_stack
     # by URL: a template of more than 51,200 bytes is not taken by value
-    url = f"{emulator.endpoint}/{BUCKET}/{_upload(emulator, json.dumps(template).encode())}"
+    url = f"{emulator.endpoint}/{BUCKET}/{upload(emulator, json.dumps(template).encode())}"
+    values = [{"ParameterKey": key, "ParameterValue": value} for key, value in (parameters or {}).items()]
     try:
-        change(StackName=name, TemplateURL=url, Capabilities=["CAPABILITY_NAMED_IAM"])
+        change(StackName=name, TemplateURL=url, Parameters=values, Capabilities=["CAPABILITY_NAMED_IAM"])
     except botocore.exceptions.ClientError as error:
         raise LocalRunError(f"the emulator refuses the template: {str(error)[:500]}") from error
     deadline = time.monotonic() + CREATE_SECONDS

@@ -13,12 +13,12 @@ import json
 import logging
 import re
 import runpy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pulumi
@@ -27,6 +27,9 @@ from pulumi.runtime import set_all_config, set_mocks
 from pulumi.runtime.mocks import MockCallArgs, MockMonitor, MockResourceArgs, Mocks
 from pulumi.runtime.settings import get_root_resource
 from pulumi.runtime.stack import run_pulumi_func
+
+if TYPE_CHECKING:
+    from components.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 PROJECT = "hourbank"
@@ -76,6 +79,18 @@ class Resource:
     """Whether ``pulumi destroy`` refuses to delete it."""
     version_id: str | None = None
     """Of a published function: the logical id of its version, which changes with its code or configuration."""
+    parent: str | None = None
+    """The URN of the component that it is a part of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    """What groups resources in the program, and in Pulumi's state; nothing on AWS."""
+
+    type: str
+    name: str
+    parent: str | None
+    """The URN of the component that it is a part of; none for the program's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +102,8 @@ class Recording:
     """In the order of their logical ids."""
     outputs: dict[str, Any]
     """The stack's outputs, references as placeholders."""
+    components: Mapping[str, Component]
+    """By URN, a component's own before its parts'."""
 
     def of_type(self, type_: str) -> list[Resource]:
         """Resources of a Pulumi type, or of its last part such as ``StateMachine``."""
@@ -112,7 +129,11 @@ class Recording:
 
 
 def record(
-    stack: str, *, config: Mapping[str, str] | None = None, invokes: Mapping[str, Invoke] | None = None
+    stack: str,
+    *,
+    config: Mapping[str, str] | None = None,
+    invokes: Mapping[str, Invoke] | None = None,
+    settings: "Callable[[Settings], Settings] | None" = None,
 ) -> Recording:
     """Evaluate the program for a stack.
 
@@ -125,6 +146,9 @@ def record(
     invokes
         Answers of look-ups by token, such as ``aws:dynamodb/getTable:getTable``: given the arguments, the result; what
         it raises the program sees as the provider's error. Without one, the tables are as the program wants them.
+    settings
+        Changes what the program has read and checked of its configuration: an export puts a template's parameters, as
+        placeholders, in place of values.
 
     Raises
     ------
@@ -135,10 +159,27 @@ def record(
     # Nothing that an evaluation makes is garbage before it ends, and looking for garbage is a third of its time.
     gc.disable()
     try:
-        return contextvars.Context().run(evaluate, stack, config or {}, invokes or {})
+        with changed_settings(settings):
+            return contextvars.Context().run(evaluate, stack, config or {}, invokes or {})
     finally:
         keep_imports()
         gc.enable()
+
+
+@contextlib.contextmanager
+def changed_settings(change: "Callable[[Settings], Settings] | None") -> Iterator[None]:
+    """Put a change between the program and its configuration, from here: the program itself has no door for it."""
+    if change is None:
+        yield
+        return
+    from components import settings as configuration
+
+    load = configuration.load
+    configuration.load = lambda: change(load())
+    try:
+        yield
+    finally:
+        configuration.load = load
 
 
 @cache
@@ -176,7 +217,9 @@ def evaluate(stack: str, config: Mapping[str, str], invokes: Mapping[str, Invoke
         loop.close()
     # The SDK registers what waits for nothing in any order.
     resources = sorted(recorder.resources.values(), key=lambda resource: resource.logical_id)
-    return Recording(stack=stack, resources=tuple(resources), outputs=plain(outputs))
+    return Recording(
+        stack=stack, resources=tuple(resources), outputs=plain(outputs), components=dict(monitor.components)
+    )
 
 
 async def run_program() -> dict[str, Any]:
@@ -280,9 +323,13 @@ class Monitor(MockMonitor):
         super().__init__(recorder)
         self.recorder = recorder
         self.logical_ids: dict[str, str] = {}
+        self.components: dict[str, Component] = {}
 
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802 the name of the engine's call
         response = super().RegisterResource(request)
+        parent = request.parent if request.parent in self.components else None
+        if not request.custom and request.type != "pulumi:pulumi:Stack":
+            self.components[response.urn] = Component(type=request.type, name=request.name, parent=parent)
         if request.custom:
             logical_id = self.logical_ids[response.urn] = to_logical_id(request.name)
             self.recorder.resources[logical_id] = replace(
@@ -291,6 +338,7 @@ class Monitor(MockMonitor):
                     sorted(self.logical_ids[urn] for urn in request.dependencies if urn in self.logical_ids)
                 ),
                 protect=request.protect,
+                parent=parent,
             )
         return response
 

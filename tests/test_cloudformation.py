@@ -128,7 +128,7 @@ def test_every_input_reaches_the_template(resources: dict[str, Any]) -> None:
 
 def test_the_definition_calls_versions_by_reference(resources: dict[str, Any]) -> None:
     machine = resources["ServiceRequestWorkflow"]["Properties"]
-    versions = {name for name in references(machine["DefinitionString"]) if name in resources}
+    versions = {name for name in references(machine["Definition"]) if name in resources}
     assert {resources[name]["Type"] for name in versions} == {"AWS::Lambda::Version"}
     assert len(versions) == 9
 

@@ -25,7 +25,7 @@ def of_type(template: dict, type_: str) -> dict:
 
 
 def states(machine: dict) -> dict:
-    return json.loads(machine["DefinitionString"]["Fn::Sub"])["States"]
+    return machine["Definition"]["States"]
 
 
 def test_only_resources_of_the_listed_types_change(original, adapted):

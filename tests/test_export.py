@@ -1,0 +1,222 @@
+"""The exports: what Pulumi would deploy, as a template that takes parameters, and that plays every story."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cfnlint.api import ManualArgs, lint
+from cfnlint.decode.cfn_yaml import loads
+from typer.testing import CliRunner
+
+from hourbank import cloudformation, ledger_view, local, parameterised, people, stories
+from hourbank.cli import app
+from hourbank.deployment import Deployment
+from hourbank.emulator import Emulator
+from hourbank.recorder import Recording, record
+
+RESPONSE_TIMEOUT_SECONDS = 8
+
+
+def run(*arguments: object) -> str:
+    result = CliRunner().invoke(app, ["export", *map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def recording() -> Recording:
+    return parameterised.record("cloudformation")
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("export") / "template.yaml"
+    run("cloudformation", "--out", out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def made(exported: Path) -> dict[str, Any]:
+    """The template as a reader of YAML sees it."""
+    return json.loads(json.dumps(loads(exported.read_text(encoding="utf-8"))))
+
+
+def test_every_resource_of_the_program_is_there(recording: Recording, made: dict[str, Any]) -> None:
+    program = {resource.logical_id: resource.type for resource in record("dev").resources}
+    # a topic and a boundary change no resource's being there
+    assert {resource.logical_id: resource.type for resource in recording.resources} == program
+    versions = {resource.version_id for resource in recording.of_type("Function")}
+    assert set(made["Resources"]) == {*program, *versions}
+    assert made["Metadata"]["HourBank"]["Recorded"] == len(program)
+    assert made["Metadata"]["HourBank"]["LeftOut"] == parameterised.LEFT_OUT
+
+
+def test_what_the_stack_may_ask_for_and_the_template_cannot_is_listed(recording: Recording) -> None:
+    endpoint = "https://abcdefghijklm.appsync-api.us-east-1.amazonaws.com/graphql"
+    options = {"hourbank:amplifyAuthRoleName": "authRole", "hourbank:appsyncEndpoint": endpoint}
+    for key, value in options.items():
+        more = {resource.logical_id for resource in record("dev", config={key: value}).resources}
+        assert more > {resource.logical_id for resource in recording.resources}
+        assert key.removeprefix("hourbank:") in parameterised.LEFT_OUT
+
+
+def test_the_parameters_put_in_place_make_what_pulumi_deploys(recording: Recording) -> None:
+    """Each parameter's value where its placeholder is: the template of the stack itself, but for tags and versions."""
+    topic, boundary = "arn:aws:sns:us-east-1:123456789012:alarms", "arn:aws:iam::123456789012:policy/boundary"
+    config = {
+        "hourbank:tables": json.dumps({key: f"{key}-table" for key in parameterised.TABLE_NAMES}),
+        "hourbank:startRequestsFrom": "2026-05-05T00:00:00Z",
+        "hourbank:providerResponseTimeoutSeconds": "12345",
+        "hourbank:confirmationDays": "77",
+        "hourbank:logRetentionDays": "90",
+        "hourbank:alarmTopicArn": topic,
+        "hourbank:permissionsBoundaryArn": boundary,
+    }
+    stack = record("dev", config=config)
+    (mapping,) = stack.of_type("EventSourceMapping")
+    values = {
+        "Environment": "dev",
+        **{name: f"{key}-table" for key, name in parameterised.TABLE_NAMES.items()},
+        "ServiceRequestStreamArn": mapping.inputs["eventSourceArn"],
+        "StartRequestsFrom": "2026-05-05T00:00:00Z",
+        "ProviderResponseTimeoutSeconds": "12345",
+        "ConfirmationDays": "77",
+        "LogRetentionDays": "90",
+        "AlarmTopicArn": topic,
+        "PermissionsBoundaryArn": boundary,
+        "AWS::StackName": "organization/hourbank/dev",
+    }
+    assert set(values) == {*parameterised.PARAMETERS, "AWS::StackName"}
+    text = json.dumps([resource.inputs for resource in recording.resources], default=lambda _: "code")
+    for name, value in values.items():
+        text = text.replace(f"${{{name}}}", value)
+    # versions are named after what configures them, which here is a placeholder
+    for one, other in zip(recording.of_type("Function"), stack.of_type("Function"), strict=True):
+        text = text.replace(str(one.version_id), str(other.version_id))
+    text = text.replace('"ManagedBy": "cloudformation"', '"ManagedBy": "pulumi"').replace(
+        '"retentionInDays": "90"', '"retentionInDays": 90'
+    )
+    assert json.loads(text) == json.loads(json.dumps([one.inputs for one in stack.resources], default=lambda _: "code"))
+
+
+def test_the_seed_s_parameters_and_outputs_are_there(made: dict[str, Any]) -> None:
+    tables = {"ServiceRequestTableName", "EscrowTableName", "UserBalanceTableName", "TransactionLogTableName"}
+    assert {"Environment", *tables} < set(made["Parameters"])
+    assert made["Parameters"]["Environment"]["Default"] == "dev"
+    outputs = made["Outputs"]
+    assert outputs["ServiceRequestWorkflowArn"]["Value"] == {"Ref": "ServiceRequestWorkflow"}
+    assert outputs["EscrowManagementWorkflowArn"]["Value"] == {"Ref": "EscrowManagementWorkflow"}
+    assert outputs["StepFunctionsExecutionRoleArn"]["Value"] == {"Fn::GetAtt": ["ServiceRequestWorkflowRole", "Arn"]}
+
+
+def test_definitions_are_objects_that_call_versions(made: dict[str, Any]) -> None:
+    machine = made["Resources"]["ServiceRequestWorkflow"]["Properties"]
+    assert machine["StateMachineName"] == {"Fn::Sub": "ServiceRequestWorkflow-${Environment}"}
+    state = machine["Definition"]["States"]["EscrowHours"]
+    assert state["Type"] == "Task"
+    assert made["Resources"][state["Resource"]["Ref"]]["Type"] == "AWS::Lambda::Version"
+
+
+def test_what_configures_a_function_replaces_its_version(made: dict[str, Any]) -> None:
+    """A parameter's change must reach the code that new executions call."""
+    for logical_id, function in made["Resources"].items():
+        if function["Type"] == "AWS::Lambda::Function":
+            (version,) = [
+                part["Properties"]
+                for part in made["Resources"].values()
+                if part["Type"] == "AWS::Lambda::Version" and part["Properties"]["FunctionName"]["Ref"] == logical_id
+            ]
+            told = set(cloudformation.references(function["Properties"]["Environment"])) & set(made["Parameters"])
+            assert set(cloudformation.references(version.get("Description"))) == told - {"Environment"}
+            # a description has 256 characters
+            longest = {"StartRequestsFrom": 40, "ProviderResponseTimeoutSeconds": 7, "ConfirmationDays": 3}
+            assert sum(longest.get(name, 60) + 1 for name in told - {"Environment"}) <= 256
+
+
+def test_retained_is_everything(recording: Recording) -> None:
+    made = parameterised.template(recording, code="./code.zip", retain=True)
+    assert {part.get("DeletionPolicy") for part in made["Resources"].values()} == {"Retain"}
+
+
+@pytest.mark.slow
+def test_cfn_lint_finds_nothing(exported: Path, made: dict[str, Any]) -> None:
+    found = lint(
+        exported.read_text(encoding="utf-8"), config=ManualArgs(regions=["us-east-1"], ignore_checks=["W3002"])
+    )
+    assert [f"{match.rule.id} {match.message}" for match in found] == []
+    # for who runs it by hand or by `sam validate --lint`
+    assert made["Metadata"]["cfn-lint"] == {"config": {"ignore_checks": ["W3002"]}}
+
+
+@pytest.mark.slow
+def test_a_second_export_is_the_same_bytes(exported: Path, tmp_path: Path) -> None:
+    out = tmp_path / "template.yaml"
+    command = [sys.executable, "-c", "from hourbank.cli import main; main()", "export", "cloudformation", "--out", out]
+    for seed in ("1", "2"):
+        subprocess.run(command, check=True, env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True)
+        for path in exported.parent.iterdir():
+            assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+
+
+def test_nothing_of_others_is_written_over(tmp_path: Path) -> None:
+    theirs = tmp_path / "template.yaml"
+    theirs.write_text("Resources: {}\n")
+    for out, word in (
+        (theirs, "was not written by this command"),
+        (tmp_path, "is a folder"),
+        (tmp_path / "nowhere" / "template.yaml", "is not a folder"),
+    ):
+        result = CliRunner().invoke(app, ["export", "cloudformation", "--out", str(out)])
+        assert word in str(result.exception) and "\n" not in str(result.exception)
+    assert theirs.read_text() == "Resources: {}\n"
+    assert list(tmp_path.iterdir()) == [theirs]
+
+
+def play(emulator: Emulator, template: dict[str, Any], parameters: dict[str, str], tables: dict[str, str]) -> None:
+    """Deploy a template and play every story of the demo on it."""
+    dynamodb = emulator.client("dynamodb")
+    people.give_hours(dynamodb, tables, stories.BALANCES)
+    before = ledger_view.read(dynamodb, tables)
+    local.adapt(template, RESPONSE_TIMEOUT_SECONDS)
+    outputs = local.apply(emulator, template, name="hourbank-exported", parameters=parameters)
+    deployment = Deployment(
+        endpoint=emulator.endpoint,
+        tables=tables,
+        outputs={name: outputs[output] for name, (output, _) in parameterised.OUTPUTS.items()},
+        credentials=emulator.credentials,
+    )
+    stage = stories.Stage(deployment)
+    while stage.step(lambda _performance, _what: None):
+        time.sleep(0.1)
+    assert [(one.story.title, one.problem) for one in stage.performances if one.problem] == []
+    after = ledger_view.read(dynamodb, tables)
+    assert after.balances == stories.expected_balances(stories.STORIES)
+    assert ledger_view.broken_conservation(before, after) == []
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("export-cloudformation")
+def test_the_template_plays_every_story(made: dict[str, Any]) -> None:
+    with Emulator() as emulator:
+        tables = local.create_tables(emulator)
+        code = cloudformation.archive_bytes({"bootstrap": local.bootstrap().encode()})
+        template = json.loads(json.dumps(made))
+        # what `sam deploy` and `aws cloudformation package` do with a path
+        packaged = {"S3Bucket": local.BUCKET, "S3Key": local.upload(emulator, code)}
+        for resource in template["Resources"].values():
+            if "Code" in resource["Properties"]:
+                assert resource["Properties"]["Code"] == "./hourbank-functions.zip"
+                resource["Properties"]["Code"] = packaged
+        described = emulator.client("dynamodb").describe_table(TableName=tables["serviceRequest"])["Table"]
+        parameters = {
+            "Environment": "exported",
+            **{name: tables[key] for key, name in parameterised.TABLE_NAMES.items()},
+            "ServiceRequestStreamArn": described["LatestStreamArn"],
+            "StartRequestsFrom": "2026-01-01T00:00:00Z",
+        }
+        play(emulator, template, parameters, tables)
