@@ -9,6 +9,7 @@ import pulumi_aws as aws
 from components.alarms import alarm
 from components.archive import handler_archive
 from components.functions import GET, TABLE_VARIABLES, UPDATE
+from components.service_role import service_role
 from components.settings import THIRTY_DAYS, Settings
 from components.tables import Table
 from components.workflow import Workflow
@@ -86,43 +87,18 @@ class Auditor(pulumi.ComponentResource):
             },
             opts=child,
         )
-        role = aws.iam.Role(
-            f"{name}-schedule-role",
-            name=settings.role_name(f"{name}-schedule"),
-            assume_role_policy=pulumi.Output.json_dumps(
-                {
-                    "Version": "2012-10-17",
-                    "Statement": [
-                        {
-                            "Effect": "Allow",
-                            "Principal": {"Service": "scheduler.amazonaws.com"},
-                            "Action": "sts:AssumeRole",
-                            # https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html
-                            "Condition": {
-                                "ArnLike": {"aws:SourceArn": settings.arn("scheduler", "schedule-group/default")},
-                                "StringEquals": {"aws:SourceAccount": settings.account_id},
-                            },
-                        }
-                    ],
-                }
-            ),
-            permissions_boundary=settings.permissions_boundary_arn,
-            tags=settings.tags,
-            opts=child,
-        )
-        policy = aws.iam.RolePolicy(
-            f"{name}-schedule-policy",
-            name="schedule",
-            role=role.name,
-            policy=pulumi.Output.json_dumps(
-                {
-                    "Version": "2012-10-17",
-                    "Statement": [
-                        {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": self.function.arn}
-                    ],
-                }
-            ),
-            opts=child,
+        role, policy = service_role(
+            f"{name}-schedule",
+            settings,
+            service="scheduler.amazonaws.com",
+            policy_name="schedule",
+            statements=[{"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": self.function.arn}],
+            # https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html
+            condition={
+                "ArnLike": {"aws:SourceArn": settings.arn("scheduler", "schedule-group/default")},
+                "StringEquals": {"aws:SourceAccount": settings.account_id},
+            },
+            parent=self,
         )
         aws.scheduler.Schedule(
             f"{name}-schedule",

@@ -12,6 +12,7 @@ import pulumi_aws as aws
 
 from components.alarms import alarm
 from components.event_bus import EventBus
+from components.service_role import service_role
 from components.settings import AppSync, Settings
 
 MUTATION = "publishRequestEvent"
@@ -93,43 +94,20 @@ class Subscriptions(pulumi.ComponentResource):
             ),
             opts=child,
         )
-        role = aws.iam.Role(
-            f"{name}-role",
-            name=settings.role_name(name),
-            assume_role_policy=json.dumps(
+        role, policy = service_role(
+            name,
+            settings,
+            service="events.amazonaws.com",
+            policy_name="subscriptions",
+            statements=[
                 {
-                    "Version": "2012-10-17",
-                    "Statement": [
-                        {
-                            "Effect": "Allow",
-                            "Principal": {"Service": "events.amazonaws.com"},
-                            "Action": "sts:AssumeRole",
-                            "Condition": only_this_rule,
-                        }
-                    ],
+                    "Effect": "Allow",
+                    "Action": "appsync:GraphQL",
+                    "Resource": settings.arn("appsync", f"apis/{api.api_id}/types/Mutation/fields/{MUTATION}"),
                 }
-            ),
-            permissions_boundary=settings.permissions_boundary_arn,
-            tags=settings.tags,
-            opts=child,
-        )
-        policy = aws.iam.RolePolicy(
-            f"{name}-policy",
-            name="subscriptions",
-            role=role.name,
-            policy=json.dumps(
-                {
-                    "Version": "2012-10-17",
-                    "Statement": [
-                        {
-                            "Effect": "Allow",
-                            "Action": "appsync:GraphQL",
-                            "Resource": settings.arn("appsync", f"apis/{api.api_id}/types/Mutation/fields/{MUTATION}"),
-                        }
-                    ],
-                }
-            ),
-            opts=child,
+            ],
+            condition=only_this_rule,
+            parent=self,
         )
         rule = aws.cloudwatch.EventRule(
             f"{name}-rule",

@@ -8,6 +8,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.alarms import alarm
+from components.service_role import service_role
 from components.settings import Settings
 from components.workflow_function import WorkflowFunction
 
@@ -62,73 +63,51 @@ class Workflow(pulumi.ComponentResource):
             tags=settings.tags,
             opts=child,
         )
-        role = aws.iam.Role(
-            f"{name}-role",
-            name=settings.role_name(name),
-            assume_role_policy=json.dumps(
+        role, policy = service_role(
+            name,
+            settings,
+            service="states.amazonaws.com",
+            policy_name="workflow",
+            statements=[
                 {
-                    "Version": "2012-10-17",
-                    "Statement": [
-                        {
-                            "Effect": "Allow",
-                            "Principal": {"Service": "states.amazonaws.com"},
-                            "Action": "sts:AssumeRole",
-                            # https://docs.aws.amazon.com/step-functions/latest/dg/procedure-create-iam-role.html:
-                            # no other account can make Step Functions act with this role.
-                            "Condition": {
-                                "ArnLike": {"aws:SourceArn": settings.arn("states", f"stateMachine:{machine_name}")},
-                                "StringEquals": {"aws:SourceAccount": settings.account_id},
-                            },
-                        }
-                    ],
-                }
-            ),
-            permissions_boundary=settings.permissions_boundary_arn,
-            tags=settings.tags,
-            opts=child,
-        )
-        policy = aws.iam.RolePolicy(
-            f"{name}-policy",
-            name="workflow",
-            role=role.name,
-            policy=pulumi.Output.json_dumps(
+                    "Effect": "Allow",
+                    "Action": "lambda:InvokeFunction",
+                    "Resource": [pulumi.Output.concat(function.arn, ":*") for function in functions.values()],
+                },
                 {
-                    "Version": "2012-10-17",
-                    "Statement": [
-                        {
-                            "Effect": "Allow",
-                            "Action": "lambda:InvokeFunction",
-                            "Resource": [pulumi.Output.concat(function.arn, ":*") for function in functions.values()],
-                        },
-                        {
-                            # Log delivery is set up for the account, and X-Ray has no resource to name: IAM takes
-                            # nothing but * here. https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
-                            "Effect": "Allow",
-                            "Action": [
-                                "logs:CreateLogDelivery",
-                                "logs:GetLogDelivery",
-                                "logs:UpdateLogDelivery",
-                                "logs:DeleteLogDelivery",
-                                "logs:ListLogDeliveries",
-                                "logs:PutResourcePolicy",
-                                "logs:DescribeResourcePolicies",
-                                "logs:DescribeLogGroups",
-                                "xray:PutTraceSegments",
-                                "xray:PutTelemetryRecords",
-                                "xray:GetSamplingRules",
-                                "xray:GetSamplingTargets",
-                            ],
-                            "Resource": "*",
-                        },
+                    # Log delivery is set up for the account, and X-Ray has no resource to name: IAM takes
+                    # nothing but * here. https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
+                    "Effect": "Allow",
+                    "Action": [
+                        "logs:CreateLogDelivery",
+                        "logs:GetLogDelivery",
+                        "logs:UpdateLogDelivery",
+                        "logs:DeleteLogDelivery",
+                        "logs:ListLogDeliveries",
+                        "logs:PutResourcePolicy",
+                        "logs:DescribeResourcePolicies",
+                        "logs:DescribeLogGroups",
+                        "xray:PutTraceSegments",
+                        "xray:PutTelemetryRecords",
+                        "xray:GetSamplingRules",
+                        "xray:GetSamplingTargets",
                     ],
-                }
-            ),
-            opts=child,
+                    "Resource": "*",
+                },
+            ],
+            # https://docs.aws.amazon.com/step-functions/latest/dg/procedure-create-iam-role.html:
+            # no other account can make Step Functions act with this role.
+            condition={
+                "ArnLike": {"aws:SourceArn": settings.arn("states", f"stateMachine:{machine_name}")},
+                "StringEquals": {"aws:SourceAccount": settings.account_id},
+            },
+            parent=self,
         )
         machine = aws.sfn.StateMachine(
             name,
             name=machine_name,
-            type="STANDARD",
+            # No type: STANDARD is the default. An imported machine has none among its inputs, and one that is added
+            # could be taken for a change that replaces the machine, and ends what waits.
             role_arn=role.arn,
             definition=pulumi.Output.all(**{call: function.version_arn for call, function in functions.items()}).apply(
                 lambda versions: json.dumps(args["definition"](functions=versions, partition=settings.partition))

@@ -1,6 +1,5 @@
 """A Lambda function with all that belongs to it: role, rights, log group, alarm."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
@@ -9,6 +8,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.alarms import alarm
+from components.service_role import service_role
 from components.settings import Settings
 
 
@@ -50,53 +50,31 @@ class WorkflowFunction(pulumi.ComponentResource):
             tags=settings.tags,
             opts=child,
         )
-        role = aws.iam.Role(
-            f"{name}-role",
-            name=settings.role_name(name),
-            assume_role_policy=json.dumps(
+        role, policy = service_role(
+            name,
+            settings,
+            service="lambda.amazonaws.com",
+            policy_name="function",
+            statements=[
+                *args["statements"],
                 {
-                    "Version": "2012-10-17",
-                    "Statement": [
-                        {
-                            "Effect": "Allow",
-                            # No condition on the source: AWS documents neither aws:SourceArn nor aws:SourceAccount for
-                            # Lambda's execution roles, and one that Lambda did not send would lock the function out.
-                            # Another account cannot use the role: a function takes roles of its own account only.
-                            # https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html
-                            "Principal": {"Service": "lambda.amazonaws.com"},
-                            "Action": "sts:AssumeRole",
-                        }
-                    ],
-                }
-            ),
-            permissions_boundary=settings.permissions_boundary_arn,
-            tags=settings.tags,
-            opts=child,
-        )
-        policy = aws.iam.RolePolicy(
-            f"{name}-policy",
-            name="function",
-            role=role.name,
-            policy=pulumi.Output.json_dumps(
+                    "Effect": "Allow",
+                    "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+                    "Resource": pulumi.Output.concat(logs.arn, ":*"),
+                },
                 {
-                    "Version": "2012-10-17",
-                    "Statement": [
-                        *args["statements"],
-                        {
-                            "Effect": "Allow",
-                            "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
-                            "Resource": pulumi.Output.concat(logs.arn, ":*"),
-                        },
-                        {
-                            # X-Ray has no resource to name: IAM takes nothing but * for these two.
-                            "Effect": "Allow",
-                            "Action": ["xray:PutTraceSegments", "xray:PutTelemetryRecords"],
-                            "Resource": "*",
-                        },
-                    ],
-                }
-            ),
-            opts=child,
+                    # X-Ray has no resource to name: IAM takes nothing but * for these two.
+                    "Effect": "Allow",
+                    "Action": ["xray:PutTraceSegments", "xray:PutTelemetryRecords"],
+                    "Resource": "*",
+                },
+            ],
+            # No condition on the source: AWS documents neither aws:SourceArn nor aws:SourceAccount for the execution
+            # roles of Lambda, and one that Lambda did not send would lock the function out. Another account cannot use
+            # the role: a function takes roles of its own account only.
+            # https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html
+            condition=None,
+            parent=self,
         )
         function = aws.lambda_.Function(
             name,
