@@ -113,7 +113,8 @@ def objection_to(key: str, table: Description, *, allow_conflict_resolution: boo
             "it has conflict resolution (DataStore), which the workflows' writes would break",
             "turn that off in Amplify, or set hourbank:allowConflictResolution to true if nothing uses DataStore on it",
         )
-    if key == STREAMED and not table.stream_arn:
+    # a stream that was turned off keeps its ARN, and has no view
+    if key == STREAMED and not (table.stream_arn and table.stream_view):
         return "it has no stream", "turn its stream on with NEW_AND_OLD_IMAGES, Amplify's default"
     if key == STREAMED and table.stream_view not in STREAM_VIEWS:
         return (

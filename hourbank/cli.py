@@ -183,7 +183,7 @@ def show(request_id: RequestId) -> None:
 @app.command(rich_help_panel=SHIP)
 def doctor(
     stack: StackName = None,
-    region: Region = None,
+    region: Annotated[str | None, typer.Option(metavar="REGION", help="AWS's region; else the stack's own.")] = None,
     amplify: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Propose a stack's configuration for this Amplify project.")
     ] = None,

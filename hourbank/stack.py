@@ -19,7 +19,9 @@ from hourbank import up
 from hourbank.emulator import REGION, LocalRunError
 
 LOCAL = "local"
-_FORBIDDEN = {"AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedOperation"}
+_FORBIDDEN = {
+    *("AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedException", "UnauthorizedOperation"),
+}
 _UNKNOWN = {
     *("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "InvalidSignatureException"),
     *("RequestExpired", "SignatureDoesNotMatch", "UnrecognizedClientException"),
@@ -82,15 +84,8 @@ def connect(env: str | None, region: str | None) -> Stack:
     StackError
         If there is none.
     """
-    is_local, options = env is None, ""
-    if env is None:
-        env = LOCAL
-        _turn_to_emulator()
-    else:
-        options = f" --stack {env}" + (f" --region {region}" if region else "")
-        # boto3 reads AWS_DEFAULT_REGION alone
-        if region := region or os.environ.get("AWS_REGION"):
-            os.environ["AWS_DEFAULT_REGION"] = region
+    is_local = env is None
+    env, options = reach(env, region)
     name, functions = f"hourbank-auditLedger-{env}", client("lambda")
     try:
         auditor = functions.get_function_configuration(FunctionName=name)
@@ -109,6 +104,26 @@ def connect(env: str | None, region: str | None) -> Stack:
         options=options,
         is_local=is_local,
     )
+
+
+def reach(env: str | None, region: str | None) -> tuple[str, str]:
+    """Turn this process to where a stack is, or is going to be; return its name, and the options that mean it.
+
+    The parameters are those of `connect`.
+
+    Raises
+    ------
+    StackError
+        If no stack is named, and `hourbank up` left none running.
+    """
+    if env is None:
+        _turn_to_emulator()
+        return LOCAL, ""
+    options = f" --stack {env}" + (f" --region {region}" if region else "")
+    # boto3 reads AWS_DEFAULT_REGION alone
+    if region := region or os.environ.get("AWS_REGION"):
+        os.environ["AWS_DEFAULT_REGION"] = region
+    return env, options
 
 
 def _turn_to_emulator() -> None:
@@ -145,6 +160,11 @@ def errors_in_words() -> Iterator[None]:
         raise StackError(in_words(error)) from error
     except (BotoCoreError, Contended) as error:
         raise StackError(" ".join(str(error).split())[:300]) from error
+
+
+def is_refusal(error: ClientError) -> bool:
+    """Whether AWS knows who asks, and does not allow it."""
+    return error.response["Error"]["Code"] in _FORBIDDEN
 
 
 def in_words(error: ClientError) -> str:

@@ -1,0 +1,439 @@
+"""`hourbank doctor`: an account that lacks something is told what, and what to do.
+
+On the emulator where it answers as AWS does; on recorded shapes for what it has not: refusals, and other readers.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from io import StringIO
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from botocore.stub import Stubber
+from rich.console import Console
+
+from hourbank import doctor, local, recorder
+from hourbank.doctor import Account, Check, State
+from hourbank.emulator import Emulator
+
+HOURBANK = [sys.executable, "-c", "from hourbank.cli import main; main()"]
+SCHEMA = (Path(__file__).parent.parent / "docs/amplify/schema.graphql").read_text()
+HERE = Account("123456789012", "us-east-1", "aws")
+STREAM = "arn:aws:dynamodb:us-east-1:123456789012:table/ServiceRequest-x-dev/stream/2026-11-01T00:00:00.000"
+FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:%s"
+OURS = "hourbank-routeServiceRequest-dev"
+TOPIC = "arn:aws:sns:us-east-1:123456789012:alarms"
+
+
+@pytest.fixture
+def aws(monkeypatch):
+    """Stubs of the services that are asked, by name."""
+    names = ("appsync", "cloudformation", "dynamodb", "iam", "lambda", "sns", "sts")
+    clients = {name: boto3.client(name, region_name="us-east-1") for name in names}
+    stubs = {name: Stubber(client) for name, client in clients.items()}
+    for stub in stubs.values():
+        stub.activate()
+    monkeypatch.setattr(doctor, "client", clients.__getitem__)
+    yield stubs
+    for stub in stubs.values():
+        stub.assert_no_pending_responses()
+
+
+def misses(checks) -> list[Check]:
+    return [one for one in checks if one.state is not State.FITS]
+
+
+# ---- who reads the stream
+
+
+def reading(aws, **states: str) -> list[Check]:
+    """The checks of a stream that is read by these functions, `-` in their names as `_`."""
+    mappings = [
+        {"EventSourceArn": STREAM, "FunctionArn": FUNCTION % name.replace("_", "-"), "State": state}
+        for name, state in states.items()
+    ]
+    aws["lambda"].add_response(
+        "list_event_source_mappings", {"EventSourceMappings": mappings}, {"EventSourceArn": STREAM}
+    )
+    return list(doctor.readers(STREAM, "dev"))
+
+
+@pytest.mark.parametrize(
+    ("states", "state", "found"),
+    [
+        ({}, State.FITS, "read by nobody yet"),
+        ({"hourbank_routeServiceRequest_dev": "Enabled"}, State.FITS, f"read by {OURS} alone"),
+        ({"search": "Enabled", "old": "Disabled", "gone": "Deleting"}, State.NOTE, f"search reads it too; with {OURS}"),
+        ({"hourbank_routeServiceRequest_dev": "Enabled", "search": "Enabled"}, State.NOTE, "no room for a third"),
+        (
+            {"search": "Enabled", "audit": "Enabled"},
+            State.MISS,
+            f"audit, search read it, and {OURS} would be one too many",
+        ),
+        ({"hourbank_routeServiceRequest_dev": "Disabled"}, State.MISS, f"{OURS} is disabled"),
+        (
+            {"hourbank_routeServiceRequest_test": "Enabled"},
+            State.MISS,
+            "hourbank-routeServiceRequest-test reads it too",
+        ),
+    ],
+)
+def test_a_stream_has_room_for_two_readers_and_one_router(aws, states, state, found):
+    (check,) = reading(aws, **states)
+    assert check.state is state
+    assert found in check.found
+    assert bool(check.remedy) is (state is State.MISS)
+
+
+def test_a_version_of_a_function_is_named_after_the_function(aws):
+    mapping = {"EventSourceArn": STREAM, "FunctionArn": FUNCTION % f"{OURS}:live", "State": "Enabled"}
+    aws["lambda"].add_response("list_event_source_mappings", {"EventSourceMappings": [mapping]})
+    (check,) = doctor.readers(STREAM, "dev")
+    assert check.found == f"read by {OURS} alone"
+
+
+# ---- what AWS does not show
+
+
+def test_what_nobody_may_see_is_not_missing(aws):
+    for _ in range(2):
+        message = "User is not authorized to perform: appsync:GetGraphqlApi"
+        aws["appsync"].add_client_error("get_graphql_api", "AccessDeniedException", message, 403)
+    (check,) = doctor.seen("schema", lambda: doctor.schema("x", "", HERE))
+    assert (check.state, check.found) == (State.UNSEEN, f"AWS does not allow GetGraphqlApi: {message}")
+    # but what is no refusal is never taken for one
+    aws["iam"].add_client_error("get_policy", "Throttling", "Rate exceeded")
+    with pytest.raises(ClientError, match="Throttling"):
+        list(doctor.seen("x", lambda: doctor.boundary("arn:aws:iam::123456789012:policy/x", HERE)))
+    with pytest.raises(ClientError):
+        list(doctor.schema("x", "", HERE))
+
+
+def test_a_table_that_nobody_may_see_is_missing_as_for_a_preview(aws):
+    aws["dynamodb"].add_client_error("describe_table", "AccessDeniedException", "not authorized")
+    (check,) = doctor.tables({"escrow": "Escrow-x-dev"}, HERE, accepts=False, env="dev")
+    assert (check.what, check.state) == ("table Escrow", State.MISS)
+    assert "dynamodb:DescribeTable" in check.remedy
+
+
+# ---- what the configuration names
+
+
+def trust(amr: str) -> str:
+    condition = {"ForAnyValue:StringLike": {"cognito-identity.amazonaws.com:amr": amr}}
+    principal = {"Federated": "cognito-identity.amazonaws.com"}
+    return json.dumps({"Statement": [{"Effect": "Allow", "Principal": principal, "Condition": condition}]})
+
+
+@pytest.mark.parametrize(("document", "state"), [("authenticated", State.FITS), ("unauthenticated", State.MISS)])
+def test_the_role_of_guests_is_not_the_role_of_signed_in_users(aws, document, state):
+    role = {"Path": "/", "RoleName": "r", "RoleId": "AROAEXAMPLEEXAMPLE", "Arn": "arn:aws:iam::123456789012:role/r"}
+    role |= {"CreateDate": "2026-01-01T00:00:00Z", "AssumeRolePolicyDocument": trust(document)}
+    aws["iam"].add_response("get_role", {"Role": role}, {"RoleName": "r"})
+    (check,) = doctor.auth_role("r", HERE)
+    assert check.state is state
+
+
+@pytest.mark.parametrize(
+    ("topic", "confirmed", "state", "found"),
+    [
+        (TOPIC, "1", State.FITS, TOPIC),
+        (TOPIC, "0", State.NOTE, "nobody has subscribed"),
+        (TOPIC.replace("us-east-1", "eu-west-1"), None, State.MISS, "is in eu-west-1"),
+    ],
+)
+def test_a_topic_must_be_here_and_somebody_should_hear_it(aws, topic, confirmed, state, found):
+    if confirmed:
+        attributes = {"Attributes": {"TopicArn": topic, "SubscriptionsConfirmed": confirmed}}
+        aws["sns"].add_response("get_topic_attributes", attributes, {"TopicArn": topic})
+    (check,) = doctor.alarm_topic(topic, HERE)
+    assert check.state is state
+    assert found in check.found
+
+
+# ---- who has the names
+
+
+@pytest.mark.parametrize(
+    ("tags", "state", "found"),
+    [
+        (None, State.FITS, "free: no stack dev is here yet"),
+        ({"Stack": "acme/hourbank/dev"}, State.FITS, "those of the stack acme/hourbank/dev"),
+        ({"Stack": "acme/other/dev"}, State.MISS, "belongs to acme/other/dev"),
+        ({"ManagedBy": "hand"}, State.MISS, "belongs to something else"),
+        (
+            {"Stack": "organization/hourbank/dev", "aws:cloudformation:stack-name": "amplify-x"},
+            State.NOTE,
+            "deployed by the CloudFormation stack amplify-x",
+        ),
+    ],
+)
+def test_names_are_free_or_ones_own(aws, tags, state, found):
+    recording = recorder.record("dev", invokes={"aws:index/getRegion:getRegion": lambda _: {"region": "us-east-1"}})
+    for role in recording.of_type("Role"):
+        name = role.inputs["name"]
+        if tags is None:
+            aws["iam"].add_client_error("get_role", "NoSuchEntity", "none", 404, None, {"RoleName": name})
+            continue
+        there = {"Path": "/", "RoleName": name, "RoleId": "AROAEXAMPLEEXAMPLE", "CreateDate": "2026-01-01T00:00:00Z"}
+        there |= {
+            "Arn": f"arn:aws:iam::123456789012:role/{name}",
+            "Tags": [{"Key": k, "Value": v} for k, v in tags.items()],
+        }
+        aws["iam"].add_response("get_role", {"Role": there}, {"RoleName": name})
+    (check,) = doctor.owners(recording, "dev")
+    assert check.state is state
+    assert found in check.found
+
+
+# ---- on the emulator
+
+
+class World:
+    """An account with four tables, an API with the schema that docs/amplify shows, and a stack that is told of both."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self.emulator = emulator
+        self.appsync = emulator.client("appsync")
+        self.api = self.appsync.create_graphql_api(name="timebank", authenticationType="AMAZON_COGNITO_USER_POOLS")
+        self.api_id = self.api["graphqlApi"]["apiId"]
+        for model in local.MODELS.values():
+            self.table(f"{model}-{self.api_id}-dev", "userId" if model == "UserBalance" else "id")
+        self.says()
+
+    def table(self, name: str, key: str, view: str | None = "NEW_AND_OLD_IMAGES") -> None:
+        self.emulator.client("dynamodb").create_table(
+            TableName=name,
+            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
+            BillingMode="PAY_PER_REQUEST",
+            **({"StreamSpecification": {"StreamEnabled": True, "StreamViewType": view}} if view else {}),
+        )
+
+    def says(self, *changes: tuple[str, str], more: str = "") -> None:
+        """Give the API the schema that a client sees, changed in places."""
+        definition = published(SCHEMA)
+        for old, new in changes:
+            assert old in definition, old
+            definition = definition.replace(old, new, 1)
+        self.appsync.start_schema_creation(apiId=self.api_id, definition=(definition + more).encode())
+        deadline = time.monotonic() + 20
+        while self.appsync.get_schema_creation_status(apiId=self.api_id)["status"] == "PROCESSING":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def examine(self, **config: str) -> list[Check]:
+        own = recorder.stack_config("dev") | {"hourbank:amplifyApiId": self.api_id}
+        return list(doctor.examine("dev", own | {f"hourbank:{key}": value for key, value in config.items()}))
+
+    def finds(self, **config: str) -> list[tuple[str, str]]:
+        return [(one.what, one.found) for one in misses(self.examine(**config))]
+
+
+def published(schema: str) -> str:
+    """What Amplify makes of its schema for clients, as far as it matters: directives go, and two fields come."""
+    text = re.sub(r"#.*", "", schema)
+    while (start := re.search(r"@\w+", text)) is not None:
+        end = start.end()
+        if text[end : end + 1] == "(":
+            depth = 0
+            while True:
+                depth += {"(": 1, ")": -1}.get(text[end], 0)
+                end += 1
+                if not depth:
+                    break
+        text = text[: start.start()] + text[end:]
+    text = re.sub(r"(type \w+[^{]*\{[^}]*)\}", r"\1  createdAt: AWSDateTime!\n  updatedAt: AWSDateTime!\n}", text)
+    return text + "\ntype Query { getServiceRequest(id: ID!): ServiceRequest }\n"
+
+
+@pytest.fixture(scope="module")
+def emulator():
+    with Emulator() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def account(emulator):
+    return World(emulator)
+
+
+@pytest.fixture
+def world(account, monkeypatch):
+    monkeypatch.setattr(doctor, "client", account.emulator.client)
+    yield account
+    account.says()
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("doctor")
+class TestOnTheEmulator:
+    """With tables, exports, roles, and an API that has a schema."""
+
+    def test_an_account_that_has_everything(self, world):
+        checks = world.examine()
+        assert misses(checks) == []
+        assert [one.what for one in checks] == [
+            *("account", "configuration", "table ServiceRequest", "stream", "table Escrow", "table UserBalance"),
+            *("table TransactionLog", "names", "schema ServiceRequest", "schema Escrow", "schema UserBalance"),
+            "schema TransactionLog",
+        ]
+
+    def test_every_table_that_cannot_serve_is_told_at_once(self, world):
+        world.table("no-stream", "id", view=None)
+        world.table("keys-only", "pk")
+        told = {"serviceRequest": "no-stream", "escrow": "keys-only", "userBalance": "not-there"}
+        assert world.finds(tables=json.dumps(told)) == [
+            ("table ServiceRequest", "no-stream: it has no stream"),
+            ("table Escrow", "keys-only: its key is pk (S)"),
+            ("table UserBalance", "not-there does not exist in us-east-1"),
+        ]
+
+    def test_what_amplifys_stacks_export_is_looked_at(self, world):
+        world.table("Renamed", "id")
+        output = {"Value": "Renamed", "Export": {"Name": f"{world.api_id}:GetAtt:ServiceRequestTable:Name"}}
+        handle = {"Type": "AWS::CloudFormation::WaitConditionHandle"}
+        template = {"Resources": {"Nothing": handle}, "Outputs": {"GetAttServiceRequestTableName": output}}
+        stacks = world.emulator.client("cloudformation")
+        stacks.create_stack(StackName="amplify-model", TemplateBody=json.dumps(template))
+        deadline = time.monotonic() + 20
+        while not stacks.list_exports()["Exports"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        try:
+            checks = {one.what: one for one in world.examine()}
+        finally:
+            stacks.delete_stack(StackName="amplify-model")
+        assert (checks["table ServiceRequest"].state, checks["table ServiceRequest"].found) == (State.FITS, "Renamed")
+        assert checks["table Escrow"].found == f"Escrow-{world.api_id}-dev"
+
+    def test_a_configuration_that_a_preview_refuses_is_refused_with_its_words(self, world):
+        *_, check = world.examine(startRequestsFrom="tomorrow")
+        assert (check.what, check.state) == ("configuration", State.MISS)
+        assert check.found.startswith("hourbank:startRequestsFrom is 'tomorrow'")
+        assert "ISO 8601" in check.remedy
+
+    def test_what_the_configuration_names_must_be_there(self, world):
+        nowhere = {
+            "amplifyAuthRoleName": "nobody",
+            "alarmTopicArn": "arn:aws:sns:us-east-1:000000000000:nowhere",
+            "permissionsBoundaryArn": "arn:aws:iam::000000000000:policy/nothing",
+        }
+        found = dict(world.finds(**nowhere))
+        assert set(found) == set(nowhere)
+        assert all(value in found[key] for key, value in nowhere.items())
+
+        topic = world.emulator.client("sns").create_topic(Name="alarms")["TopicArn"]
+        world.emulator.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint="arn:aws:sqs:us-east-1:0:q")
+        document = json.dumps(
+            {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+        )
+        policy = world.emulator.client("iam").create_policy(PolicyName="boundary", PolicyDocument=document)["Policy"]
+        role = {"RoleName": "authRole", "AssumeRolePolicyDocument": trust("authenticated")}
+        world.emulator.client("iam").create_role(**role)
+        there = {"amplifyAuthRoleName": "authRole", "alarmTopicArn": topic, "permissionsBoundaryArn": policy["Arn"]}
+        assert world.finds(**there) == []
+
+    def test_a_schema_that_shows_tokens_or_lacks_fields_is_told(self, world):
+        world.says(
+            ("failureReason: String", "taskToken: String"),
+            ("counterOfferHours: Float", "counterOfferHours: Int"),
+            ("requesterResponse: RequesterResponse", "requesterResponse: RequesterResponse!"),
+            ("WITHDRAWN\n", ""),
+            ("executionArn: String", "executionArn: String\n  note: String!"),
+            more="""
+                input CreateServiceRequestInput { taskTokenAttempt: Int }
+                type Mutation { deleteEscrow(id: ID!): Escrow, ask(input: CreateServiceRequestInput): ID }
+            """,
+        )
+        assert world.finds() == [
+            ("schema ServiceRequest", "has no failureReason"),
+            ("schema ServiceRequest", "providerResponse cannot be WITHDRAWN"),
+            ("schema ServiceRequest", "counterOfferHours is Int"),
+            ("schema ServiceRequest", "requesterResponse is required"),
+            ("schema Escrow", "note is required"),
+            ("schema ServiceRequest", "shows taskToken"),
+            ("schema CreateServiceRequestInput", "shows taskTokenAttempt"),
+            ("schema Mutation", "has deleteEscrow"),
+        ]
+
+    def test_a_model_that_is_not_in_the_schema_is_told(self, world):
+        world.says(("type TransactionLog", "type Log"))
+        assert world.finds() == [("schema TransactionLog", "there is no type TransactionLog")]
+
+    def test_a_wrong_api_is_told_the_ones_that_are_there(self, world):
+        told = {key: f"{model}-{world.api_id}-dev" for key, model in local.MODELS.items()}
+        (miss,) = misses(world.examine(amplifyApiId="nowhere", tables=json.dumps(told)))
+        assert miss.found == "there is no API nowhere in us-east-1"
+        assert f"{world.api_id} (timebank)" in miss.remedy
+
+    def test_subscribers_are_reached_by_the_apis_own_url_and_mutation(self, world):
+        url = world.api["graphqlApi"]["uris"]["GRAPHQL"]
+        told = [("appsyncEndpoint", "the API does not take IAM, with which EventBridge calls it")]
+        assert world.finds(appsyncEndpoint=url) == [
+            *told,
+            ("appsyncEndpoint", "there is no mutation publishRequestEvent"),
+        ]
+        more = "type Mutation { publishRequestEvent(eventId: ID!, type: String!, requestId: ID!, userId: ID!): String }"
+        world.says(more=more)
+        another = url.replace(world.api_id, "another")
+        assert world.finds(appsyncEndpoint=another) == [
+            ("appsyncEndpoint", f"{another} is not the URL of API {world.api_id}"),
+            *told,
+            ("appsyncEndpoint", "mutation publishRequestEvent has no status"),
+        ]
+
+    def test_what_up_runs_is_examined_without_a_word_on_where(self, emulator, tmp_path):
+        deployment = local.deploy(emulator, response_timeout_seconds=600)
+        state = {"pid": 0, "deployment": deployment.to_json()}
+        (tmp_path / "up.json").write_text(json.dumps(state))
+        at_home = os.environ | {"HOURBANK_STATE": str(tmp_path), "COLUMNS": "200", "AWS_PROFILE": "not-there"}
+        ended = subprocess.run([*HOURBANK, "doctor"], env=at_home, capture_output=True, text=True, check=False)
+        assert (ended.returncode, ended.stderr) == (0, "")
+        assert "read by hourbank-routeServiceRequest-local alone" in ended.stdout
+        assert ended.stdout.endswith("local has what it needs\n")
+
+    def test_a_stack_that_lacks_something_is_told_and_fails(self, emulator, tmp_path):
+        environment = os.environ | {"HOURBANK_STATE": str(tmp_path), "COLUMNS": "200"}
+        environment |= {"AWS_ENDPOINT_URL": emulator.endpoint}
+        command = [*HOURBANK, "doctor", "--stack", "dev"]
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert (ended.returncode, ended.stderr) == (1, "")
+        assert "✗  table Escrow" in ended.stdout
+        assert "Escrow-abcdefghijklmnopqrstuvwxyz-dev does not exist in us-east-1" in ended.stdout
+        assert "→ amplifyApiId, amplifyEnv (or tables.escrow) and aws:region" in ended.stdout
+        assert ended.stdout.endswith("5 missing: see → above\n")
+
+
+def test_the_table_is_readable_where_a_terminal_is_narrow():
+    console = Console(file=StringIO(), width=60)
+    doctor.show(console, [Check("table Escrow", State.MISS, "Escrow-x-dev does not exist", "check " + "this " * 20)])
+    lines = console.file.getvalue().splitlines()
+    assert lines[0].rstrip() == "✗  table Escrow  Escrow-x-dev does not exist"
+    assert lines[1].lstrip().startswith("→ check this")
+    assert all(len(line) <= 60 for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--stack", "nowhere"], "there is no Pulumi.nowhere.yaml beside the program: `pulumi stack init nowhere`"),
+        ([], "nothing is running: start it with `make up`"),
+        (["--stack", "dev"], "no AWS credentials"),
+    ],
+)
+def test_a_users_mistake_is_one_line(tmp_path, arguments, says):
+    credentials = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    environment = {name: value for name, value in os.environ.items() if name not in credentials}
+    environment["HOURBANK_STATE"] = str(tmp_path)
+    ended = subprocess.run(
+        [*HOURBANK, "doctor", *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
+    assert says in ended.stderr
