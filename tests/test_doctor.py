@@ -9,12 +9,13 @@ import re
 import subprocess
 import sys
 import time
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from botocore.response import StreamingBody
 from botocore.stub import Stubber
 from rich.console import Console
 
@@ -120,6 +121,18 @@ def test_a_table_that_nobody_may_see_is_missing_as_for_a_preview(aws):
     (check,) = doctor.tables({"escrow": "Escrow-x-dev"}, HERE, accepts=False, env="dev")
     assert (check.what, check.state) == ("table Escrow", State.MISS)
     assert "dynamodb:DescribeTable" in check.remedy
+
+
+def test_the_schema_is_read_in_the_form_of_a_query_result_too(aws):
+    """As `aws appsync get-introspection-schema` shows it; the emulator leaves the wrapping out."""
+    types = [{"name": model, "fields": []} for model in doctor.FIELDS]
+    body = json.dumps({"data": {"__schema": {"types": types}}}).encode()
+    api = {"graphqlApi": {"apiId": "x", "uris": {"GRAPHQL": "https://x"}}}
+    aws["appsync"].add_response("get_graphql_api", api, {"apiId": "x"})
+    answer = {"schema": StreamingBody(BytesIO(body), len(body))}
+    aws["appsync"].add_response("get_introspection_schema", answer, {"apiId": "x", "format": "JSON"})
+    checks = list(doctor.schema("x", "", HERE))
+    assert [one.found for one in checks] == [f"has no {', '.join(fields)}" for fields in doctor.FIELDS.values()]
 
 
 # ---- what the configuration names
@@ -276,8 +289,18 @@ def world(account, monkeypatch):
 class TestOnTheEmulator:
     """With tables, exports, roles, and an API that has a schema."""
 
-    def test_an_account_that_has_everything(self, world):
+    def test_an_account_that_has_everything(self, world, monkeypatch):
+        asked: set[str] = set()
+
+        def client(service: str):
+            made = world.emulator.client(service)
+            made.meta.events.register("before-call", lambda model, **_: asked.add(model.name), unique_id="asked")
+            return made
+
+        monkeypatch.setattr(doctor, "client", client)
         checks = world.examine()
+        assert {name for name in asked if not name.startswith(("Get", "List", "Describe"))} == set()
+        assert len(asked) > 6
         assert misses(checks) == []
         assert [one.what for one in checks] == [
             *("account", "configuration", "table ServiceRequest", "stream", "table Escrow", "table UserBalance"),
