@@ -54,13 +54,16 @@ class Response(StrEnum):
 
 
 def hours(text: str) -> Decimal:
-    """Parse hours, exactly. Illegal amounts pass: to see how the workflow refuses them is a part of trying it."""
+    """Parse hours, exactly, by the rule of the functions."""
+    from handlers.hours import is_legal
+
     try:
         value = STORABLE.create_decimal(text)
+        legal = is_legal(value)
     except ArithmeticError:
-        value = Decimal("NaN")
-    if not value.is_finite():
-        raise typer.BadParameter(f"{text} is not a number of hours, such as 2 or 1.5")
+        legal = False
+    if not legal:
+        raise typer.BadParameter(f"{text} is not a number of hours: above 0, at most 2 decimals, such as 2 or 1.5")
     return value
 
 
@@ -88,7 +91,12 @@ def demo() -> None:
 
     from hourbank.demo import play
 
-    if not play(Console()):
+    try:
+        ok = play(Console())
+    except KeyboardInterrupt:
+        typer.echo("interrupted; nothing is left running", err=True)
+        raise typer.Exit(128 + signal.SIGINT) from None
+    if not ok:
         raise typer.Exit(1)
 
 
@@ -124,11 +132,13 @@ def request(
     from hourbank.up import running
 
     deployment = running()
+    people.check_has_balance(deployment.client("dynamodb"), deployment.tables, requester)
     record = people.request_record(requester=requester, provider=provider, hours=amount, service=service)
     request_id = people.submit(deployment.client("dynamodb"), deployment.tables, record)
     typer.echo(request_id)
     # what follows goes to standard error, so that a script can take the id from standard output
-    _watch(deployment, request_id, None, passing=("VALIDATING", "ESCROWED"), patience=20)
+    wanted = ("AWAITING_PROVIDER", "NEGOTIATING", "IN_PROGRESS")  # where the provider is quick
+    _watch(deployment, request_id, None, wanted, passing=("PENDING", "VALIDATING", "ESCROWED"), patience=20)
 
 
 @app.command(rich_help_panel=TRY)
@@ -144,28 +154,40 @@ def answer(
 
     if (says is Answer.counter) != (amount is not None):
         raise typer.BadParameter("a counter-offer, and nothing else, takes --hours", param_hint="--hours")
-    word = {"accept": "ACCEPTED", "decline": "REJECTED", "counter": "COUNTER_OFFER", "withdraw": "WITHDRAWN"}[
-        says.value
-    ]
-    _say(request_id, lambda d, i: provider_says(d.client("dynamodb"), d.tables, i, word, counter_offer=amount))
+    word, wanted = {
+        "accept": ("ACCEPTED", "IN_PROGRESS"),
+        "decline": ("REJECTED", "DECLINED"),
+        "counter": ("COUNTER_OFFER", "NEGOTIATING"),
+        "withdraw": ("WITHDRAWN", "CANCELLED"),
+    }[says.value]
+    # written earlier, it would be taken for an answer that is none, and end the request
+    status = "IN_PROGRESS" if says is Answer.withdraw else None
+
+    def write(deployment: Deployment, request_id: str) -> None:
+        dynamodb = deployment.client("dynamodb")
+        provider_says(dynamodb, deployment.tables, request_id, word, counter_offer=amount, status=status)
+
+    _say(request_id, write, wanted)
 
 
 @app.command(rich_help_panel=TRY)
 def respond(request_id: RequestId, says: Annotated[Response, typer.Argument(help="What the requester says.")]) -> None:
     """Respond to a counter-offer as the requester: accept or reject."""
-    _requester_says(request_id, {"accept": "ACCEPTED", "reject": "REJECTED"}[says.value])
+    _requester_says(
+        request_id, *{"accept": ("ACCEPTED", "IN_PROGRESS"), "reject": ("REJECTED", "DECLINED")}[says.value]
+    )
 
 
 @app.command(rich_help_panel=TRY)
 def cancel(request_id: RequestId) -> None:
     """Cancel a request as its requester, while the provider has not answered."""
-    _requester_says(request_id, "CANCELLED")
+    _requester_says(request_id, "CANCELLED", "CANCELLED")
 
 
 @app.command(rich_help_panel=TRY)
 def confirm(request_id: RequestId) -> None:
     """Confirm as the requester that the service was received: the provider is paid."""
-    _requester_says(request_id, "COMPLETED")
+    _requester_says(request_id, "COMPLETED", "COMPLETED")
 
 
 @app.command(rich_help_panel=TRY)
@@ -283,10 +305,13 @@ def adopt(
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the file goes.")] = Path("adopt.json"),
 ) -> None:
     """Write the file with which `pulumi import` takes over what a template of ours made; docs/migrate.md goes first."""
+    from shlex import quote
+
     from hourbank import adopt
 
     count = adopt.write(out, stack, region)
-    typer.echo(f"{out}: {count} resources; now: pulumi import --file {out} --stack {stack} --generate-code=false")
+    typer.echo(f"{out}: {count} resources; next:")
+    typer.echo(f"  pulumi import --file {quote(str(out))} --stack {stack} --generate-code=false --protect=false")
 
 
 def _check_words(**words: str | None) -> None:
@@ -306,14 +331,14 @@ def _operate(name: str | None, region: str | None) -> Iterator[tuple[Console, St
         yield Console(), connect(name, region)
 
 
-def _requester_says(request_id: str, word: str) -> None:
+def _requester_says(request_id: str, word: str, wanted: str) -> None:
     from hourbank.people import requester_says
 
-    _say(request_id, lambda d, i: requester_says(d.client("dynamodb"), d.tables, i, word))
+    _say(request_id, lambda d, i: requester_says(d.client("dynamodb"), d.tables, i, word), wanted)
 
 
-def _say(beginning: str, write: Callable[[Deployment, str], None]) -> None:
-    """Write what a person says, and tell what it led to."""
+def _say(beginning: str, write: Callable[[Deployment, str], None], wanted: str) -> None:
+    """Write what a person says, and tell what it led to; exit status 1 where that is not the `wanted` status."""
     from hourbank.show import find, record_of
     from hourbank.up import running
 
@@ -321,13 +346,22 @@ def _say(beginning: str, write: Callable[[Deployment, str], None]) -> None:
     request_id = find(deployment, beginning)
     before = record_of(deployment, request_id).get("status")
     write(deployment, request_id)
-    _watch(deployment, request_id, before)
+    _watch(deployment, request_id, before, (wanted,))
 
 
 def _watch(
-    deployment: Deployment, request_id: str, before: str | None, *, passing: Collection[str] = (), patience: float = 6
+    deployment: Deployment,
+    request_id: str,
+    before: str | None,
+    wanted: Collection[str],
+    *,
+    passing: Collection[str] = (),
+    patience: float = 6,
 ) -> None:
-    """Print each new status until one that is not `passing`, or until nothing has happened for `patience` seconds."""
+    """Print each new status until one that is not `passing`, or until nothing has happened for `patience` seconds.
+
+    Exits with 1 unless the last status is `wanted`.
+    """
     from hourbank.show import record_of
 
     status, deadline = before, time.monotonic() + patience
@@ -337,15 +371,26 @@ def _watch(
             status, deadline = record.get("status"), time.monotonic() + patience
             typer.echo(": ".join(filter(None, (status, record.get("failureReason")))), err=True)
             if status not in passing:
+                if status not in wanted:
+                    raise typer.Exit(1)
                 return
         time.sleep(0.1)
-    typer.echo(f"written; the request stays {status or 'as it is'}: nothing waits for this", err=True)
+    typer.echo(f"written, but nothing waits for it: the request stays {status or 'as it is'}", err=True)
+    raise typer.Exit(1)
+
+
+def interrupt(*_: object) -> None:
+    """Handle Ctrl-C."""
+    raise KeyboardInterrupt
 
 
 def main() -> None:
     """Run the command line; every error that a user can cause is one line."""
     # A program that is ended lets go of what it started, as one that is interrupted does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # Also where SIGINT was inherited as ignored, as under nohup; and no default handler, which asyncio would replace
+    # by one that a program it runs can swallow.
+    signal.signal(signal.SIGINT, interrupt)
     try:
         sys.exit(app(standalone_mode=False))
     except typer.Abort:
@@ -365,7 +410,8 @@ def _in_one_line(error: Exception) -> str | None:
         context = getattr(error, "ctx", None)
         help_of = context.command_path if context else "hourbank"
         # without any argument the help has been printed, and there is nothing to say
-        return (message := format_message().rstrip(".")) and f"{message}: see `{help_of} --help`"
+        message = format_message().rstrip(".").replace("Value error, ", "")  # Typer's, of an enum
+        return message and f"{message}: see `{help_of} --help`"
     from botocore.exceptions import BotoCoreError, ClientError
 
     from hourbank.emulator import LocalRunError

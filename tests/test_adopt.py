@@ -1,0 +1,111 @@
+"""The file for `pulumi import`: all that is declared, under its parents, each by the id that the provider asks for.
+
+What an engine makes of the file is tried in tests/engine/test_adopt.py.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from moto import mock_aws
+
+from hourbank import adopt
+from hourbank.recorder import Recording, record
+
+OPT_IN = {
+    "hourbank:appsyncEndpoint": "https://zyxwvutsrqponmlkjihgfedcba.appsync-api.us-east-1.amazonaws.com/graphql",
+    "hourbank:amplifyAuthRoleName": "amplify-app-dev-123456-authRole",
+}
+PLACE = "us-east-1:123456789012"
+
+
+@pytest.fixture(scope="module")
+def recording() -> Recording:
+    return record("dev", config=OPT_IN)
+
+
+@pytest.fixture
+def made(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
+    """The file's entries by what they are called in it."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setattr(adopt, "queue_url", lambda name: f"https://queues/{name}")
+    monkeypatch.setattr(adopt, "mapping_uuid", lambda function: f"mapping of {function}")
+    with mock_aws():
+        entries = adopt.imports(recording, adopt.Names(recording))["resources"]
+    assert len({entry["name"] for entry in entries}) == len(entries)
+    return {entry["name"]: entry for entry in entries}
+
+
+def test_everything_declared_is_there_with_an_id_and_nothing_else(
+    recording: Recording, made: dict[str, dict[str, Any]]
+) -> None:
+    resources = {(entry["type"], entry["logicalName"]) for entry in made.values() if not entry.get("component")}
+    assert resources == {(part.type, part.name) for part in recording.resources}
+    components = {(entry["type"], entry["logicalName"]) for entry in made.values() if entry.get("component")}
+    assert components == {(part.type, part.name) for part in recording.components.values()}
+    for entry in made.values():
+        assert ("id" in entry) != entry.get("component", False)
+        assert "$" not in json.dumps(entry)
+
+
+def test_a_part_stands_after_the_component_that_it_is_a_part_of(made: dict[str, dict[str, Any]]) -> None:
+    seen: set[str] = set()
+    for name, entry in made.items():
+        assert entry.get("parent") is None or entry["parent"] in seen, name
+        seen.add(name)
+    function = made["aws:lambda/function:Function auditLedger"]
+    # three things of one name, one inside the other
+    assert function["parent"] == "hourbank:index:WorkflowFunction auditLedger"
+    assert made[function["parent"]]["parent"] == "hourbank:index:Auditor auditLedger"
+
+
+@pytest.mark.parametrize(
+    ("name", "id_"),
+    [
+        ("aws:cloudwatch/eventBus:EventBus eventBus", "hourbank-event-bus-dev"),
+        (
+            "aws:cloudwatch/eventRule:EventRule subscriptions-rule",
+            "hourbank-event-bus-dev/hourbank-subscriptions-dev",
+        ),
+        (
+            "aws:cloudwatch/eventTarget:EventTarget subscriptions-target",
+            "hourbank-event-bus-dev/hourbank-subscriptions-dev/appsync",
+        ),
+        ("aws:cloudwatch/logGroup:LogGroup createEscrow-logs", "/aws/lambda/hourbank-createEscrow-dev"),
+        ("aws:cloudwatch/metricAlarm:MetricAlarm createEscrow-errors", "hourbank-createEscrow-errors-dev"),
+        ("aws:iam/role:Role createEscrow-role", "hourbank-createEscrow-dev-us-east-1"),
+        ("aws:iam/rolePolicy:RolePolicy createEscrow-policy", "hourbank-createEscrow-dev-us-east-1:function"),
+        (
+            "aws:iam/rolePolicy:RolePolicy browserStarts-policy",
+            "amplify-app-dev-123456-authRole:hourbank-browserStarts-dev",
+        ),
+        (
+            "aws:lambda/eventSourceMapping:EventSourceMapping routeServiceRequest-stream",
+            "mapping of hourbank-routeServiceRequest-dev",
+        ),
+        ("aws:lambda/function:Function createEscrow", "hourbank-createEscrow-dev"),
+        ("aws:scheduler/schedule:Schedule auditLedger-schedule", "default/hourbank-auditLedger-dev"),
+        (
+            "aws:sfn/stateMachine:StateMachine ServiceRequestWorkflow",
+            f"arn:aws:states:{PLACE}:stateMachine:ServiceRequestWorkflow-dev",
+        ),
+        ("aws:sqs/queue:Queue subscriptions-queue", "https://queues/hourbank-subscriptions-failures-dev"),
+        (
+            "aws:sqs/queuePolicy:QueuePolicy subscriptions-queue-policy",
+            "https://queues/hourbank-subscriptions-failures-dev",
+        ),
+    ],
+)
+def test_an_id_is_what_the_providers_documentation_asks_for(
+    made: dict[str, dict[str, Any]], name: str, id_: str
+) -> None:
+    assert made[name]["id"] == id_
+
+
+def test_a_stack_that_the_program_refuses_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(adopt.StackError, match=r"^stack Nowhere: its name is a part of every resource's name"):
+        adopt.write(tmp_path / "adopt.json", "Nowhere", "us-east-1")
+    with pytest.raises(adopt.StackError, match="is missing"):
+        adopt.write(tmp_path / "adopt.json", "nowhere", "us-east-1")
+    assert not list(tmp_path.iterdir())
