@@ -412,6 +412,33 @@ class TestOnTheEmulator:
             ("appsyncEndpoint", "mutation publishRequestEvent has no status"),
         ]
 
+    def test_what_is_proposed_for_an_amplify_project_fits(self, world, tmp_path):
+        # Given the file of a Gen 2 backend, whose tables' names end in NONE, and whose users have a role
+        for model in local.MODELS.values():
+            world.table(f"{model}-{world.api_id}-NONE", "userId" if model == "UserBalance" else "id")
+        cognito, iam = world.emulator.client("cognito-identity"), world.emulator.client("iam")
+        document = trust("authenticated")
+        role = iam.create_role(RoleName="signed-in", AssumeRolePolicyDocument=document)["Role"]["Arn"]
+        pool = cognito.create_identity_pool(IdentityPoolName="timebank", AllowUnauthenticatedIdentities=False)
+        cognito.set_identity_pool_roles(IdentityPoolId=pool["IdentityPoolId"], Roles={"authenticated": role})
+        outputs = {
+            "auth": {"identity_pool_id": pool["IdentityPoolId"]},
+            "data": {"url": world.api["graphqlApi"]["uris"]["GRAPHQL"], "aws_region": "us-east-1"},
+        }
+        (tmp_path / "amplify_outputs.json").write_text(json.dumps(outputs))
+        # When its configuration is asked for
+        environment = os.environ | {"AWS_ENDPOINT_URL": world.emulator.endpoint, "HOURBANK_STATE": str(tmp_path)}
+        command = [*HOURBANK, "doctor", "--amplify", str(tmp_path), "--stack", "dev"]
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert (ended.returncode, ended.stderr) == (0, "")
+        # Then a stack with this configuration, and with the role that it leaves to the user, has what it needs
+        lines = re.findall(r"^(?:# )?pulumi config set (\w+) (\S+) --stack dev", ended.stdout, re.MULTILINE)
+        proposed = {key: value for key, value in lines if key != "appsyncEndpoint"}
+        assert (proposed["amplifyEnv"], proposed["amplifyAuthRoleName"]) == ("NONE", "signed-in")
+        checks = world.examine(**proposed)
+        assert misses(checks) == []
+        assert f"Escrow-{world.api_id}-NONE" in [one.found for one in checks]
+
     def test_what_up_runs_is_examined_without_a_word_on_where(self, emulator, tmp_path):
         deployment = local.deploy(emulator, response_timeout_seconds=600)
         state = {"pid": 0, "deployment": deployment.to_json()}
