@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ export = typer.Typer(no_args_is_help=True, help="Write what Pulumi would deploy 
 ARCHIVE = "hourbank-functions.zip"
 # The first line of what is written here, so that nothing else is ever written over.
 HEADER = "# Written by `hourbank export`: change the program instead, and export again."
+HOOK_HEADER = HEADER.replace("#", "//", 1)
 Retain = Annotated[
     bool, typer.Option("--retain", help="Keep every resource when it leaves the stack: before another tool takes over.")
 ]
@@ -41,6 +43,50 @@ def cloudformation(
     write(out.parent / ARCHIVE, archive)
     typer.echo(f"{out}: {len(made['Resources'])} resources; {out.parent / ARCHIVE}: the functions' code")
     say_left_out(made)
+
+
+@export.command()
+def amplify(
+    into: Annotated[Path, typer.Option(metavar="FOLDER", help="The project's amplify/backend folder.")],
+    start_requests_from: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="ISO 8601 with offset; older requests are left alone. Kept when given once."),
+    ] = None,
+    api: Annotated[str | None, typer.Option(metavar="NAME", help="The GraphQL API, where there are several.")] = None,
+    change: Annotated[bool, typer.Option("--write", help="Also change backend-config.json.")] = False,
+    retain: Retain = False,
+) -> None:
+    """A custom resource of an Amplify Gen 1 backend, which `amplify push` deploys."""
+    import json
+
+    from hourbank import amplify_export
+
+    check_time(start_requests_from)
+    backend = amplify_export.find(into, api)
+    made = amplify_export.write_into(backend, start_requests_from=start_requests_from, retain=retain)
+    typer.echo(f"{backend.folder}: {len(made['Resources'])} resources, their parameters and the functions' code")
+    typer.echo(f"{into.parent / 'hooks' / amplify_export.HOOK.name}: brings the code to the deployment bucket")
+    say_left_out(made)
+    if backend.registered:
+        return
+    entry = json.dumps({"custom": {amplify_export.RESOURCE: backend.entry}}, indent=2)
+    if change:
+        amplify_export.register(backend)
+        typer.echo(f"{into / 'backend-config.json'} has it now:\n{entry}")
+    else:
+        typer.echo(f"{into / 'backend-config.json'} needs this (--write makes the change):\n{entry}")
+
+
+def check_time(text: str | None) -> None:
+    """Refuse what is no time with an offset."""
+    if text is None:
+        return
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.utcoffset() is None:
+        raise ExportError(f"--start-requests-from is {text!r}: give an ISO 8601 time with offset: 2026-12-01T00:00:00Z")
 
 
 def say_left_out(template: Mapping[str, Any]) -> None:

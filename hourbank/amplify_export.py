@@ -1,0 +1,187 @@
+"""`hourbank export amplify`: the program as a custom resource of an Amplify Gen 1 backend.
+
+One folder serves every environment. What differs between them is a parameter: `parameters.json` has the value for all,
+and `team-provider-info.json` that of one, in `<env>.categories.custom.stepfunctions`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.settings import MODELS
+from hourbank import parameterised
+from hourbank.export import ARCHIVE, HOOK_HEADER, ExportError, refuse_foreign, write
+from hourbank.parameterised import STREAM_ARN, TABLE_NAMES
+
+RESOURCE = "stepfunctions"
+TEMPLATE = f"{RESOURCE}-cloudformation-template.json"
+API_ID = "GraphQLAPIIdOutput"
+BUCKET = "DeploymentBucketName"
+HOOK = Path(__file__).with_name("pre-push.js")
+
+
+@dataclass(frozen=True)
+class Backend:
+    """An `amplify/backend` folder, and the name of its GraphQL API."""
+
+    path: Path
+    config: dict[str, Any]
+    api: str
+
+    @property
+    def folder(self) -> Path:
+        """Where the custom resource is."""
+        return self.path / "custom" / RESOURCE
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """What `backend-config.json` has to say of the custom resource."""
+        return {
+            "service": "customCloudformation",
+            "providerPlugin": "awscloudformation",
+            "dependsOn": [{"category": "api", "resourceName": self.api, "attributes": [API_ID]}],
+        }
+
+    @property
+    def registered(self) -> bool:
+        """Whether it says so already."""
+        return self.config.get("custom", {}).get(RESOURCE) == self.entry
+
+
+def find(path: Path, api: str | None) -> Backend:
+    """Look at a folder.
+
+    Raises
+    ------
+    ExportError
+        It is not one of Amplify Gen 1, or it is not clear which API is meant.
+    """
+    file = path / "backend-config.json"
+    if not file.is_file():
+        # who is in the project's folder means the one below
+        nearer = [path / "amplify" / "backend", path / "backend"]
+        hint = next((f": did you mean {one}?" for one in nearer if (one / "backend-config.json").is_file()), "")
+        raise ExportError(f"{path} is not the amplify/backend folder of Amplify Gen 1: no {file.name}" + hint)
+    config = read(file)
+    apis = [name for name, declared in (config.get("api") or {}).items() if declared.get("service") == "AppSync"]
+    if not apis:
+        raise ExportError(f"{file} has no GraphQL API: add one with `amplify add api`")
+    if api is None and len(apis) == 1:
+        api = apis[0]
+    if api is None or api not in apis:
+        raise ExportError(f"{file} has the GraphQL APIs {', '.join(apis)}: say which with --api")
+    return Backend(path, config, api)
+
+
+def read(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise ExportError(f"{file} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise ExportError(f"{file} is not an object")
+    return content
+
+
+def template(api: str, *, key: str, retain: bool = False) -> dict[str, Any]:
+    """Return the template of the custom resource.
+
+    Parameters
+    ----------
+    api
+        The GraphQL API's name in the backend.
+    key
+        Where in the deployment bucket the functions' archive will be.
+    retain
+        Keep every resource when it leaves the template.
+    """
+    api_id = f"api{api}{API_ID}"
+    seeds = {name: found for name, found in parameterised.PARAMETERS.items() if name != parameterised.ENVIRONMENT}
+    parameters: dict[str, dict[str, Any]] = {
+        "env": {"Type": "String", "Description": "Amplify's environment: a part of every name"},
+        api_id: {"Type": "String", "Description": "Id of the GraphQL API whose tables these are"},
+        BUCKET: {"Type": "String", "Description": "The environment's deployment bucket, which has the functions' code"},
+    }
+    forms, conditions = {}, {}
+    imported = {name: f"{MODELS[table]}Table:Name" for table, name in TABLE_NAMES.items()}
+    imported[STREAM_ARN] = "ServiceRequestTable:StreamArn"
+    for name, declared in seeds.items():
+        parameters[name] = dict(declared)
+        if name in imported:
+            # the API's own stacks export it; a table of another kind is named in full
+            parameters[name] |= {"Default": "", "AllowedPattern": f"|{declared['AllowedPattern']}"}
+            conditions[f"Has{name}"] = {"Fn::Not": [{"Fn::Equals": [{"Ref": name}, ""]}]}
+            export = {"Fn::ImportValue": {"Fn::Sub": f"${{{api_id}}}:GetAtt:{imported[name]}"}}
+            forms[name] = {"Fn::If": [f"Has{name}", {"Ref": name}, export]}
+    return parameterised.template(
+        parameterised.record("amplify", environment="${env}"),
+        code={"S3Bucket": {"Ref": BUCKET}, "S3Key": key},
+        parameters=parameters,
+        forms=forms,
+        conditions=conditions,
+        retain=retain,
+    )
+
+
+def write_into(backend: Backend, *, start_requests_from: str | None, retain: bool) -> dict[str, Any]:
+    """Write template, parameters, archive and hook, and return the template.
+
+    Raises
+    ------
+    ExportError
+        Something there is somebody's, or a parameter without a value.
+    """
+    parameters = backend.folder / "parameters.json"
+    content = with_defaults(parameters, start_requests_from)
+    digest, archive = parameterised.archive()
+    made = template(backend.api, key=f"hourbank/{digest}.zip", retain=retain)
+    hook = backend.path.parent / "hooks" / HOOK.name
+    for folder in (backend.folder, hook.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    refuse_foreign(backend.folder / TEMPLATE, made["Description"])
+    refuse_foreign(hook, HOOK_HEADER)
+    write(backend.folder / TEMPLATE, to_json(made))
+    write(parameters, to_json(content))
+    write(backend.folder / ARCHIVE, archive)
+    write(hook, HOOK.read_bytes())
+    return made
+
+
+def with_defaults(file: Path, start_requests_from: str | None) -> dict[str, Any]:
+    """Return a backend's own parameters, and those that it needs besides.
+
+    Raises
+    ------
+    ExportError
+        One has no value, or one that cannot work.
+    """
+    parameters = read(file) if file.exists() else {}
+    for name, value in parameters.items():
+        # it becomes a parameter in the root stack, and the tables are in stacks below that of the API
+        if isinstance(value, dict) and str(value.get("Ref", "")).endswith("Table"):
+            raise ExportError(
+                f"{file} gives {name} a Ref to {value['Ref']}, which the root stack does not have: remove that line, "
+                "the template imports the table's name"
+            )
+    if start_requests_from is None and "StartRequestsFrom" not in parameters:
+        raise ExportError(
+            "--start-requests-from is missing: an ISO 8601 time with offset, such as 2026-12-01T00:00:00Z; requests "
+            "created before it are left alone"
+        )
+    told = {} if start_requests_from is None else {"StartRequestsFrom": start_requests_from}
+    return {**parameters, BUCKET: {"Ref": BUCKET}, **told}
+
+
+def register(backend: Backend) -> None:
+    """Put the custom resource into `backend-config.json`."""
+    config = {**backend.config, "custom": {**backend.config.get("custom", {}), RESOURCE: backend.entry}}
+    write(backend.path / "backend-config.json", to_json(config))
+
+
+def to_json(content: Mapping[str, Any]) -> bytes:
+    """Return JSON as Amplify writes it."""
+    return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()

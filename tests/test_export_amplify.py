@@ -1,0 +1,320 @@
+"""The export for Amplify Gen 1: a folder for every environment's `amplify push`, and the hook that helps it."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cfnlint.api import ManualArgs, lint
+from typer.testing import CliRunner
+
+from hourbank import amplify_export, cloudformation, local, parameterised
+from hourbank.cli import app
+from hourbank.emulator import Emulator
+from tests.test_export import play
+
+API, ENVIRONMENT = "hourbank", "dev"
+START = "2026-01-01T00:00:00Z"
+
+
+def run(into: Path, *options: str) -> str:
+    arguments = ["export", "amplify", "--into", str(into), *options]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def refused(into: Path, *options: str) -> str:
+    result = CliRunner().invoke(app, ["export", "amplify", "--into", str(into), *options])
+    assert isinstance(result.exception, amplify_export.ExportError)
+    assert "\n" not in str(result.exception)
+    return str(result.exception)
+
+
+def project(root: Path, **apis: str) -> Path:
+    """What `amplify init` and `amplify add api` leave, as far as it matters here; the `amplify/backend` in it."""
+    backend = root / "amplify" / "backend"
+    backend.mkdir(parents=True)
+    config = {"api": {name: {"service": service} for name, service in (apis or {API: "AppSync"}).items()}}
+    (backend / "backend-config.json").write_text(json.dumps(config))
+    return backend
+
+
+@pytest.fixture(scope="module")
+def backend(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    backend = project(tmp_path_factory.mktemp("project"))
+    run(backend, "--start-requests-from", START, "--write")
+    return backend
+
+
+@pytest.fixture
+def made(backend: Path) -> dict[str, Any]:
+    return json.loads((backend / "custom/stepfunctions/stepfunctions-cloudformation-template.json").read_text())
+
+
+@pytest.mark.slow
+def test_cfn_lint_finds_nothing(made: dict[str, Any]) -> None:
+    found = lint(json.dumps(made), config=ManualArgs(regions=["us-east-1"]))
+    assert [f"{match.rule.id} {match.message}" for match in found] == []
+
+
+def test_every_resource_of_the_program_is_there(made: dict[str, Any]) -> None:
+    recording = parameterised.record("amplify", environment="${env}")
+    versions = {resource.version_id for resource in recording.of_type("Function")}
+    assert set(made["Resources"]) == {*(resource.logical_id for resource in recording.resources), *versions}
+    assert made["Resources"]["ServiceRequestWorkflow"]["Properties"]["StateMachineName"] == {
+        "Fn::Sub": "ServiceRequestWorkflow-${env}"
+    }
+    assert {"Key": "ManagedBy", "Value": "amplify"} in made["Resources"]["EventBus"]["Properties"]["Tags"]
+
+
+def test_a_table_s_name_is_what_the_api_exports_unless_it_is_told(made: dict[str, Any]) -> None:
+    variables = made["Resources"]["CreateEscrow"]["Properties"]["Environment"]["Variables"]
+    assert variables["ESCROW_TABLE_NAME"] == {
+        "Fn::If": [
+            "HasEscrowTableName",
+            {"Ref": "EscrowTableName"},
+            {"Fn::ImportValue": {"Fn::Sub": "${apihourbankGraphQLAPIIdOutput}:GetAtt:EscrowTable:Name"}},
+        ]
+    }
+    stream = made["Resources"]["RouteServiceRequestStream"]["Properties"]["EventSourceArn"]["Fn::If"][2]
+    assert stream["Fn::ImportValue"]["Fn::Sub"] == (
+        "${apihourbankGraphQLAPIIdOutput}:GetAtt:ServiceRequestTable:StreamArn"
+    )
+
+
+def test_backend_config_is_shown_or_changed(tmp_path: Path) -> None:
+    backend = project(tmp_path)
+    before = (backend / "backend-config.json").read_text()
+    shown = run(backend, "--start-requests-from", START)
+    assert (backend / "backend-config.json").read_text() == before
+    entry = json.loads(shown[shown.index("\n{") :])["custom"]
+    assert entry["stepfunctions"]["dependsOn"] == [
+        {"category": "api", "resourceName": API, "attributes": ["GraphQLAPIIdOutput"]}
+    ]
+    run(backend, "--write")
+    assert json.loads((backend / "backend-config.json").read_text()) == {**json.loads(before), "custom": entry}
+    assert "backend-config.json" not in run(backend)
+
+
+def test_a_second_export_is_the_same_bytes_and_keeps_what_people_set(backend: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "amplify"
+    shutil.copytree(backend.parent, copy)
+    parameters = copy / "backend" / "custom" / "stepfunctions" / "parameters.json"
+    own = {**json.loads(parameters.read_text()), "LogRetentionDays": 90}
+    parameters.write_text(json.dumps(own))
+    run(copy / "backend", "--write")
+    assert json.loads(parameters.read_text()) == own
+    for path in [path for path in backend.parent.rglob("*") if path.is_file() and path.name != "parameters.json"]:
+        assert (copy / path.relative_to(backend.parent)).read_bytes() == path.read_bytes()
+
+
+def test_what_cannot_be_is_refused_in_a_line(tmp_path: Path) -> None:
+    backend = project(tmp_path / "one")
+    assert f"did you mean {backend}?" in refused(tmp_path / "one")
+    assert "no backend-config.json" in refused(tmp_path)
+    assert "--start-requests-from is missing" in refused(backend)
+    assert "'yesterday'" in refused(backend, "--start-requests-from", "yesterday")
+    assert "'2026-12-01'" in refused(backend, "--start-requests-from", "2026-12-01")
+    assert list(backend.iterdir()) == [backend / "backend-config.json"]
+    two = project(tmp_path / "two", first="AppSync", second="AppSync", rest="API Gateway")
+    assert "first, second: say which with --api" in refused(two, "--start-requests-from", START)
+    assert "first, second: say which" in refused(two, "--api", "rest")
+    assert "has no GraphQL API" in refused(project(tmp_path / "none", rest="API Gateway"))
+    folder = backend / "custom" / "stepfunctions"
+    folder.mkdir(parents=True)
+    # the seed's: its tables are in other stacks
+    (folder / "parameters.json").write_text('{"EscrowTableName": {"Ref": "EscrowTable"}}')
+    assert "gives EscrowTableName a Ref to EscrowTable" in refused(backend, "--start-requests-from", START)
+    (folder / "parameters.json").unlink()
+    hook = backend.parent / "hooks" / "pre-push.js"
+    hook.parent.mkdir()
+    hook.write_text("// mine\n")
+    assert "was not written by this command" in refused(backend, "--start-requests-from", START)
+    assert hook.read_text() == "// mine\n"
+
+
+# The one command of the AWS CLI that the hook runs, with the same arguments and endings.
+AWS = """
+    import argparse, sys
+    import boto3
+    from botocore.exceptions import ClientError
+    parser = argparse.ArgumentParser()
+    for name in ("service", "command", "source", "target"):
+        parser.add_argument(name)
+    parser.add_argument("--only-show-errors", action="store_true")
+    parser.add_argument("--region")
+    parser.add_argument("--profile")
+    told = parser.parse_args()
+    assert (told.service, told.command) == ("s3", "cp")
+    bucket, _, key = told.target.removeprefix("s3://").partition("/")
+    if told.profile:
+        print(f"The config profile ({told.profile}) could not be found", file=sys.stderr)
+        sys.exit(255)
+    try:
+        boto3.client("s3", region_name=told.region).upload_file(told.source, bucket, key)
+    except Exception as error:
+        print(f"upload failed: {error}", file=sys.stderr)
+        sys.exit(1)
+"""
+
+
+class Hook:
+    """The hook, run as Amplify runs it: told on standard input what is being done, in the project's folder."""
+
+    def __init__(self, project: Path, emulator: Emulator, tools: Path) -> None:
+        self.amplify = project / "amplify"
+        self.tools = tools
+        access, secret = emulator.credentials
+        self.env = {
+            "AWS_ENDPOINT_URL": emulator.endpoint,
+            "AWS_ACCESS_KEY_ID": access,
+            "AWS_SECRET_ACCESS_KEY": secret,
+            "PATH": f"{tools}{os.pathsep}{Path(shutil.which('node') or '').parent}",
+        }
+
+    def run(self, environment: str = ENVIRONMENT, *arguments: str) -> subprocess.CompletedProcess[str]:
+        told = {"data": {"amplify": {"command": "push", "environment": {"envName": environment}}}, "error": None}
+        command = ["node", "amplify/hooks/pre-push.js", *arguments]
+        text = "" if arguments else json.dumps(told)
+        return subprocess.run(
+            command, cwd=self.amplify.parent, env=self.env, input=text, capture_output=True, text=True, check=False
+        )
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[Emulator]:
+    with Emulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def hook(backend: Path, emulator: Emulator, tmp_path: Path) -> Hook:
+    if not shutil.which("node"):
+        pytest.skip("Node is not here; Amplify runs hooks with it")
+    shutil.copytree(backend.parent, tmp_path / "amplify")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "aws").write_text(f"#!{sys.executable}\n{textwrap.dedent(AWS)}")
+    (tools / "aws").chmod(0o755)
+    emulator.client("s3").create_bucket(Bucket="amplify-hourbank-dev-deployment")
+    team = {
+        "dev": {"awscloudformation": {"Region": "us-east-1", "DeploymentBucketName": "amplify-hourbank-dev-deployment"}}
+    }
+    (tmp_path / "amplify" / "team-provider-info.json").write_text(json.dumps(team))
+    return Hook(tmp_path, emulator, tools)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("export-amplify")
+def test_the_hook_brings_the_archive_where_the_template_expects_it(
+    hook: Hook, emulator: Emulator, made: dict[str, Any]
+) -> None:
+    key = made["Resources"]["CreateEscrow"]["Properties"]["Code"]["S3Key"]
+    for ended in (hook.run(), hook.run(), hook.run("", "dev")):
+        assert (ended.returncode, ended.stderr) == (0, "")
+    content = emulator.client("s3").get_object(Bucket="amplify-hourbank-dev-deployment", Key=key)["Body"].read()
+    assert content == cloudformation.archive_bytes()
+    assert key == f"hourbank/{hashlib.sha256(content).hexdigest()}.zip"
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("export-amplify")
+def test_the_hook_stops_a_push_in_one_line(hook: Hook) -> None:
+    def stopped(*arguments: str) -> str:
+        ended = hook.run(*arguments)
+        assert ended.returncode == 1
+        assert ended.stderr.startswith("hourbank: ") and ended.stderr.count("\n") == 1, ended.stderr
+        return ended.stderr
+
+    assert "no deployment bucket of environment prod" in stopped("prod")
+    team = hook.amplify / "team-provider-info.json"
+    team.write_text(team.read_text().replace("dev-deployment", "gone-deployment"))
+    assert "could not be uploaded to amplify-hourbank-gone-deployment (environment dev): upload failed" in stopped()
+    (hook.amplify / ".config").mkdir()
+    (hook.amplify / ".config" / "local-aws-info.json").write_text('{"dev": {"useProfile": true, "profileName": "me"}}')
+    assert "The config profile (me) could not be found" in stopped()
+    (hook.tools / "aws").unlink()
+    assert "the AWS CLI is not here" in stopped()
+    team.write_text("{")
+    assert "team-provider-info.json is not JSON" in stopped()
+    archive = hook.amplify / "backend" / "custom" / "stepfunctions" / "hourbank-functions.zip"
+    archive.write_bytes(archive.read_bytes() + b"changed")
+    assert "is not the archive that the template names" in stopped()
+    archive.unlink()
+    assert "is missing: run `hourbank export amplify`" in stopped()
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("export-amplify")
+def test_the_meta_of_the_last_checkout_knows_its_bucket(hook: Hook) -> None:
+    team = json.loads((hook.amplify / "team-provider-info.json").read_text())
+    (hook.amplify / "team-provider-info.json").unlink()
+    (hook.amplify / "backend" / "amplify-meta.json").write_text(json.dumps({"providers": team["dev"]}))
+    (hook.amplify / ".config").mkdir()
+    (hook.amplify / ".config" / "local-env-info.json").write_text('{"envName": "dev"}')
+    assert hook.run().returncode == 0
+    # told nothing, as from a pipeline
+    (hook.amplify / "hooks" / "pre-push.js").chmod(0o644)
+    assert hook.run("").returncode == 0
+    assert "no deployment bucket of environment prod" in hook.run("prod").stderr
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("export-amplify")
+def test_the_template_plays_every_story_below_amplify_s_root_stack(
+    backend: Path, emulator: Emulator, made: dict[str, Any]
+) -> None:
+    tables = local.create_tables(emulator)
+    described = emulator.client("dynamodb").describe_table(TableName=tables["serviceRequest"])["Table"]
+    exports = {f"{model}Table:Name": tables[key] for key, model in local.MODELS.items()}
+    exports["ServiceRequestTable:StreamArn"] = described["LatestStreamArn"]
+    nothing = {"Handle": {"Type": "AWS::CloudFormation::WaitConditionHandle"}}
+    api = {"Resources": nothing, "Outputs": {"GraphQLAPIIdOutput": {"Value": "abcdefghij"}}}
+    # On AWS a stack below the API's exports these; the emulator keeps no exports of nested stacks.
+    exporting = {
+        "Resources": nothing,
+        "Outputs": {
+            name.replace(":", ""): {"Value": value, "Export": {"Name": f"abcdefghij:GetAtt:{name}"}}
+            for name, value in exports.items()
+        },
+    }
+    local.apply(emulator, exporting, name="models")
+    code = cloudformation.archive_bytes({"bootstrap": local.bootstrap().encode()})
+    # what the emulator needs to start a function is in another archive than the hook's
+    for resource in made["Resources"].values():
+        if "Code" in resource["Properties"]:
+            resource["Properties"]["Code"]["S3Key"] = local.upload(emulator, code)
+    parameters = json.loads((backend / "custom/stepfunctions/parameters.json").read_text())
+    config = json.loads((backend / "backend-config.json").read_text())["custom"]["stepfunctions"]
+    for one in config["dependsOn"]:
+        for attribute in one["attributes"]:
+            source = {"Fn::GetAtt": [f"{one['category']}{one['resourceName']}", f"Outputs.{attribute}"]}
+            parameters[f"{one['category']}{one['resourceName']}{attribute}"] = source
+    # As Amplify's CLI forms it (formNestedStack of amplify-provider-awscloudformation 8.11).
+    root = {
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Parameters": {"DeploymentBucketName": {"Type": "String"}},
+        "Resources": {
+            "apihourbank": nested(emulator, api, {}),
+            "customstepfunctions": nested(emulator, local.adapt(made, 8), {**parameters, "env": ENVIRONMENT}),
+        },
+        "Outputs": {
+            output: {"Value": {"Fn::GetAtt": ["customstepfunctions", f"Outputs.{output}"]}}
+            for output, _ in parameterised.OUTPUTS.values()
+        },
+    }
+    play(emulator, root, {"DeploymentBucketName": local.BUCKET}, tables)
+
+
+def nested(emulator: Emulator, template: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
+    key = local.upload(emulator, json.dumps(template).encode())
+    url = f"{emulator.endpoint}/{local.BUCKET}/{key}"
+    return {"Type": "AWS::CloudFormation::Stack", "Properties": {"TemplateURL": url, "Parameters": parameters}}
