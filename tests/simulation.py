@@ -503,7 +503,7 @@ class Simulation:
     def _bury(self, invocation: Invocation) -> Run:
         """Let a function run until it is about to write."""
         with self._in_peace():
-            return self._until_write(self.world.begin(invocation.function, invocation.event, state=invocation.state))
+            return self._until_write(self.world.begin(invocation.function, invocation.event))
 
     def _on_call(self, call: Call, moment: Moment) -> Any:
         if self._undisturbed or call.invocation.function == "auditLedger":

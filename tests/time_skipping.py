@@ -321,14 +321,14 @@ class Run:
         What it returned or raised.
     """
 
-    def __init__(self, world: World, function: str, event: Any, state: str | None = None) -> None:
+    def __init__(self, world: World, function: str, event: Any) -> None:
         self._world = world
         self._go, self._back = threading.Semaphore(0), threading.Semaphore(0)
         self._closing = False
         self.due: Call | None = None
         self.answer: Any = None
         self.ended = False
-        self.invocation = Invocation(function, None, state, 0, event)
+        self.invocation = Invocation(function, None, event.get("state", {}).get("Name"), 0, event)
         self._thread = threading.Thread(target=self._work, name=function, daemon=True)
         self._thread.start()
         self.step()
@@ -686,9 +686,9 @@ class World:
             self.on_invoke(invocation, "after")
         return first
 
-    def begin(self, function: str, event: Any, *, state: str | None = None) -> Run:
+    def begin(self, function: str, event: Any) -> Run:
         """Call a handler, and stop before its first call to AWS."""
-        run = Run(self, function, event, state)
+        run = Run(self, function, event)
         self._runs.append(run)
         return run
 
@@ -877,6 +877,19 @@ class World:
             for name in TABLES
         }
         return Ledger(rows["ServiceRequest"], rows["Escrow"], rows["UserBalance"], rows["TransactionLog"])
+
+    def snapshot(self) -> Callable[[], None]:
+        """Return what takes the tables back to what they are now; executions go on."""
+        kept = {name: copy.deepcopy(self._table(name).items) for name in TABLES}
+
+        def restore() -> None:
+            for name, items in kept.items():
+                self._table(name).items = copy.deepcopy(items)
+            self._collect(written_by=None)
+            self._pending.clear()
+            self.events.clear()
+
+        return restore
 
     def broken_laws(self) -> list[str]:
         """Return every law that does not hold right now, in words."""

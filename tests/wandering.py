@@ -182,7 +182,7 @@ class Wander:
     def _bury(self, invocation: Invocation) -> None:
         """Let a function that is given up for dead run until it is about to write."""
         with self.world.as_client():
-            zombie = self.world.begin(invocation.function, invocation.event, state=invocation.state)
+            zombie = self.world.begin(invocation.function, invocation.event)
             while zombie.due and zombie.due.operation not in WRITES:
                 zombie.step()
         self._zombies.append(zombie)
