@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.padding import Padding
 from rich.spinner import Spinner
@@ -17,6 +17,7 @@ from rich.text import Text
 from hourbank import ledger_view, local, people, stories
 from hourbank.emulator import Emulator
 from hourbank.ledger_view import Ledger, in_words
+from hourbank.up import command
 
 # Longer than any story needs until its answers, on a small machine; the one that nobody answers takes this long.
 RESPONSE_TIMEOUT_SECONDS = 8
@@ -31,21 +32,25 @@ def play(console: Console) -> bool:
             emulator = at_end.enter_context(Emulator())
         deployment, before = _set_up(console, emulator)
         stage = stories.Stage(deployment)
-        _show_live(console, stage)
+        _show_live(console, stage, began)
         after = ledger_view.read(deployment.client("dynamodb"), deployment.tables)
         problems = _problems(deployment, stage, before, after)
         console.print()
-        console.print(_ledger_table(before, after))
-        console.print(_paths(stage.performances))
+        _print(console, _ledger_table(before, after))
+        _print(console, _paths(console, stage.performances))
         for text, problem in problems:
-            console.print(Text.assemble(("✗ ", "bold red"), (text + ": ", "bold"), problem) if problem else _tick(text))
+            line = Text.assemble(("✗ ", "bold red"), (text + ": ", "bold"), problem) if problem else _tick(text)
+            _print(console, _hanging(console, line))
         failed = [p for p in stage.performances if p.problem]
         ok = not failed and not any(problem for _, problem in problems)
         seconds = time.monotonic() - began
         console.print()
         if ok:
             console.print(f"[bold green]All stories ended as they must[/], in {seconds:.0f} s.", highlight=False)
-            console.print("To play with it yourself: [bold]make up[/], then `hourbank request` in another terminal.")
+            console.print("To play with it yourself: [bold]make up[/], then in another terminal:")
+            console.print(
+                f"  [bold]{command()} request --from ana --to ben --hours 2[/]", highlight=False, soft_wrap=True
+            )
         else:
             console.print(f"[bold red]{len(failed)} of {len(stage.performances)} stories ended otherwise.[/]")
         return ok
@@ -80,16 +85,37 @@ def _tick(text: str) -> Text:
     return Text.assemble(("✓ ", "bold green"), text)
 
 
-def _show_live(console: Console, stage: stories.Stage) -> None:
+def _print(console: Console, what: RenderableType) -> None:
+    """Print, with no spaces at the ends of a file's lines, which Rich fills up to its width."""
+    with console.capture() as capture:
+        console.print(what)
+    for line in capture.get().splitlines():
+        console.file.write(line.rstrip() + "\n")
+
+
+def _hanging(console: Console, line: Text) -> Text:
+    """Wrap a line so that what follows its first is indented."""
+    if line.cell_len <= console.width:
+        return line
+    first, *rest = line.wrap(console, console.width - 4)
+    return Text("\n").join([first, *(Text.assemble("    ", following) for following in rest)])
+
+
+def _show_live(console: Console, stage: stories.Stage, began: float) -> None:
     """Step the stage until every story has ended; without a terminal, a line for everything that happens."""
     count = len(stage.performances)
     console.print(
-        f"\n{count} stories at once; people have {RESPONSE_TIMEOUT_SECONDS} seconds to answer", highlight=False
+        f"\n{count} stories at once, beside {stories.OLD_RECORDS} old records; "
+        f"{RESPONSE_TIMEOUT_SECONDS} seconds to answer",
+        highlight=False,
     )
     if not console.is_terminal:
-        _until_ended(
-            stage, lambda p, what: console.print(f"{p.seconds:5.1f} s  {p.story.title}: {what}", soft_wrap=True)
-        )
+
+        def say(performance: stories.Performance, what: str) -> None:
+            since = time.monotonic() - began
+            console.print(f"{since:5.1f} s  {performance.story.title}: {what}", soft_wrap=True)
+
+        _until_ended(stage, say)
         return
     spinner = Spinner("dots", style="cyan")
     with Live(console=console, refresh_per_second=12, get_renderable=lambda: _progress(stage, spinner)):
@@ -105,12 +131,14 @@ STYLES = {"COMPLETED": "green", "IN_PROGRESS": "green", "FAILED": "bold red", "N
 
 
 def _progress(stage: stories.Stage, spinner: Spinner) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_header=False, expand=True)
+    # only what is being done gives way on a narrow terminal, and no column moves while it changes
     table.add_column(width=1)
-    table.add_column(no_wrap=True, style="bold")
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, overflow="ellipsis")
-    table.add_column(justify="right", style="dim")
+    title = max(len(performance.story.title) for performance in stage.performances)
+    table.add_column(no_wrap=True, width=title, style="bold")
+    table.add_column(no_wrap=True, width=len("AWAITING_PROVIDER"))
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+    table.add_column(no_wrap=True, justify="right", width=len("40.0 s"), style="dim")
     for performance in stage.performances:
         mark = Text("✗", "bold red") if performance.problem else Text("✓", "bold green")
         status = str(performance.record.get("status") or "")
@@ -172,7 +200,7 @@ def _ledger_table(before: Ledger, after: Ledger) -> Table:
     return table
 
 
-def _paths(performances: Sequence[stories.Performance]) -> Group:
+def _paths(console: Console, performances: Sequence[stories.Performance]) -> Group:
     blocks: list[Text | Padding] = [Text("\nThe stories, and their paths through the states", "bold")]
     for performance in performances:
         story = performance.story
@@ -180,7 +208,8 @@ def _paths(performances: Sequence[stories.Performance]) -> Group:
         asked = f"  {story.requester} → {story.provider}, {story.hours} h, {performance.seconds:.1f} s  "
         status, reason = str(performance.record.get("status")), performance.record.get("failureReason")
         ending = f"{status}: {reason}" if reason else status
-        blocks.append(Text.assemble(mark, (story.title, "bold"), (asked, "dim"), (ending, STYLES.get(status, "cyan"))))
+        line = Text.assemble(mark, (story.title, "bold"), (asked, "dim"), (ending, STYLES.get(status, "cyan")))
+        blocks.append(_hanging(console, line))
         if performance.problem:
             blocks.append(Padding(Text(performance.problem, "red"), (0, 0, 0, 4)))
         for machine, path in performance.paths:

@@ -10,6 +10,7 @@ from typing import Any
 
 from boto3.dynamodb.types import TypeSerializer
 
+from hourbank import ledger_view
 from hourbank.emulator import LocalRunError
 
 PROVIDER_RESPONSES = ("ACCEPTED", "REJECTED", "COUNTER_OFFER", "WITHDRAWN")
@@ -75,20 +76,33 @@ def give_hours(dynamodb: Any, tables: Mapping[str, str], balances: Mapping[str, 
         dynamodb.put_item(TableName=tables["userBalance"], Item=item(balance))
 
 
+def check_has_balance(dynamodb: Any, tables: Mapping[str, str], user: str) -> None:
+    """Raise LocalRunError, in one line, unless the user has a balance, be it 0."""
+    people = [str(balance["userId"]) for balance in ledger_view.scan(dynamodb, tables["userBalance"])]
+    if user not in people:
+        raise LocalRunError(f"{user!r}: nobody has a balance of that name: people are {', '.join(sorted(people))}")
+
+
 def provider_says(
-    dynamodb: Any, tables: Mapping[str, str], request_id: str, response: str, *, counter_offer: Decimal | None = None
+    dynamodb: Any,
+    tables: Mapping[str, str],
+    request_id: str,
+    response: str,
+    *,
+    counter_offer: Decimal | None = None,
+    status: str | None = None,
 ) -> None:
     """Write the provider's answer, one of `PROVIDER_RESPONSES`; a counter-offer with its hours.
 
     Raises
     ------
     LocalRunError
-        If there is no such request.
+        If there is no such request, or its status is not `status`, where one is given; nothing is written.
     """
     answer: dict[str, Any] = {"providerResponse": response}
     if counter_offer is not None:
         answer["counterOfferHours"] = counter_offer
-    _update(dynamodb, tables, request_id, answer)
+    _update(dynamodb, tables, request_id, answer, status)
 
 
 def requester_says(dynamodb: Any, tables: Mapping[str, str], request_id: str, response: str) -> None:
@@ -96,16 +110,30 @@ def requester_says(dynamodb: Any, tables: Mapping[str, str], request_id: str, re
     _update(dynamodb, tables, request_id, {"requesterResponse": response})
 
 
-def _update(dynamodb: Any, tables: Mapping[str, str], request_id: str, answer: Mapping[str, Any]) -> None:
+def _update(
+    dynamodb: Any, tables: Mapping[str, str], request_id: str, answer: Mapping[str, Any], status: str | None = None
+) -> None:
     values = {**answer, "updatedAt": now()}
+    names = {f"#{name}": name for name in values}
+    parameters = {f":{name}": value for name, value in item(values).items()}
+    condition = "attribute_exists(id)"
+    if status:
+        condition += " AND #status = :status"
+        names["#status"], parameters[":status"] = "status", {"S": status}
     try:
         dynamodb.update_item(
             TableName=tables["serviceRequest"],
             Key={"id": {"S": request_id}},
             UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in values),
-            ConditionExpression="attribute_exists(id)",
-            ExpressionAttributeNames={f"#{name}": name for name in values},
-            ExpressionAttributeValues={f":{name}": value for name, value in item(values).items()},
+            ConditionExpression=condition,
+            ExpressionAttributeNames=names,
+            ExpressionAttributeValues=parameters,
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
         )
-    except dynamodb.exceptions.ConditionalCheckFailedException:
+    except dynamodb.exceptions.ConditionalCheckFailedException as error:
+        if found := error.response.get("Item"):
+            word, now_is = next(iter(answer.values())), ledger_view.plain(found).get("status") or "not started"
+            raise LocalRunError(
+                f"not written: {word} is for a request {status}, and {request_id} is {now_is}"
+            ) from None
         raise LocalRunError(f"no request has the id {request_id}") from None

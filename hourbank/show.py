@@ -22,6 +22,10 @@ def find(deployment: Deployment, beginning: str) -> str:
     LocalRunError
         If there is none, or more than one.
     """
+    if not beginning.strip():
+        raise LocalRunError(
+            "an empty id means no request: give an id, or how it begins, as `hourbank request` printed it"
+        )
     requests = ledger_view.scan(deployment.client("dynamodb"), deployment.tables["serviceRequest"])
     ids = [request["id"] for request in requests if request["id"].startswith(beginning)]
     if beginning in ids:

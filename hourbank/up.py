@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.table import Column, Table
 from rich.text import Text
 
 from hourbank import ledger_view
@@ -25,7 +26,7 @@ from hourbank.emulator import PROJECT, Emulator, LocalRunError
 STATE = Path(os.environ.get("HOURBANK_STATE", PROJECT / ".hourbank")) / "up.json"
 PEOPLE = {"ana": Decimal(10), "ben": Decimal(10), "chloé": Decimal(10)}
 LOOK_EVERY_SECONDS = 0.5
-CREDENTIALS = "AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local"
+CREDENTIALS = ("AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=local", "AWS_SECRET_ACCESS_KEY=local")
 # What to type next, by the status that asks for it.
 NEXT = {
     "AWAITING_PROVIDER": "answer {id} accept  (or: decline, counter --hours 3)",
@@ -70,7 +71,8 @@ def serve(console: Console, minutes: int) -> None:
         raise LocalRunError(f"already running on {endpoint} (process {state['pid']}): `make down` ends it")
     from hourbank import local, people  # these import Pulumi, which `show` and the others do without
 
-    with contextlib.ExitStack() as at_end:
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # `down` is as good an end as Ctrl-C
+    with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as at_end:
         emulator = at_end.enter_context(Emulator())
         with console.status("Deploying to an emulator of AWS on this machine"):
             people.give_hours(emulator.client("dynamodb"), local.create_tables(emulator), PEOPLE)
@@ -79,26 +81,19 @@ def serve(console: Console, minutes: int) -> None:
                 response_timeout_seconds=minutes * 60,
                 config={"hourbank:startRequestsFrom": people.now()},
             )
-        at_end.callback(_stop, console, emulator)
         STATE.parent.mkdir(exist_ok=True)
         STATE.write_text(json.dumps({"pid": os.getpid(), "deployment": deployment.to_json()}, indent=2))
         at_end.callback(STATE.unlink, missing_ok=True)
         _explain(console, deployment, minutes)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # `down` is as good an end as Ctrl-C
-        with contextlib.suppress(KeyboardInterrupt):
-            _follow(console, deployment)
-
-
-def _stop(console: Console, emulator: Emulator) -> None:
-    emulator.stop()
+        _follow(console, deployment)
     console.print("HourBank has stopped; nothing is left running.")
 
 
 def command() -> str:
     """Return how to call this program from the user's shell."""
-    if shutil.which("hourbank"):
+    program, on_path = Path(sys.argv[0]).resolve(), shutil.which("hourbank")
+    if on_path and Path(on_path).resolve() == program:
         return "hourbank"
-    program = Path(sys.argv[0]).resolve()
     return str(program.relative_to(Path.cwd())) if program.is_relative_to(Path.cwd()) else str(program)
 
 
@@ -130,21 +125,28 @@ def _answers(endpoint: str) -> bool:
 def _explain(console: Console, deployment: Deployment, minutes: int) -> None:
     call = command()
     lines = [
-        ("[bold green]HourBank runs on this machine[/]", f"until Ctrl-C or `make down`; {minutes} minutes to answer"),
-        ("", ""),
-        ("endpoint", f"{deployment.endpoint}  (all of AWS; region us-east-1, any credentials)"),
+        ("endpoint", f"{deployment.endpoint} (all of AWS)"),
         *((f"table {name}", table) for name, table in deployment.tables.items()),
         ("requests", deployment.outputs["serviceRequestWorkflowArn"]),
         ("releases", deployment.outputs["escrowManagementWorkflowArn"]),
         ("bus", deployment.outputs["eventBusName"]),
-        ("for the AWS CLI", f"export AWS_ENDPOINT_URL={deployment.endpoint} {CREDENTIALS}"),
         ("people", ", ".join(f"{name} ({hours} h)" for name, hours in PEOPLE.items())),
     ]
-    console.print(lines[0][0], lines[0][1], highlight=False)
-    for name, value in lines[1:]:
-        console.print(f"  [dim]{name:<22}[/]{value}", highlight=False, soft_wrap=True)
-    console.print("\nIn another terminal:", highlight=False)
-    console.print(f"  [bold]{call} request --from ana --to ben --hours 2[/]\n", highlight=False)
+    console.print("[bold green]HourBank runs on this machine[/] until Ctrl-C or `make down`", highlight=False)
+    console.print(f"{minutes} minutes to answer\n", highlight=False)
+    if console.is_terminal:
+        table = Table.grid(Column(style="dim", no_wrap=True), Column(overflow="fold"), padding=(0, 2, 0, 0))
+        for name, value in lines:
+            table.add_row(f"  {name}", value)
+        console.print(table, highlight=False)
+    else:
+        for name, value in lines:
+            console.print(f"  {name:<22}{value}", highlight=False, soft_wrap=True)
+    console.print("\nIn another terminal, for the AWS CLI and for an app:", highlight=False)
+    for variable in (f"AWS_ENDPOINT_URL={deployment.endpoint}", *CREDENTIALS):
+        console.print(f"  export {variable}", highlight=False, soft_wrap=True)
+    console.print("\nOr, to play a person:", highlight=False)
+    console.print(f"  [bold]{call} request --from ana --to ben --hours 2[/]\n", highlight=False, soft_wrap=True)
 
 
 def _follow(console: Console, deployment: Deployment) -> None:
@@ -164,7 +166,7 @@ def _news(request: Mapping[str, Any]) -> Text:
     asked = f"{request.get('requesterId')} → {request.get('providerId')}, {request.get('estimatedHours')} h"
     text = Text.assemble((time.strftime("%H:%M:%S  "), "dim"), f"{short}  {asked}  ", (status, "cyan"))
     if status in NEXT:
-        text.append(f"   {command()} {NEXT[status].format(id=short)}", "dim")
+        text.append(f"\n    {command()} {NEXT[status].format(id=short)}", "dim")
     elif reason := request.get("failureReason"):
-        text.append(f"   {reason}", "dim")
+        text.append(f"\n    {reason}", "dim")
     return text

@@ -7,10 +7,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
+from rich.spinner import Spinner
 
-from hourbank.stories import STORIES
+from hourbank import demo
+from hourbank.stories import STORIES, Performance
 
 HOURBANK = [sys.executable, "-c", "from hourbank.cli import main; main()"]
 
@@ -27,9 +31,10 @@ def run(environment: dict, *arguments: str) -> subprocess.CompletedProcess:
 
 
 def start(environment: dict, *arguments: str) -> subprocess.Popen:
-    return subprocess.Popen(
-        [*HOURBANK, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    """Start it as under `nohup` or `setsid`, in the background: with SIGINT ignored."""
+    ignoring = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
+    command = [*ignoring, *HOURBANK, *arguments]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def read_until(process: subprocess.Popen, text: str) -> str:
@@ -79,10 +84,13 @@ def test_help_is_grouped_and_imports_nothing_heavy():
         (["request", "--from", "ana", "--to", "ben", "--hours", "two"], "two is not a number of hours"),
         (["request", "--from", "ana", "--to", "ben", "--hours", "1e200"], "1e200 is not a number of hours"),
         (["request", "--from", "ana", "--to", "ben", "--hours", "inf"], "inf is not a number of hours"),
+        (["request", "--from", "ana", "--to", "ben", "--hours", "-1"], "-1 is not a number of hours: above 0"),
+        (["request", "--from", "ana", "--to", "ben", "--hours", "1.234"], "at most 2 decimals"),
+        (["answer", "x", "counter", "--hours", "0"], "0 is not a number of hours: above 0"),
         (["request", "--from", "ana"], "Missing option '--to': see `"),
         (["answer", "x", "counter"], "a counter-offer, and nothing else, takes --hours"),
         (["answer", "x", "accept", "--hours", "2"], "a counter-offer, and nothing else, takes --hours"),
-        (["answer", "x", "maybe"], "'maybe' is not one of"),
+        (["answer", "x", "maybe"], "Invalid value for 'says': 'maybe' is not one of 'accept', 'decline'"),
         (["nonsense"], "No such command 'nonsense'"),
     ],
 )
@@ -100,6 +108,26 @@ def test_a_missing_emulator_is_one_line(environment, tmp_path):
     assert "run `make .venv-emulator`" in ended.stderr
 
 
+def test_no_status_is_cut_on_a_narrow_terminal():
+    # Given every story at its longest status, and one that says much
+    performances = [
+        Performance(story, 0, "id", {"status": "AWAITING_PROVIDER"}, doing="says " * 30, seconds=12.3)
+        for story in STORIES
+    ]
+    console = Console(width=80, force_terminal=True, color_system=None)
+    # When the live table is drawn
+    with console.capture() as capture:
+        console.print(demo._progress(SimpleNamespace(performances=performances), Spinner("dots")))
+    # Then a story is a line, and what is being done gives way
+    lines = capture.get().splitlines()
+    assert len(lines) == len(STORIES)
+    for line, story in zip(lines, STORIES, strict=True):
+        assert story.title in line
+        assert "AWAITING_PROVIDER" in line
+        assert "…" in line
+        assert line.endswith("12.3 s")
+
+
 @pytest.mark.slow
 @pytest.mark.xdist_group("processes")
 class TestRunning:
@@ -115,19 +143,36 @@ class TestRunning:
             assert (second.returncode, second.stderr.count("\n")) == (1, 1)
             assert "already running" in second.stderr
 
+            stranger = run(environment, "request", "--from", "zoe", "--to", "ben", "--hours", "2.5")
+            assert (stranger.returncode, stranger.stdout) == (1, "")
+            assert stranger.stderr.endswith("nobody has a balance of that name: people are ana, ben, chloé\n")
+            dear = run(environment, "request", "--from", "ana", "--to", "ben", "--hours", "10.01")
+            assert (dear.returncode, dear.stderr.split("\n")[-2]) == (
+                1,
+                "REJECTED: Not enough hours: 10.01 needed, 10 available",
+            )
+
             asked = run(environment, "request", "--from", "ana", "--to", "ben", "--hours", "2.5")
+            assert asked.returncode == 0
             request_id = asked.stdout.strip()
             assert re.fullmatch(r"[0-9a-f-]{36}", request_id)
             assert asked.stderr.split()[-1] == "AWAITING_PROVIDER"
+            early = run(environment, "answer", request_id, "withdraw")
+            assert (early.returncode, early.stderr.count("\n")) == (1, 1)
+            assert "not written: WITHDRAWN is for a request IN_PROGRESS" in early.stderr
             assert "taskToken" not in run(environment, "show", request_id[:8]).stdout
             assert run(environment, "answer", request_id[:8], "accept").stderr == "IN_PROGRESS\n"
             assert run(environment, "confirm", request_id).stderr == "COMPLETED\n"
+            late = run(environment, "cancel", request_id)
+            assert late.returncode == 1
+            assert late.stderr == "written, but nothing waits for it: the request stays COMPLETED\n"
 
             shown = run(environment, "show", request_id).stdout
             for text in ("COMPLETED", "RELEASED, 2.5 h", "ESCROW_RELEASE", "ProcessEscrowRelease"):
                 assert text in shown
             assert re.search(r"ben has\s+12\.5 h", shown)
             assert "no request begins with nope" in run(environment, "show", "nope").stderr
+            assert "an empty id means no request" in run(environment, "show", "").stderr
 
             ended = run(environment, "down")
             assert (ended.returncode, ended.stdout) == (0, "stopped\n")
@@ -146,20 +191,43 @@ class TestRunning:
         assert not Path(tmp_path / "up.json").exists()
 
     def test_the_demo_plays_every_story_and_accounts_for_every_hour(self, environment):
-        ended = run(environment, "demo")
+        ended = run(environment | {"COLUMNS": "80"}, "demo")
         assert (ended.returncode, ended.stderr) == (0, "")
+        # in a file: one clock, no spaces at the ends of lines, and what does not fit in a line is indented
+        clock = [float(line.split()[0]) for line in ended.stdout.splitlines() if re.match(r" *\d+\.\d s  ", line)]
+        assert len(clock) > len(STORIES)
+        assert clock == sorted(clock)
+        assert not re.search(r" $", ended.stdout, re.MULTILINE)
+        stories = ended.stdout.partition("through the states\n")[2].partition("\n\n")[0]
+        assert all(line.startswith(("✓ ", "    ")) for line in stories.splitlines())
         assert "All stories ended as they must" in ended.stdout
         assert ended.stdout.count("✓ ") == 3 + len(STORIES) + 4
         assert "✗" not in ended.stdout
         assert re.search(r"gus +0 +3.25 +\+3.25", ended.stdout)
 
     def test_a_demo_that_is_interrupted_leaves_nothing(self, environment):
-        with start(environment, "demo") as demo:
-            read_until(demo, "AWAITING_PROVIDER")
-            everything = descendants(demo.pid)
+        with start(environment, "demo") as playing:
+            read_until(playing, "AWAITING_PROVIDER")
+            everything = descendants(playing.pid)
             assert len(everything) > 2  # the emulator and Lambda processes
-            demo.send_signal(signal.SIGINT)
-            rest = demo.stdout.read()
-            assert demo.wait(10) == 128 + signal.SIGINT
+            playing.send_signal(signal.SIGINT)
+            rest = playing.stdout.read()
+            assert playing.wait(10) == 128 + signal.SIGINT
+        assert "Traceback" not in rest
+        assert rest.endswith("interrupted; nothing is left running\n")
+        assert_gone(everything)
+
+    @pytest.mark.parametrize("when", ["it deploys", "it runs"])
+    def test_ctrl_c_is_a_good_end_of_up(self, environment, tmp_path, when):
+        with start(environment, "up") as up:
+            if when == "it runs":
+                read_until(up, "request --from ana --to ben")
+            while not (everything := descendants(up.pid)):
+                time.sleep(0.05)
+            up.send_signal(signal.SIGINT)
+            rest = up.stdout.read()
+            assert up.wait(10) == 0
+        assert rest.endswith("HourBank has stopped; nothing is left running.\n")
         assert "Traceback" not in rest
         assert_gone(everything)
+        assert not (tmp_path / "up.json").exists()

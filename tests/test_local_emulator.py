@@ -18,8 +18,9 @@ from hourbank.emulator import Emulator, LocalRunError
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("processes")]
 
 PARENT = """
-import sys, time
+import signal, sys, time
 from hourbank.emulator import Emulator
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what nohup and setsid start inherits to ignore it
 with Emulator() as emulator:
     print(emulator._process.pid, emulator.directory, flush=True)
     time.sleep(60)
