@@ -110,7 +110,7 @@ def adjust(run: Execution) -> Decimal:
         accounts = (_user(requester), _escrow(run.request_id))
         if offered > held:
             moved = hours.difference(offered, held)
-            require(available, moved, OfferNotAffordable)
+            require(available, moved, OfferNotAffordable, "more needed")
             writes = (_debit(requester, moved), _log(run.request_id, "ESCROW_ADJUST", moved, *accounts))
         else:
             moved = hours.difference(held, offered)
@@ -262,10 +262,10 @@ def balance_of(request: Item | None) -> Decimal:
     return available if isinstance(available, Decimal) else Decimal(0)
 
 
-def require(available: Decimal, needed: Decimal, refusal: type[Refusal]) -> None:
+def require(available: Decimal, needed: Decimal, refusal: type[Refusal], words: str = "needed") -> None:
     """Raises the refusal, in words, unless there are enough hours."""
     if available < needed:
-        raise refusal(f"Not enough hours: {hours.in_words(needed)} needed, {hours.in_words(available)} available")
+        raise refusal(f"Not enough hours: {hours.in_words(needed)} {words}, {hours.in_words(available)} available")
 
 
 def _close(escrow: Item, status: str) -> tuple[Write, ...]:

@@ -593,7 +593,7 @@ def test_the_offer_that_was_shown_counts_not_a_later_one(bank: Bank) -> None:
 
 def test_an_offer_that_nobody_can_pay_is_refused(bank: Bank) -> None:
     negotiating(bank, Decimal("10.01"))
-    with pytest.raises(OfferNotAffordable, match=r"Not enough hours: 7.51 needed, 7.5 available"):
+    with pytest.raises(OfferNotAffordable, match=r"Not enough hours: 7.51 more needed, 7.5 available"):
         run(adjust_escrow, "AdjustEscrow")
     assert bank.get("Escrow", "r1")["hours"] == Decimal("2.5")
 

@@ -160,7 +160,7 @@ LEVERS: dict[Way, Lever] = {
     ),
     ("AdjustEscrow", "Next"): ON,
     ("AdjustEscrow", "OfferNotAffordable"): Lever(
-        before=lambda world: world.grant("ann", -6), ends=("DECLINED", "Not enough hours: 1.5 needed, 1 available")
+        before=lambda world: world.grant("ann", -6), ends=("DECLINED", "Not enough hours: 1.5 more needed, 1 available")
     ),
     ("AdjustEscrow", "NotOwner"): GONE,
     ("AdjustEscrow", "States.ALL"): BREAKS,
