@@ -155,7 +155,10 @@ def refuse_unknown_keys() -> None:
     prefix = "hourbank:"
     given = {key.removeprefix(prefix) for key in {*CONFIG.get(), *get_config_env()} if key.startswith(prefix)}
     if unknown := sorted(given - set(KEYS)):
-        raise wrong(unknown[0], "is not a key of this project", f"the keys are {', '.join(KEYS)}")
+        instead = f"the keys are {', '.join(KEYS)}"
+        if unknown[0].startswith("tables."):
+            instead = f"remove it, then set it as a part of tables: pulumi config set --path {unknown[0]} NAME"
+        raise wrong(unknown[0], "is not a key of this project", instead)
 
 
 def wrong(key: str, what: str, instead: str) -> pulumi.RunError:

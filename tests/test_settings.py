@@ -66,6 +66,7 @@ def refusal(stack: str = "dev", **arguments: Any) -> str:
             "is in eu-west-1: a rule in us-east-1",
         ),
         ("logRetention", "14", "is not a key of this project"),
+        ("tables.escrow", "Escrow-x", "pulumi config set --path tables.escrow NAME"),
     ],
 )
 def test_a_senseless_value_is_one_line_that_names_the_key(key: str, value: str, says: str) -> None:
