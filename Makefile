@@ -10,7 +10,7 @@ BIN := .venv/bin
 SYNC = UV_PYTHON_DOWNLOADS=never $$uv sync --locked --quiet --compile-bytecode --python "$$python"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test check lint types imports definitions template test-engine simulate contention bench clean .venv .venv-emulator
+.PHONY: help demo up down test check lint types imports definitions schema template test-engine simulate contention bench clean .venv .venv-emulator
 .SUFFIXES:
 
 help:
@@ -20,7 +20,7 @@ help:
 	@echo '  make down         end what make up started'
 	@echo 'develop'
 	@echo '  make test         all tests; ARGS="-k timeout" picks some'
-	@echo '  make check        format, lint, types, import rules, state machines, template'
+	@echo '  make check        format, lint, types, import rules, state machines, schema, template'
 	@echo '  make test-engine  the program under the real Pulumi CLI that PULUMI_ENGINE names'
 	@echo '  make simulate     every fault at every point of every path; ARGS="--only TIMED_OUT" picks some'
 	@echo '  make contention   50 threads on the ledger, on DynamoDB Local (Java, Maven) and the emulator: how fast'
@@ -42,7 +42,7 @@ test: .venv .venv-emulator
 	$(BIN)/pytest --numprocesses auto --dist loadgroup $(ARGS)
 
 # one of them alone: make types; all of them despite a failure: make -k check
-check: lint types imports definitions template
+check: lint types imports definitions schema template
 
 lint: .venv
 	$(BIN)/ruff format --check --quiet
@@ -68,6 +68,23 @@ tools/asl/node_modules/.locked: tools/asl/package-lock.json
 	@npm ci --prefix tools/asl --ignore-scripts --prefer-offline --no-audit --no-fund --loglevel error
 	@touch $@
 
+# the copy is where tsc finds the packages
+schema:
+	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
+	  $(MAKE) --silent tools/amplify/node_modules/.locked && \
+	  mkdir -p tools/amplify/build && cp docs/amplify/data-resource.ts tools/amplify/build && \
+	  echo 'tsc --project tools/amplify; node tools/amplify/check.mjs' && \
+	  tools/amplify/node_modules/.bin/tsc --project tools/amplify && JSII_DEPRECATED=quiet node tools/amplify/check.mjs; \
+	else \
+	  echo "make schema: Node is not here, so Amplify's own transformer did not read the schemas of docs/amplify"; \
+	fi
+
+# not npm ci: it refuses the lock, because packages that Amplify's bring along do not fit each other
+tools/amplify/node_modules/.locked: tools/amplify/package-lock.json
+	@echo "installing Amplify's packages into tools/amplify (once)"
+	@npm install --no-save --prefix tools/amplify --ignore-scripts --prefer-offline --no-audit --no-fund --loglevel error
+	@touch $@
+
 template: .venv
 	$(BIN)/python tools/template.py >.venv/template.json
 	$(BIN)/cfn-lint --template .venv/template.json
@@ -91,7 +108,7 @@ bench: .venv
 	@$(BIN)/python -m bench $(ARGS)
 
 clean:
-	rm -rf .venv .venv-emulator .uv .dynamodb-local .pytest_cache .ruff_cache .import_linter_cache .hypothesis tools/asl/node_modules
+	rm -rf .venv .venv-emulator .uv .dynamodb-local .pytest_cache .ruff_cache .import_linter_cache .hypothesis tools/asl/node_modules tools/amplify/node_modules tools/amplify/build
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 .venv: .venv/.locked
