@@ -176,6 +176,7 @@ def examine(env: str, config: Mapping[str, str]) -> Iterator[Check]:
     if api_id := (config.get(f"{PROJECT}:amplifyApiId") or "").strip():
         endpoint = (config.get(f"{PROJECT}:appsyncEndpoint") or "").strip()
         if not (env == LOCAL and not endpoint):  # what `hourbank up` runs has tables, and no API
+            yield from seen("tables", lambda: foreign(api_id, names))
             yield from seen("schema", lambda: schema(api_id, endpoint, account))
 
 
@@ -282,6 +283,24 @@ def readers(stream: str, env: str) -> Iterator[Check]:
         yield Check("stream", State.NOTE, f"{others[0]} reads it too; with {ours} there is no room for a third")
     elif states.get(ours) not in off:
         yield Check("stream", State.FITS, f"read by {ours} alone" if ours in states else "read by nobody yet")
+
+
+def foreign(api_id: str, names: Mapping[str, str]) -> Iterator[Check]:
+    """Say which tables are not those that the API's clients read: another app's, which a preview cannot tell."""
+    pages = client("appsync").get_paginator("list_data_sources").paginate(apiId=api_id)
+    try:
+        sources = [one for page in pages for one in page["dataSources"] if one["type"] == "AMAZON_DYNAMODB"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in GONE:
+            raise
+        return  # there is no such API, which is said with its schema
+    own = {one["dynamodbConfig"]["tableName"]: one["name"] for one in sources}
+    for key, name in names.items():
+        if own and name not in own:
+            # what Amplify calls a model's data source
+            right = next((table for table, source in own.items() if source == f"{MODELS[key]}Table"), None)
+            remedy = f"its {MODELS[key]} is {right}: set tables.{key} to it" if right else "see tables and amplifyApiId"
+            yield Check(f"table {MODELS[key]}", State.MISS, f"{name} is no table of API {api_id}", remedy)
 
 
 # ---- names, and what the configuration names

@@ -92,7 +92,9 @@ def lists_root(aws, root: str) -> None:
     aws["cloudformation"].add_response("list_stack_resources", {"StackResourceSummaries": listed}, {"StackName": root})
     outputs = [{"OutputKey": "GraphQLAPIIdOutput", "OutputValue": "prodapiidprodapiidprodapi1"}]
     described = {"StackName": nested, "CreationTime": datetime.now(UTC), "StackStatus": "UPDATE_COMPLETE"}
-    aws["cloudformation"].add_response("describe_stacks", {"Stacks": [described | {"Outputs": outputs}]})
+    aws["cloudformation"].add_response(
+        "describe_stacks", {"Stacks": [described | {"Outputs": outputs}]}, {"StackName": nested}
+    )
 
 
 def test_gen_1_without_a_pull_is_found_by_the_root_stack_of_its_environment(aws):

@@ -218,7 +218,19 @@ class World:
         self.api_id = self.api["graphqlApi"]["apiId"]
         for model in local.MODELS.values():
             self.table(f"{model}-{self.api_id}-dev", "userId" if model == "UserBalance" else "id")
+            self.reads(f"{model}Table", f"{model}-{self.api_id}-dev")
         self.says()
+
+    def reads(self, source: str, table: str) -> None:
+        """Let the API have a table, as Amplify does for each model."""
+        config = {"tableName": table, "awsRegion": "us-east-1"}
+        self.appsync.create_data_source(
+            apiId=self.api_id,
+            name=source,
+            type="AMAZON_DYNAMODB",
+            dynamodbConfig=config,
+            serviceRoleArn="arn:aws:iam::0:role/r",
+        )
 
     def table(self, name: str, key: str, view: str | None = "NEW_AND_OLD_IMAGES") -> None:
         self.emulator.client("dynamodb").create_table(
@@ -311,15 +323,25 @@ class TestOnTheEmulator:
     def test_every_table_that_cannot_serve_is_told_at_once(self, world):
         world.table("no-stream", "id", view=None)
         world.table("keys-only", "pk")
+        world.reads("Streamless", "no-stream")
+        world.reads("Keys", "keys-only")
         told = {"serviceRequest": "no-stream", "escrow": "keys-only", "userBalance": "not-there"}
         assert world.finds(tables=json.dumps(told)) == [
             ("table ServiceRequest", "no-stream: it has no stream"),
             ("table Escrow", "keys-only: its key is pk (S)"),
             ("table UserBalance", "not-there does not exist in us-east-1"),
+            ("table UserBalance", f"not-there is no table of API {world.api_id}"),
         ]
+
+    def test_a_table_of_another_app_is_told(self, world):
+        world.table("Escrow-anotherapi-dev", "id")
+        (miss,) = misses(world.examine(tables=json.dumps({"escrow": "Escrow-anotherapi-dev"})))
+        assert miss.found == f"Escrow-anotherapi-dev is no table of API {world.api_id}"
+        assert miss.remedy == f"its Escrow is Escrow-{world.api_id}-dev: set tables.escrow to it"
 
     def test_what_amplifys_stacks_export_is_looked_at(self, world):
         world.table("Renamed", "id")
+        world.reads("Old", "Renamed")
         output = {"Value": "Renamed", "Export": {"Name": f"{world.api_id}:GetAtt:ServiceRequestTable:Name"}}
         handle = {"Type": "AWS::CloudFormation::WaitConditionHandle"}
         template = {"Resources": {"Nothing": handle}, "Outputs": {"GetAttServiceRequestTableName": output}}
@@ -416,6 +438,7 @@ class TestOnTheEmulator:
         # Given the file of a Gen 2 backend, whose tables' names end in NONE, and whose users have a role
         for model in local.MODELS.values():
             world.table(f"{model}-{world.api_id}-NONE", "userId" if model == "UserBalance" else "id")
+            world.reads(f"{model}None", f"{model}-{world.api_id}-NONE")
         cognito, iam = world.emulator.client("cognito-identity"), world.emulator.client("iam")
         document = trust("authenticated")
         role = iam.create_role(RoleName="signed-in", AssumeRolePolicyDocument=document)["Role"]["Arn"]
