@@ -114,6 +114,13 @@ def test_the_seed_s_parameters_and_outputs_are_there(made: dict[str, Any]) -> No
     assert outputs["StepFunctionsExecutionRoleArn"]["Value"] == {"Fn::GetAtt": ["ServiceRequestWorkflowRole", "Arn"]}
 
 
+def test_the_page_has_every_parameter_output_and_what_is_left_out(made: dict[str, Any]) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "deploy-sam.md").read_text(encoding="utf-8")
+    # the checks of tables have a line of their own
+    named = [*made["Parameters"], *made["Outputs"], *(set(parameterised.LEFT_OUT) - {"table checks"})]
+    assert [name for name in named if f"`{name}`" not in page] == []
+
+
 def test_definitions_are_objects_that_call_versions(made: dict[str, Any]) -> None:
     machine = made["Resources"]["ServiceRequestWorkflow"]["Properties"]
     assert machine["StateMachineName"] == {"Fn::Sub": "ServiceRequestWorkflow-${Environment}"}
@@ -175,6 +182,22 @@ def test_nothing_of_others_is_written_over(tmp_path: Path) -> None:
         assert word in str(result.exception) and "\n" not in str(result.exception)
     assert theirs.read_text() == "Resources: {}\n"
     assert list(tmp_path.iterdir()) == [theirs]
+
+
+def amplify_exports(emulator: Emulator, api_id: str, tables: dict[str, str]) -> str:
+    """Export what the stacks of Amplify's API do, and return the ARN of ServiceRequest's stream."""
+    described = emulator.client("dynamodb").describe_table(TableName=tables["serviceRequest"])["Table"]
+    values = {f"{model}Table:Name": tables[key] for key, model in local.MODELS.items()}
+    values["ServiceRequestTable:StreamArn"] = described["LatestStreamArn"]
+    exporting = {
+        "Resources": {"Handle": {"Type": "AWS::CloudFormation::WaitConditionHandle"}},
+        "Outputs": {
+            name.replace(":", ""): {"Value": value, "Export": {"Name": f"{api_id}:GetAtt:{name}"}}
+            for name, value in values.items()
+        },
+    }
+    local.apply(emulator, exporting, name="models")
+    return described["LatestStreamArn"]
 
 
 def play(emulator: Emulator, template: dict[str, Any], parameters: dict[str, str], tables: dict[str, str]) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,8 +19,9 @@ from typer.testing import CliRunner
 from hourbank import amplify_export, cloudformation, local, parameterised
 from hourbank.cli import app
 from hourbank.emulator import Emulator
-from tests.test_export import play
+from tests.test_export import amplify_exports, play
 
+PAGE = (Path(__file__).parent.parent / "docs" / "deploy-amplify.md").read_text(encoding="utf-8")
 API, ENVIRONMENT = "hourbank", "dev"
 START = "2026-01-01T00:00:00Z"
 
@@ -139,6 +141,16 @@ def test_what_cannot_be_is_refused_in_a_line(tmp_path: Path) -> None:
     hook.write_text("// mine\n")
     assert "was not written by this command" in refused(backend, "--start-requests-from", START)
     assert hook.read_text() == "// mine\n"
+
+
+def test_the_page_s_command_does_it(tmp_path: Path) -> None:
+    (command,) = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+    backend = project(tmp_path)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(["bash", "-ec", command], cwd=tmp_path, env={**os.environ, "PATH": path}, check=True)
+    assert "custom" in json.loads((backend / "backend-config.json").read_text())
+    parameters = json.loads((backend / "custom" / "stepfunctions" / "parameters.json").read_text())
+    assert set(parameters) == {"DeploymentBucketName", "StartRequestsFrom"}
 
 
 # The one command of the AWS CLI that the hook runs, with the same arguments and endings.
@@ -273,20 +285,12 @@ def test_the_template_plays_every_story_below_amplify_s_root_stack(
     backend: Path, emulator: Emulator, made: dict[str, Any]
 ) -> None:
     tables = local.create_tables(emulator)
-    described = emulator.client("dynamodb").describe_table(TableName=tables["serviceRequest"])["Table"]
-    exports = {f"{model}Table:Name": tables[key] for key, model in local.MODELS.items()}
-    exports["ServiceRequestTable:StreamArn"] = described["LatestStreamArn"]
-    nothing = {"Handle": {"Type": "AWS::CloudFormation::WaitConditionHandle"}}
-    api = {"Resources": nothing, "Outputs": {"GraphQLAPIIdOutput": {"Value": "abcdefghij"}}}
     # On AWS a stack below the API's exports these; the emulator keeps no exports of nested stacks.
-    exporting = {
-        "Resources": nothing,
-        "Outputs": {
-            name.replace(":", ""): {"Value": value, "Export": {"Name": f"abcdefghij:GetAtt:{name}"}}
-            for name, value in exports.items()
-        },
+    amplify_exports(emulator, "abcdefghij", tables)
+    api = {
+        "Resources": {"Handle": {"Type": "AWS::CloudFormation::WaitConditionHandle"}},
+        "Outputs": {"GraphQLAPIIdOutput": {"Value": "abcdefghij"}},
     }
-    local.apply(emulator, exporting, name="models")
     code = cloudformation.archive_bytes({"bootstrap": local.bootstrap().encode()})
     # what the emulator needs to start a function is in another archive than the hook's
     for resource in made["Resources"].values():

@@ -1,0 +1,58 @@
+"""The commands of docs/deploy-sam.md with the real SAM CLI and AWS CLI, where both are on the PATH, on the emulator."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hourbank import local
+from hourbank.emulator import Emulator
+from tests.test_export import amplify_exports
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "deploy-sam.md").read_text(encoding="utf-8")
+API_ID = "abcdefghijklmnopqrstuvwxyz"  # the page's
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.skipif(not (shutil.which("sam") and shutil.which("aws")), reason="sam and aws are not on the PATH")
+def test_the_page_s_commands_deploy(tmp_path: Path) -> None:
+    script = "set -eu\n" + "\n".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL))
+    assert "sam validate --lint" in script and "sam deploy" in script and "aws cloudformation package" in script
+    with Emulator() as emulator:
+        tables = local.create_tables(emulator)
+        stream_arn = amplify_exports(emulator, API_ID, tables)
+        emulator.client("s3").create_bucket(Bucket="deployments")
+        access, secret = emulator.credentials
+        env = {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "HOME": str(tmp_path),
+            "AWS_ENDPOINT_URL": emulator.endpoint,
+            "AWS_ACCESS_KEY_ID": access,
+            "AWS_SECRET_ACCESS_KEY": secret,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "SAM_CLI_TELEMETRY": "0",
+        }
+        command = ["bash", "-c", script.replace("DEPLOYMENT_BUCKET", "deployments")]
+        ended = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        (stack,) = emulator.client("cloudformation").describe_stacks(StackName="hourbank-dev")["Stacks"]
+        assert stack["StackStatus"] == "UPDATE_COMPLETE"
+        told = {one["ParameterKey"]: one["ParameterValue"] for one in stack["Parameters"]}
+        assert told["EscrowTableName"] == tables["escrow"]
+        assert told["ServiceRequestStreamArn"] == stream_arn
+        # the second deployment had a later StartRequestsFrom: what it configures has a new version, the rest has not
+        functions = emulator.client("lambda")
+        versions = {
+            name: [one["Version"] for one in functions.list_versions_by_function(FunctionName=name)["Versions"]]
+            for name in ("hourbank-routeServiceRequest-dev", "hourbank-createEscrow-dev")
+        }
+        assert versions == {
+            "hourbank-routeServiceRequest-dev": ["$LATEST", "1", "2"],
+            "hourbank-createEscrow-dev": ["$LATEST", "1"],
+        }
