@@ -185,7 +185,8 @@ def template(
         if part["Type"] == "AWS::Lambda::Version":
             describe(part["Properties"], made["Resources"], {*parameters, *forms})
         if retain:
-            part.update(cloudformation.retained())
+            # CloudFormation takes no update that changes DeletionPolicy alone
+            part.update(cloudformation.retained(), Metadata={"HourBank": "kept for another tool"})
     outputs = {}
     for name, value in made["Outputs"].items():
         output, description = OUTPUTS[name]

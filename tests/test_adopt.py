@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
-from hourbank import adopt
+from hourbank import adopt, parameterised
 from hourbank.recorder import Recording, record
 
 OPT_IN = {
@@ -109,3 +109,17 @@ def test_a_stack_that_the_program_refuses_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(adopt.StackError, match="is missing"):
         adopt.write(tmp_path / "adopt.json", "nowhere", "us-east-1")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_template_that_lets_go_changes_more_than_the_policies() -> None:
+    # CloudFormation takes no update that changes them alone
+    recording = parameterised.record("cloudformation")
+    held, retained = (
+        parameterised.template(recording, code="./code.zip", retain=retain)["Resources"] for retain in (False, True)
+    )
+    policies = {"DeletionPolicy", "UpdateReplacePolicy"}
+    for name, part in retained.items():
+        assert part["DeletionPolicy"] == "Retain"
+        assert {key: part[key] for key in set(part) - policies} != {
+            key: held[name][key] for key in set(held[name]) - policies
+        }

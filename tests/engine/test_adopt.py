@@ -195,6 +195,13 @@ def test_pulumi_takes_over_under_an_execution_that_waits(engine: Engine, tmp_pat
     assert executions(emulator, machine) == {FIRST: "SUCCEEDED", SECOND: "RUNNING"}
     assert hours(emulator) == ("6", [FIRST, SECOND])
 
+    # the way back begins like this: Pulumi forgets, and everything is still there
+    there = count(made_by_the_program(emulator))
+    engine.succeed("dev", "state", "delete", "--all", "--force", "--yes")
+    assert engine.urns("dev") == []
+    assert count(made_by_the_program(emulator)) == there
+    assert executions(emulator, machine)[SECOND] == "RUNNING"
+
 
 def count(made: dict[str, list]) -> dict[str, int]:
     return {kind: len(things) for kind, things in made.items()}
