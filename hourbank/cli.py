@@ -57,14 +57,11 @@ def hours(text: str) -> Decimal:
     """Parse hours, exactly, by the rule of the functions."""
     from handlers.hours import is_legal
 
-    try:
+    with contextlib.suppress(ArithmeticError):
         value = STORABLE.create_decimal(text)
-        legal = is_legal(value)
-    except ArithmeticError:
-        legal = False
-    if not legal:
-        raise typer.BadParameter(f"{text} is not a number of hours: above 0, at most 2 decimals, such as 2 or 1.5")
-    return value
+        if is_legal(value):
+            return value
+    raise typer.BadParameter(f"{text} is not a number of hours: above 0, at most 2 decimals, such as 2 or 1.5")
 
 
 Hours = Annotated[Decimal, typer.Option(parser=hours, metavar="HOURS", help="Such as 2 or 1.5.")]
