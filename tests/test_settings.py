@@ -288,6 +288,7 @@ def test_an_exported_table_that_is_told_for_another_model_is_refused_in_one_line
     ("tags", "says"),
     [
         ({"Stack": "acme/hourbank/dev"}, "belongs to acme/hourbank/dev"),
+        ({"Stack": "hourbank-dev", "ManagedBy": "cloudformation"}, "take over what a template of ours made"),
         ({"ManagedBy": "amplify"}, "belongs to something else"),
         ({}, "belongs to something else"),
     ],
