@@ -1,6 +1,6 @@
 """The file for `pulumi import`: all that is declared, under its parents, each by the id that the provider asks for.
 
-What an engine makes of the file is tried in tests/engine/test_adopt.py.
+What an engine makes of the file is tried in tests/engine/test_handover.py.
 """
 
 import json
