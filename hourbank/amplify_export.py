@@ -7,8 +7,10 @@ and `team-provider-info.json` that of one, in `<env>.categories.custom.stepfunct
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,10 @@ RESOURCE = "stepfunctions"
 TEMPLATE = f"{RESOURCE}-cloudformation-template.json"
 API_ID = "GraphQLAPIIdOutput"
 BUCKET = "DeploymentBucketName"
+BOUNDARY = "PermissionsBoundaryArn"
+LEFT_OUT = parameterised.LEFT_OUT | {
+    "permissionsBoundaryArn": "amplify push puts the environment's own boundary on every role that has none"
+}
 HOOK = Path(__file__).with_name("pre-push.js")
 
 
@@ -100,7 +106,8 @@ def template(api: str, *, key: str, retain: bool = False) -> dict[str, Any]:
         Keep every resource when it leaves the template.
     """
     api_id = f"api{api}{API_ID}"
-    seeds = {name: found for name, found in parameterised.PARAMETERS.items() if name != parameterised.ENVIRONMENT}
+    amplifys = (parameterised.ENVIRONMENT, BOUNDARY)
+    ours = {name: declared for name, declared in parameterised.PARAMETERS.items() if name not in amplifys}
     parameters: dict[str, dict[str, Any]] = {
         "env": {"Type": "String", "Description": "Amplify's environment: a part of every name"},
         api_id: {"Type": "String", "Description": "Id of the GraphQL API whose tables these are"},
@@ -109,7 +116,7 @@ def template(api: str, *, key: str, retain: bool = False) -> dict[str, Any]:
     forms, conditions = {}, {}
     imported = {name: f"{MODELS[table]}Table:Name" for table, name in TABLE_NAMES.items()}
     imported[STREAM_ARN] = "ServiceRequestTable:StreamArn"
-    for name, declared in seeds.items():
+    for name, declared in ours.items():
         parameters[name] = dict(declared)
         if name in imported:
             # the API's own stacks export it; a table of another kind is named in full
@@ -118,11 +125,12 @@ def template(api: str, *, key: str, retain: bool = False) -> dict[str, Any]:
             export = {"Fn::ImportValue": {"Fn::Sub": f"${{{api_id}}}:GetAtt:{imported[name]}"}}
             forms[name] = {"Fn::If": [f"Has{name}", {"Ref": name}, export]}
     return parameterised.template(
-        parameterised.record("amplify", environment="${env}"),
+        parameterised.record("amplify", environment="${env}", permissions_boundary=False),
         code={"S3Bucket": {"Ref": BUCKET}, "S3Key": key},
         parameters=parameters,
         forms=forms,
         conditions=conditions,
+        left_out=LEFT_OUT,
         retain=retain,
     )
 
@@ -167,6 +175,12 @@ def with_defaults(file: Path, start_requests_from: str | None) -> dict[str, Any]
                 f"{file} gives {name} a Ref to {value['Ref']}, which the root stack does not have: remove that line, "
                 "the template imports the table's name"
             )
+    pattern = parameterised.PARAMETERS["StartRequestsFrom"]["AllowedPattern"]
+    if start_requests_from is not None and not is_time(start_requests_from, pattern):
+        raise ExportError(
+            f"--start-requests-from is {start_requests_from!r}: give an ISO 8601 time with offset, such as "
+            "2026-12-01T00:00:00Z"
+        )
     if start_requests_from is None and "StartRequestsFrom" not in parameters:
         raise ExportError(
             "--start-requests-from is missing: an ISO 8601 time with offset, such as 2026-12-01T00:00:00Z; requests "
@@ -174,6 +188,15 @@ def with_defaults(file: Path, start_requests_from: str | None) -> dict[str, Any]
         )
     told = {} if start_requests_from is None else {"StartRequestsFrom": start_requests_from}
     return {**parameters, BUCKET: {"Ref": BUCKET}, **told}
+
+
+def is_time(text: str, pattern: str) -> bool:
+    """Whether a text is a time that the template takes and that exists."""
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return re.fullmatch(pattern, text) is not None
 
 
 def register(backend: Backend) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,7 +60,6 @@ def amplify(
 
     from hourbank import amplify_export
 
-    check_time(start_requests_from)
     backend = amplify_export.find(into, api)
     made = amplify_export.write_into(backend, start_requests_from=start_requests_from, retain=retain)
     typer.echo(f"{backend.folder}: {len(made['Resources'])} resources, their parameters and the functions' code")
@@ -77,16 +75,18 @@ def amplify(
         typer.echo(f"{into / 'backend-config.json'} needs this (--write makes the change):\n{entry}")
 
 
-def check_time(text: str | None) -> None:
-    """Refuse what is no time with an offset."""
-    if text is None:
-        return
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = None
-    if moment is None or moment.utcoffset() is None:
-        raise ExportError(f"--start-requests-from is {text!r}: give an ISO 8601 time with offset: 2026-12-01T00:00:00Z")
+@export.command("amplify-gen2")
+def amplify_gen2(
+    into: Annotated[Path, typer.Option(metavar="FOLDER", help="The project's amplify folder.")],
+    retain: Retain = False,
+) -> None:
+    """A stack of an Amplify Gen 2 backend, which `npx ampx` deploys."""
+    from hourbank import gen2_export
+
+    made = gen2_export.write_into(into, retain=retain)
+    typer.echo(f"{into / gen2_export.FOLDER}: {len(made['Resources'])} resources, and the functions' code")
+    typer.echo(f"{into / 'backend.ts'} has to call addWorkflows: the first lines of resource.ts show how")
+    say_left_out(made)
 
 
 def say_left_out(template: Mapping[str, Any]) -> None:

@@ -113,7 +113,7 @@ LEFT_OUT = {
 }
 
 
-def record(tool: str, *, environment: str = "${Environment}") -> Recording:
+def record(tool: str, *, environment: str = "${Environment}", permissions_boundary: bool = True) -> Recording:
     """Record the program with the parameters of `PARAMETERS` in place of values.
 
     Parameters
@@ -122,6 +122,8 @@ def record(tool: str, *, environment: str = "${Environment}") -> Recording:
         What will deploy it: the tag `ManagedBy` of every resource.
     environment
         The placeholder of the environment, a part of every name.
+    permissions_boundary
+        Whether roles have the boundary `PermissionsBoundaryArn`.
     """
 
     def parameters(settings: Settings) -> Settings:
@@ -135,7 +137,7 @@ def record(tool: str, *, environment: str = "${Environment}") -> Recording:
             "confirmation_days": "${ConfirmationDays}",
             "log_retention_days": "${LogRetentionDays}",
             "alarm_topic_arn": "${AlarmTopicArn}",
-            "permissions_boundary_arn": "${PermissionsBoundaryArn}",
+            "permissions_boundary_arn": "${PermissionsBoundaryArn}" if permissions_boundary else None,
         }
         return dataclasses.replace(settings, **values)
 
@@ -157,6 +159,7 @@ def template(
     parameters: Mapping[str, Mapping[str, Any]] = PARAMETERS,
     forms: Mapping[str, Any] | None = None,
     conditions: Mapping[str, Any] | None = None,
+    left_out: Mapping[str, str] = LEFT_OUT,
     retain: bool = False,
 ) -> dict[str, Any]:
     """Return the template of a recording that `record` made.
@@ -173,11 +176,14 @@ def template(
         What stands for a placeholder where that is not the parameter of its name, such as an `Fn::ImportValue`.
     conditions
         The conditions that `forms` need.
+    left_out
+        What of the program is not in the template, and why.
     retain
         Keep every resource when it leaves the template: before it is handed over to another tool.
     """
+    optional = {name: has for name, has in OPTIONAL.items() if name in parameters}
     forms = {
-        **{name: {"Fn::If": [has, {"Ref": name}, {"Ref": "AWS::NoValue"}]} for name, has in OPTIONAL.items()},
+        **{name: {"Fn::If": [has, {"Ref": name}, {"Ref": "AWS::NoValue"}]} for name, has in optional.items()},
         **(forms or {}),
     }
     made = cloudformation.assemble(recording, code=code, placeholders={*parameters, *forms})
@@ -189,15 +195,17 @@ def template(
             part.update(cloudformation.retained(), Metadata={"HourBank": "kept for another tool"})
     outputs = {}
     for name, value in made["Outputs"].items():
+        if name not in OUTPUTS:
+            raise ValueError(f"the output {name} has no name in the template")
         output, description = OUTPUTS[name]
         outputs[output] = {"Description": description, **value}
     return {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Description": "HourBank's Step Functions workflows beside an Amplify backend",
-        "Metadata": {"HourBank": {"Recorded": len(recording.resources), "LeftOut": LEFT_OUT}},
+        "Metadata": {"HourBank": {"Recorded": len(recording.resources), "LeftOut": dict(left_out)}},
         "Parameters": {name: dict(declared) for name, declared in parameters.items()},
         "Conditions": {
-            **{has: {"Fn::Not": [{"Fn::Equals": [{"Ref": name}, ""]}]} for name, has in OPTIONAL.items()},
+            **{has: {"Fn::Not": [{"Fn::Equals": [{"Ref": name}, ""]}]} for name, has in optional.items()},
             **(conditions or {}),
         },
         "Resources": replaced(made["Resources"], forms),

@@ -68,12 +68,15 @@ def test_cfn_lint_finds_nothing(made: dict[str, Any]) -> None:
 
 
 def test_every_resource_of_the_program_is_there(made: dict[str, Any]) -> None:
-    recording = parameterised.record("amplify", environment="${env}")
+    recording = parameterised.record("amplify", environment="${env}", permissions_boundary=False)
     versions = {resource.version_id for resource in recording.of_type("Function")}
     assert set(made["Resources"]) == {*(resource.logical_id for resource in recording.resources), *versions}
     assert made["Resources"]["ServiceRequestWorkflow"]["Properties"]["StateMachineName"] == {
         "Fn::Sub": "ServiceRequestWorkflow-${env}"
     }
+    # Amplify's CLI puts the environment's boundary on roles that have none
+    assert not [name for name, one in made["Resources"].items() if "PermissionsBoundary" in one["Properties"]]
+    assert set(made["Metadata"]["HourBank"]["LeftOut"]) == {*parameterised.LEFT_OUT, "permissionsBoundaryArn"}
     assert {"Key": "ManagedBy", "Value": "amplify"} in made["Resources"]["EventBus"]["Properties"]["Tags"]
 
 
@@ -124,6 +127,7 @@ def test_what_cannot_be_is_refused_in_a_line(tmp_path: Path) -> None:
     assert "no backend-config.json" in refused(tmp_path)
     assert "--start-requests-from is missing" in refused(backend)
     assert "'yesterday'" in refused(backend, "--start-requests-from", "yesterday")
+    assert "'2026-13-01T00:00:00Z'" in refused(backend, "--start-requests-from", "2026-13-01T00:00:00Z")
     assert "'2026-12-01'" in refused(backend, "--start-requests-from", "2026-12-01")
     assert list(backend.iterdir()) == [backend / "backend-config.json"]
     two = project(tmp_path / "two", first="AppSync", second="AppSync", rest="API Gateway")
