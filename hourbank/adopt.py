@@ -14,7 +14,7 @@ from typing import Any
 import boto3
 import pulumi
 
-from hourbank.recorder import Recording, Resource, record
+from hourbank.recorder import Recording, Resource, record, stack_config
 from hourbank.stack import StackError, errors_in_words, reach
 
 REFERENCE = re.compile(r"\$\{([^}]+)\}")
@@ -28,14 +28,18 @@ def write(out: Path, stack: str, region: str | None) -> int:
     Raises
     ------
     StackError
-        One line: the program refuses the stack's configuration, something to adopt is not there, or the file is a
-        folder.
+        One line: the program refuses the stack's configuration, something to adopt is not there, or the file cannot be
+        written.
     """
-    reach(stack, region)
+    # where Pulumi imports from
+    configured = stack_config(stack).get("aws:region")
+    if region and configured and region != configured:
+        raise StackError(f"stack {stack} is in {configured} (aws:region), not in {region}: leave --region out")
     try:
         recording = record(stack)
     except pulumi.RunError as error:
         raise StackError(str(error)) from None
+    reach(stack, region or configured)
     with errors_in_words():
         made = imports(recording, Names(recording))
     try:

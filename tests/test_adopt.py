@@ -111,6 +111,11 @@ def test_a_stack_that_the_program_refuses_is_one_line(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_region_that_is_not_the_stacks_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(adopt.StackError, match=r"^stack dev is in us-east-1 \(aws:region\), not in eu-west-1"):
+        adopt.write(tmp_path / "adopt.json", "dev", "eu-west-1")
+
+
 def test_a_template_that_lets_go_changes_more_than_the_policies() -> None:
     # CloudFormation takes no update that changes them alone
     recording = parameterised.record("cloudformation")
