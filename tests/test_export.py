@@ -108,6 +108,9 @@ def test_the_seed_s_parameters_and_outputs_are_there(made: dict[str, Any]) -> No
     tables = {"ServiceRequestTableName", "EscrowTableName", "UserBalanceTableName", "TransactionLogTableName"}
     assert {"Environment", *tables} < set(made["Parameters"])
     assert made["Parameters"]["Environment"]["Default"] == "dev"
+    assert set(made["Parameters"]) <= set(cloudformation.references(made["Resources"]))
+    stream = made["Resources"]["RouteServiceRequestStream"]["Properties"]["EventSourceArn"]
+    assert stream == {"Ref": "ServiceRequestStreamArn"}
     outputs = made["Outputs"]
     assert outputs["ServiceRequestWorkflowArn"]["Value"] == {"Ref": "ServiceRequestWorkflow"}
     assert outputs["EscrowManagementWorkflowArn"]["Value"] == {"Ref": "EscrowManagementWorkflow"}
