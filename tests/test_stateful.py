@@ -24,8 +24,12 @@ any_hours = st.one_of(
     small_hours, small_hours, legal_hours, st.decimals(allow_nan=False, allow_infinity=False, places=3, max_value=9),
     st.sampled_from([None, Decimal(0), Decimal(-1), "3", Decimal("1E+30"), Decimal("2.50"), Decimal("1E-2")]),
 )  # fmt: skip
-provider_answers = st.sampled_from(["ACCEPTED", "REJECTED", "COUNTER_OFFER", "WITHDRAWN", "PERHAPS", "", None])
-requester_answers = st.sampled_from(["ACCEPTED", "REJECTED", "CANCELLED", "COMPLETED", "PERHAPS", "", None])
+provider_answers = st.sampled_from(
+    ["ACCEPTED", "ACCEPTED", "REJECTED", "COUNTER_OFFER", "WITHDRAWN", "PERHAPS", "", None]
+)
+requester_answers = st.sampled_from(
+    ["ACCEPTED", "REJECTED", "CANCELLED", "COMPLETED", "COMPLETED", "PERHAPS", "", None]
+)
 
 
 class HourBank(RuleBasedStateMachine):
@@ -40,7 +44,7 @@ class HourBank(RuleBasedStateMachine):
         self.world = self._open.enter_context(deployed(direct=True))
         self.statuses: dict[str, str] = {}
 
-    @initialize(shares=st.lists(legal_hours, min_size=2, max_size=2))
+    @initialize(shares=st.lists(st.decimals("5", "99999999999999999999.99", places=2), min_size=2, max_size=2))
     def begin(self, shares: list[Decimal]) -> None:
         for person, share in zip(PEOPLE, [*shares, Decimal(10)], strict=False):
             self.world.grant(person, share)
@@ -58,10 +62,25 @@ class HourBank(RuleBasedStateMachine):
             self.world.grant(person, -min(balance, (balance * part).quantize(Decimal("0.01"))))
 
     @rule(target=ids, requester=people, provider=people, asked=any_hours, status=st.sampled_from([None, "PENDING"]))
+    def ask_anything(self, requester: str, provider: str, asked: Any, status: str | None) -> str:
+        return self.ask(requester, provider, asked, status)
+
     def ask(self, requester: str, provider: str, asked: Any, status: str | None) -> str:
         request_id = f"r{len(self.world.ledger().requests)}-x"
         self.world.submit(request_id, requesterId=requester, providerId=provider, estimatedHours=asked, status=status)
         return request_id
+
+    @rule(target=ids, pair=st.permutations(PEOPLE), asked=small_hours)
+    def ask_and_wait(self, pair: list[str], asked: Decimal) -> str:
+        request_id = self.ask(pair[0], pair[1], asked, None)
+        self.world.settle()
+        return request_id
+
+    @rule(request_id=ids, offer=small_hours)
+    def negotiate(self, request_id: str, offer: Decimal) -> None:
+        self.world.update(request_id, providerResponse="COUNTER_OFFER", counterOfferHours=offer)
+        self.world.settle()
+        self.world.update(request_id, requesterResponse="ACCEPTED")
 
     @rule(request_id=ids, answer=provider_answers, offer=any_hours)
     def provider_says(self, request_id: str, answer: str | None, offer: Any) -> None:
@@ -153,7 +172,7 @@ def reachable(status: str) -> set[str]:
 
 # derandomized: the same stories every time, so a red build is red again
 HourBank.TestCase.settings = settings(
-    max_examples=25,
+    max_examples=30,
     stateful_step_count=25,
     deadline=None,
     derandomize=True,
