@@ -168,6 +168,24 @@ def test_preview_of_a_new_stack_only_creates(engine: Engine, stack: str) -> None
     assert {f"{MACHINE} ServiceRequestWorkflow", f"{MACHINE} EscrowManagementWorkflow"} <= operations.keys()
 
 
+def test_preview_of_a_stack_that_opts_in_creates_what_it_is_for(engine: Engine) -> None:
+    settings = yaml.safe_load((engine.program / "Pulumi.dev.yaml").read_text())
+    endpoint = "https://zyxwvutsrqponmlkjihgfedcba.appsync-api.us-east-1.amazonaws.com/graphql"
+    settings["config"] |= {"hourbank:appsyncEndpoint": endpoint, "hourbank:amplifyAuthRoleName": "authRole"}
+    (engine.program / "Pulumi.optedin.yaml").write_text(yaml.safe_dump(settings))
+    engine.succeed("optedin", "stack", "init")
+
+    operations = engine.preview("optedin")
+
+    assert set(operations.values()) == {"create"}
+    assert {
+        "aws:cloudwatch/eventRule:EventRule subscriptions-rule",
+        "aws:cloudwatch/eventTarget:EventTarget subscriptions-target",
+        "aws:sqs/queuePolicy:QueuePolicy subscriptions-queue-policy",
+        "aws:iam/rolePolicy:RolePolicy browserStarts-policy",
+    } <= operations.keys()
+
+
 def test_up_makes_what_it_says_and_then_there_is_nothing_to_do(deployed: Engine) -> None:
     outputs = json.loads(deployed.succeed("staging", "stack", "output", "--json"))
     states = deployed.emulator.client("stepfunctions")
