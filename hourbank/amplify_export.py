@@ -71,6 +71,8 @@ def find(path: Path, api: str | None) -> Backend:
         # who is in the project's folder means the one below
         nearer = [path / "amplify" / "backend", path / "backend"]
         hint = next((f": did you mean {one}?" for one in nearer if (one / "backend-config.json").is_file()), "")
+        if (path / "backend.ts").is_file():
+            hint = ", but Gen 2's backend.ts: use `hourbank export amplify-gen2`"
         raise ExportError(f"{path} is not the amplify/backend folder of Amplify Gen 1: no {file.name}" + hint)
     config = read(file)
     apis = [name for name, declared in (config.get("api") or {}).items() if declared.get("service") == "AppSync"]
@@ -149,7 +151,10 @@ def write_into(backend: Backend, *, start_requests_from: str | None, retain: boo
     made = template(backend.api, key=f"hourbank/{digest}.zip", retain=retain)
     hook = backend.path.parent / "hooks" / HOOK.name
     for folder in (backend.folder, hook.parent):
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ExportError(f"{folder} cannot be made: {error.strerror}") from error
     refuse_foreign(backend.folder / TEMPLATE, made["Description"])
     refuse_foreign(hook, HOOK_HEADER)
     write(backend.folder / TEMPLATE, to_json(made))

@@ -125,6 +125,8 @@ def test_what_cannot_be_is_refused_in_a_line(tmp_path: Path) -> None:
     backend = project(tmp_path / "one")
     assert f"did you mean {backend}?" in refused(tmp_path / "one")
     assert "no backend-config.json" in refused(tmp_path)
+    (tmp_path / "backend.ts").touch()
+    assert "use `hourbank export amplify-gen2`" in refused(tmp_path)
     assert "--start-requests-from is missing" in refused(backend)
     assert "'yesterday'" in refused(backend, "--start-requests-from", "yesterday")
     assert "'2026-13-01T00:00:00Z'" in refused(backend, "--start-requests-from", "2026-13-01T00:00:00Z")
@@ -134,6 +136,9 @@ def test_what_cannot_be_is_refused_in_a_line(tmp_path: Path) -> None:
     assert "first, second: say which with --api" in refused(two, "--start-requests-from", START)
     assert "first, second: say which" in refused(two, "--api", "rest")
     assert "has no GraphQL API" in refused(project(tmp_path / "none", rest="API Gateway"))
+    (backend / "custom").touch()
+    assert "custom/stepfunctions cannot be made: Not a directory" in refused(backend, "--start-requests-from", START)
+    (backend / "custom").unlink()
     folder = backend / "custom" / "stepfunctions"
     folder.mkdir(parents=True)
     # the seed's: its tables are in other stacks
