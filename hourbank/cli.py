@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hourbank.export import ExportError, export
+from hourbank.interruption import STOPPED, end_at
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -84,16 +85,13 @@ app.add_typer(export, name="export", rich_help_panel=SHIP)
 @app.command(rich_help_panel=TRY)
 def demo() -> None:
     """Play every story of a service request, then account for every hour."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        end_at(number, "interrupted; nothing is left running", 128 + number)
     from rich.console import Console
 
     from hourbank.demo import play
 
-    try:
-        ok = play(Console())
-    except KeyboardInterrupt:
-        typer.echo("interrupted; nothing is left running", err=True)
-        raise typer.Exit(128 + signal.SIGINT) from None
-    if not ok:
+    if not play(Console()):
         raise typer.Exit(1)
 
 
@@ -102,6 +100,8 @@ def up(
     minutes: Annotated[int, typer.Option(min=1, max=43200, help="Minutes that people have to answer.")] = 15,
 ) -> None:
     """Leave a deployment running, to play with from other terminals."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # `down` is as good an end as Ctrl-C
+        end_at(number, STOPPED, 0)
     from rich.console import Console
 
     from hourbank.up import serve
@@ -376,18 +376,12 @@ def _watch(
     raise typer.Exit(1)
 
 
-def interrupt(*_: object) -> None:
-    """Handle Ctrl-C."""
-    raise KeyboardInterrupt
-
-
 def main() -> None:
     """Run the command line; every error that a user can cause is one line."""
     # A program that is ended lets go of what it started, as one that is interrupted does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    # Also where SIGINT was inherited as ignored, as under nohup; and no default handler, which asyncio would replace
-    # by one that a program it runs can swallow.
-    signal.signal(signal.SIGINT, interrupt)
+    # Also where it was inherited as ignored, as under nohup.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         sys.exit(app(standalone_mode=False))
     except typer.Abort:

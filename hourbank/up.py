@@ -22,6 +22,7 @@ from rich.text import Text
 from hourbank import ledger_view
 from hourbank.deployment import Deployment
 from hourbank.emulator import PROJECT, Emulator, LocalRunError
+from hourbank.interruption import STOPPED, end_at
 
 STATE = Path(os.environ.get("HOURBANK_STATE", PROJECT / ".hourbank")) / "up.json"
 PEOPLE = {"ana": Decimal(10), "ben": Decimal(10), "chloé": Decimal(10)}
@@ -71,8 +72,7 @@ def serve(console: Console, minutes: int) -> None:
         raise LocalRunError(f"already running on {endpoint} (process {state['pid']}): `make down` ends it")
     from hourbank import local, people  # these import Pulumi, which `show` and the others do without
 
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # `down` is as good an end as Ctrl-C
-    with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as at_end:
+    with contextlib.ExitStack() as at_end:
         emulator = at_end.enter_context(Emulator())
         with console.status("Deploying to an emulator of AWS on this machine"):
             people.give_hours(emulator.client("dynamodb"), local.create_tables(emulator), PEOPLE)
@@ -82,11 +82,12 @@ def serve(console: Console, minutes: int) -> None:
                 config={"hourbank:startRequestsFrom": people.now()},
             )
         STATE.parent.mkdir(exist_ok=True)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            end_at(number, STOPPED, 0, forget=STATE)
         STATE.write_text(json.dumps({"pid": os.getpid(), "deployment": deployment.to_json()}, indent=2))
         at_end.callback(STATE.unlink, missing_ok=True)
         _explain(console, deployment, minutes)
         _follow(console, deployment)
-    console.print("HourBank has stopped; nothing is left running.")
 
 
 def command() -> str:
