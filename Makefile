@@ -68,15 +68,19 @@ tools/asl/node_modules/.locked: tools/asl/package-lock.json
 	@npm ci --prefix tools/asl --ignore-scripts --prefer-offline --no-audit --no-fund --loglevel error
 	@touch $@
 
-# the copy is where tsc finds the packages
-schema:
+# the schemas, and the export for Gen 2, in an app's backend; build is where tsc finds the packages
+schema: .venv
 	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
 	  $(MAKE) --silent tools/amplify/node_modules/.locked && \
-	  mkdir -p tools/amplify/build && cp docs/amplify/data-resource.ts tools/amplify/build && \
-	  echo 'tsc --project tools/amplify; node tools/amplify/check.mjs' && \
-	  tools/amplify/node_modules/.bin/tsc --project tools/amplify && JSII_DEPRECATED=quiet node tools/amplify/check.mjs; \
+	  rm -rf tools/amplify/build && mkdir tools/amplify/build && \
+	  cp -R tools/amplify/gen2 tools/amplify/build/amplify && mkdir tools/amplify/build/amplify/data && \
+	  cp docs/amplify/data-resource.ts tools/amplify/build/amplify/data/resource.ts && \
+	  $(BIN)/hourbank export amplify-gen2 --into tools/amplify/build/amplify >/dev/null && \
+	  echo 'tsc --project tools/amplify; node tools/amplify/check.mjs; node tools/amplify/synth.mjs' && \
+	  tools/amplify/node_modules/.bin/tsc --project tools/amplify && export JSII_DEPRECATED=quiet && \
+	  node tools/amplify/check.mjs && node tools/amplify/synth.mjs; \
 	else \
-	  echo "make schema: Node is not here, so Amplify's own transformer did not read the schemas of docs/amplify"; \
+	  echo "make schema: Node is not here, so Amplify's own packages did not read docs/amplify and the export for Gen 2"; \
 	fi
 
 # not npm ci: it refuses the lock, because packages that Amplify's bring along do not fit each other

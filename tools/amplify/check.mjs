@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { AmplifyData, AmplifyDataDefinition } from '@aws-amplify/data-construct';
 import { App, Stack, aws_cognito as cognito } from 'aws-cdk-lib';
 import { buildSchema } from 'graphql';
-import { schema as dataResource } from './build/data-resource.js';
+import { schema as dataResource } from './build/amplify/data/resource.js';
 import { allows, java, plain } from './velocity.mjs';
 
 const here = (path) => new URL(path, import.meta.url);

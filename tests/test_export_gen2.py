@@ -1,0 +1,98 @@
+"""The export for Amplify Gen 2; `make check` synthesises it in a backend with Amplify's own packages."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from hourbank import gen2_export, parameterised
+from hourbank.cli import app
+from hourbank.export import ExportError
+
+FILES = ("hourbank-functions.zip", "resource.ts", "template.json")
+
+
+@pytest.fixture
+def amplify(tmp_path: Path) -> Path:
+    amplify = tmp_path / "amplify"
+    amplify.mkdir()
+    (amplify / "backend.ts").touch()
+    return amplify
+
+
+def run(into: Path) -> str:
+    result = CliRunner().invoke(app, ["export", "amplify-gen2", "--into", str(into)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def refused(into: Path) -> str:
+    result = CliRunner().invoke(app, ["export", "amplify-gen2", "--into", str(into)])
+    assert isinstance(result.exception, ExportError)
+    assert "\n" not in str(result.exception)
+    return str(result.exception)
+
+
+def test_every_resource_of_the_program_is_there_and_a_second_export_is_the_same(amplify: Path) -> None:
+    said = run(amplify)
+    first = {name: (amplify / "workflows" / name).read_bytes() for name in FILES}
+    run(amplify)
+    assert {path.name: path.read_bytes() for path in (amplify / "workflows").iterdir()} == first
+    recording = parameterised.record("amplify")
+    versions = {resource.version_id for resource in recording.of_type("Function")}
+    made = json.loads(first["template.json"])
+    assert set(made["Resources"]) == {*(resource.logical_id for resource in recording.resources), *versions}
+    assert f"{len(made['Resources'])} resources" in said
+    assert "left out: table checks" in said
+
+
+def test_the_typescript_gives_every_parameter_a_value(amplify: Path) -> None:
+    run(amplify)
+    parameters = json.loads((amplify / "workflows/template.json").read_text(encoding="utf-8"))["Parameters"]
+    source = (amplify / "workflows/resource.ts").read_text(encoding="utf-8")
+    given = re.findall(r"^    (\w+): ", source.split("const given")[1].split("};")[0], re.MULTILINE)
+    assert sorted(given) == sorted(parameters)
+    documented = re.findall(r"by default (\d+)\. \*/\n  (\w+)\?", source)
+    assert len(documented) == 3
+    for default, option in documented:
+        assert parameters[option[0].upper() + option[1:]]["Default"] == int(default)
+
+
+def test_a_name_that_is_known_later_is_never_in_the_text_of_a_sub(amplify: Path) -> None:
+    later = {*parameterised.TABLE_NAMES.values(), parameterised.STREAM_ARN}
+    found = 0
+
+    def look(value: object) -> None:
+        nonlocal found
+        if isinstance(value, dict):
+            if "Fn::Sub" in value:
+                text, beside = value["Fn::Sub"] if isinstance(value["Fn::Sub"], list) else (value["Fn::Sub"], {})
+                named = set(re.findall(r"\$\{(\w+)\}", text)) & later
+                assert named <= beside.keys()
+                found += len(named)
+            value = list(value.values())
+        if isinstance(value, list):
+            for item in value:
+                look(item)
+
+    look(gen2_export.template()["Resources"])
+    assert found
+
+
+def test_a_wrong_folder_and_somebody_s_file_are_left_alone(amplify: Path) -> None:
+    assert f"did you mean {amplify}?" in refused(amplify.parent)
+    assert "no backend.ts" in refused(amplify / "data")
+    run(amplify)
+    own = amplify / "workflows" / "resource.ts"
+    own.write_text("// mine\n")
+    assert "was not written by this command" in refused(amplify)
+    assert own.read_text() == "// mine\n"
+
+
+def test_the_page_shows_what_make_check_synthesises() -> None:
+    root = Path(__file__).parent.parent
+    shown = (root / "docs/deploy-amplify-gen2.md").read_text(encoding="utf-8").split("```ts\n")[1].split("```")[0]
+    checked = (root / "tools/amplify/gen2/backend.ts").read_text(encoding="utf-8")
+    assert shown == checked.split("\n", 1)[1].replace(".js';", "';")

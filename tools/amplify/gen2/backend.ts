@@ -1,0 +1,8 @@
+// A backend as an app of Gen 2 has it, which `make schema` synthesises with the exported workflows in it.
+import { defineBackend } from '@aws-amplify/backend';
+import { auth } from './auth/resource.js';
+import { data } from './data/resource.js';
+import { addWorkflows } from './workflows/resource.js';
+
+const backend = defineBackend({ auth, data });
+addWorkflows(backend, { environment: 'dev', startRequestsFrom: '2026-12-01T00:00:00Z' });

@@ -1,0 +1,76 @@
+// Synthesises gen2/backend.ts, an app's backend with the exported workflows in it, with Amplify's own packages, and sees
+// that every resource of the export is there and gets the app's tables. `make check` runs it, after the export and tsc.
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { App, Stack, aws_dynamodb as dynamodb } from 'aws-cdk-lib';
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+const json = (path) => JSON.parse(readFileSync(path, 'utf8'));
+const outdir = here('build/out');
+const problems = [];
+
+// what `npx ampx sandbox` tells the program that it starts
+process.env.CDK_OUTDIR = outdir;
+process.env.CDK_CONTEXT_JSON = JSON.stringify({
+  'amplify-backend-namespace': 'hourbank',
+  'amplify-backend-name': 'check',
+  'amplify-backend-type': 'sandbox',
+});
+const { addWorkflows } = await import('./build/amplify/workflows/resource.js');
+await import('./build/amplify/backend.js');
+process.emit('message', 'amplifySynth');
+
+const exported = json(here('build/amplify/workflows/template.json'));
+const [file] = readdirSync(outdir).filter((name) => /hourbank\w{8}\.nested\.template\.json$/.test(name));
+const made = json(join(outdir, file));
+for (const [id, { Type }] of Object.entries(exported.Resources)) {
+  if (made.Resources[id]?.Type !== Type) problems.push(`${id}, a ${Type}, is not in the backend`);
+}
+for (const name of Object.keys(exported.Parameters)) {
+  if (made.Parameters?.[name]) problems.push(`the parameter ${name} has no value`);
+}
+const variables = made.Resources.ProcessEscrowRelease.Properties.Environment.Variables;
+for (const [name, model] of Object.entries({
+  SERVICE_REQUEST_TABLE_NAME: 'ServiceRequest',
+  ESCROW_TABLE_NAME: 'Escrow',
+  USER_BALANCE_TABLE_NAME: 'UserBalance',
+  TRANSACTION_LOG_TABLE_NAME: 'TransactionLog',
+})) {
+  if (!JSON.stringify(variables[name]).includes(`amplifyData${model}NestedStack`)) problems.push(`${name} is not ${model}'s table`);
+}
+
+const good = { environment: 'dev', startRequestsFrom: '2026-12-01T00:00:00Z' };
+const refusal = (options, models = ['ServiceRequest', 'Escrow', 'UserBalance', 'TransactionLog']) => {
+  const app = new App({ autoSynth: false, outdir: here('build/refused') });
+  const stack = new Stack(app, 'Data');
+  const tables = Object.fromEntries(
+    models.map((model) => [
+      model,
+      new dynamodb.Table(stack, model, {
+        partitionKey: { name: 'id', type: dynamodb.AttributeType.STRING },
+        stream: dynamodb.StreamViewType.NEW_AND_OLD_IMAGES,
+      }),
+    ]),
+  );
+  try {
+    addWorkflows({ createStack: (name) => new Stack(app, name), data: { resources: { tables } } }, options);
+  } catch (error) {
+    return error.message;
+  }
+};
+const expected = [
+  [refusal(good), undefined],
+  [refusal({ ...good, environment: 'Dev' }), 'hourbank: Environment cannot be Dev'],
+  [refusal({ ...good, startRequestsFrom: 'today' }), 'hourbank: StartRequestsFrom cannot be today'],
+  [refusal({ ...good, providerResponseTimeoutSeconds: 59 }), 'hourbank: ProviderResponseTimeoutSeconds cannot be 59'],
+  [refusal({ ...good, logRetentionDays: 31 }), 'hourbank: LogRetentionDays cannot be 31'],
+  [refusal(good, ['ServiceRequest']), "hourbank: the backend's data has no model Escrow"],
+];
+for (const [is, should] of expected) {
+  if (should ? !is?.startsWith(should) : is) problems.push(`addWorkflows says ${is}, not ${should}`);
+}
+
+for (const problem of problems) console.error(problem);
+if (problems.length) process.exitCode = 1;
+else console.log(`a Gen 2 backend has all ${Object.keys(exported.Resources).length} resources of the export`);
