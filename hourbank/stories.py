@@ -212,7 +212,7 @@ class Stage:
     """
 
     def __init__(
-        self, deployment: Deployment, stories: Sequence[Story] = STORIES, *, limit: float = 40, stagger: float = 0.7
+        self, deployment: Deployment, stories: Sequence[Story] = STORIES, *, limit: float = 90, stagger: float = 0.7
     ) -> None:
         self.deployment = deployment
         self.limit = limit
