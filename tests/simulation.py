@@ -679,7 +679,7 @@ def outcome(simulation: Simulation) -> dict[str, Any]:
     }
     tables["requests"] = {key: _without_name(row) for key, row in tables["requests"].items()}
     tables["escrows"] = {key: _without_name(row) for key, row in tables["escrows"].items()}
-    return {**tables, "events": sorted(simulation.events)}
+    return {**tables, "events": sorted(simulation.events), "what had to be repaired": simulation.was_loud}
 
 
 def _without_name(row: Item) -> Item:
