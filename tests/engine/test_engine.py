@@ -7,6 +7,7 @@ what a user sees when the program refuses. Everything else is asserted on a reco
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -275,3 +276,24 @@ def made_by_the_program(emulator: Emulator) -> dict[str, list]:
         "queues": client("sqs").list_queues().get("QueueUrls", []),
         "buses": [bus for bus in client("events").list_event_buses()["EventBuses"] if bus["Name"] != "default"],
     }
+
+
+def test_the_page_leads_to_a_deployed_stack(engine: Engine, tmp_path: Path) -> None:
+    # Given a clone in which nothing was ever deployed, and what a reader knows of their backend
+    page = (PROJECT / "docs" / "deploy-pulumi.md").read_text()
+    known = {"YOUR_REGION": "us-east-1", "YOUR_API_ID": "abcdefghijklmnopqrstuvwxyz"}
+    reader = Engine(engine.program, tmp_path, engine.emulator)
+    # When they type the page's commands
+    commands = re.findall(r"^    pulumi (.+?)(?: {2,}#.*)?$", page, re.MULTILINE)
+    typed = []
+    for command in commands:
+        words = shlex.split(re.sub(r'"\$\(date [^)]*\)"', "2026-12-01T00:00:00Z", command))
+        if words[0] in ("login", "install"):
+            continue
+        words = [known.get(word, word) for word in words if (words[:2], word) != (["stack", "init"], "dev")]
+        reader.succeed("dev", *words, *(["--yes", "--skip-preview"] if words == ["up"] else []))
+        typed.append(words[0])
+    # Then the stack is there
+    assert typed == ["stack", "config", "config", "config", "config", "preview", "up"]
+    assert len(reader.urns("dev")) > 100
+    reader.succeed("dev", "destroy", "--yes", "--skip-preview")
