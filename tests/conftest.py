@@ -36,3 +36,12 @@ def log(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(logger.registered_handler, "stream", _Stdout())
     return capsys
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that share an emulator must share a process: refuse a pytest-xdist that quietly spreads them."""
+    if getattr(config.option, "loadgroup", False):
+        spread = [item.nodeid for item in items if item.get_closest_marker("xdist_group") and "@" not in item.nodeid]
+        if spread:
+            raise pytest.UsageError(f"pytest-xdist ignores the group of {spread[0]}: pin another pytest")

@@ -128,7 +128,11 @@ def fetch() -> Path:
             raise MissingEngineError(f"Maven did not fetch DynamoDB Local within {FETCH_SECONDS} s") from None
         except subprocess.CalledProcessError as error:
             raise MissingEngineError(f"Maven cannot fetch DynamoDB Local: {first_error(error.stdout)}") from None
-        Path(directory, "lib").rename(libraries)  # at the end: a half-fetched folder is never taken for a whole one
+        try:
+            Path(directory, "lib").rename(libraries)  # at the end: a half-fetched folder is never taken for a whole one
+        except OSError:
+            if not libraries.is_dir():  # unless another process was quicker
+                raise
     return libraries
 
 
