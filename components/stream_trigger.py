@@ -9,6 +9,7 @@ import pulumi_aws as aws
 
 from components.alarms import alarm
 from components.archive import handler_archive
+from components.failure_queue import failure_queue
 from components.functions import GET, TABLE_VARIABLES
 from components.settings import Settings
 from components.tables import Table
@@ -35,7 +36,6 @@ FILTERS: tuple[Mapping[str, Any], ...] = (
     {"status": {"S": ["IN_PROGRESS"]}, "providerResponse": {"S": ["WITHDRAWN"]}},
 )
 
-FOURTEEN_DAYS = 14 * 24 * 60 * 60
 # as long as the stream keeps a record: a first deployment starts with what it has, and an outage loses nothing earlier
 ONE_DAY = 24 * 60 * 60
 FIFTEEN_MINUTES_IN_MILLISECONDS = 15 * 60 * 1000
@@ -64,13 +64,11 @@ class StreamTrigger(pulumi.ComponentResource):
         requests, releases = args["requests"], args["releases"]
         child = pulumi.ResourceOptions(parent=self)
 
-        failures = aws.sqs.Queue(
-            f"{name}-queue",
-            name=f"hourbank-{name}-failures-{settings.env}",
-            message_retention_seconds=FOURTEEN_DAYS,
-            sqs_managed_sse_enabled=True,
-            tags=settings.tags,
-            opts=child,
+        failures = failure_queue(
+            name,
+            settings,
+            alarm_description="Records of ServiceRequest's stream were given up on: the queue's messages say which.",
+            parent=self,
         )
         self.router = WorkflowFunction(
             name,
@@ -137,16 +135,6 @@ class StreamTrigger(pulumi.ComponentResource):
             tags=settings.tags,
             # It comes after the router, which comes after its policy: by then the role may read the stream.
             opts=child,
-        )
-        alarm(
-            f"{name}-failures",
-            settings,
-            description="Records of ServiceRequest's stream were given up on: the queue's messages say which.",
-            namespace="AWS/SQS",
-            metric="ApproximateNumberOfMessagesVisible",
-            dimensions={"QueueName": failures.name},
-            statistic="Maximum",
-            parent=self,
         )
         alarm(
             f"{name}-age",

@@ -10,8 +10,8 @@ from typing import TypedDict
 import pulumi
 import pulumi_aws as aws
 
-from components.alarms import alarm
 from components.event_bus import EventBus
+from components.failure_queue import failure_queue
 from components.service_role import service_role
 from components.settings import AppSync, Settings
 
@@ -36,7 +36,6 @@ PATTERN = {
     # any string: it is null where a record names nobody, and then there is nobody to tell
     "detail": {"userId": [{"prefix": ""}]},
 }
-FOURTEEN_DAYS = 14 * 24 * 60 * 60
 # who is told an hour late has looked already
 ONE_HOUR = 60 * 60
 
@@ -66,13 +65,11 @@ class Subscriptions(pulumi.ComponentResource):
             "StringEquals": {"aws:SourceAccount": settings.account_id},
         }
 
-        failures = aws.sqs.Queue(
-            f"{name}-queue",
-            name=f"hourbank-{name}-failures-{settings.env}",
-            message_retention_seconds=FOURTEEN_DAYS,
-            sqs_managed_sse_enabled=True,
-            tags=settings.tags,
-            opts=child,
+        failures = failure_queue(
+            name,
+            settings,
+            alarm_description="AppSync did not take an event: subscribers were not told; the queue's messages say why.",
+            parent=self,
         )
         # EventBridge writes a dead-letter queue as itself, not with the target's role.
         queue_policy = aws.sqs.QueuePolicy(
@@ -135,15 +132,5 @@ class Subscriptions(pulumi.ComponentResource):
             retry_policy={"maximum_event_age_in_seconds": ONE_HOUR, "maximum_retry_attempts": 60},
             # By then the role has its right, and the queue takes what cannot be delivered.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[policy, queue_policy]),
-        )
-        alarm(
-            f"{name}-failures",
-            settings,
-            description="AppSync did not take an event: subscribers were not told; the queue's messages say why.",
-            namespace="AWS/SQS",
-            metric="ApproximateNumberOfMessagesVisible",
-            dimensions={"QueueName": failures.name},
-            statistic="Maximum",
-            parent=self,
         )
         self.register_outputs({})

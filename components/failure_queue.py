@@ -1,0 +1,32 @@
+"""The one way to declare a queue for what could not be delivered: kept for two weeks, and never in silence."""
+
+import pulumi
+import pulumi_aws as aws
+
+from components.alarms import alarm
+from components.settings import Settings
+
+FOURTEEN_DAYS = 14 * 24 * 60 * 60
+
+
+def failure_queue(name: str, settings: Settings, *, alarm_description: str, parent: pulumi.Resource) -> aws.sqs.Queue:
+    """Declare the queue ``hourbank-<name>-failures-{env}`` and the alarm that its first message sets off."""
+    queue = aws.sqs.Queue(
+        f"{name}-queue",
+        name=f"hourbank-{name}-failures-{settings.env}",
+        message_retention_seconds=FOURTEEN_DAYS,
+        sqs_managed_sse_enabled=True,
+        tags=settings.tags,
+        opts=pulumi.ResourceOptions(parent=parent),
+    )
+    alarm(
+        f"{name}-failures",
+        settings,
+        description=alarm_description,
+        namespace="AWS/SQS",
+        metric="ApproximateNumberOfMessagesVisible",
+        dimensions={"QueueName": queue.name},
+        statistic="Maximum",
+        parent=parent,
+    )
+    return queue
