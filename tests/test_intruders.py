@@ -18,6 +18,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from handlers.execution import RELEASE_PREFIX, REQUEST_PREFIX, execution_name
 from hourbank import emulator, local, people, stories
 from hourbank.emulator import Emulator
 from tests.test_end_to_end import World
@@ -383,7 +384,7 @@ def test_an_intruder_cannot_answer_release_look_or_write(world: Guarded, intrude
 def test_a_name_taken_before_the_record_is_there_is_passed_over(world: Guarded, intruder: Clients) -> None:
     before = world.ledger()
     record = people.request_record(requester="rosa", provider="theo", hours=Decimal(2))
-    name = start(world, intruder, f"service-request-{record['id']}", {"requestId": record["id"]})
+    name = start(world, intruder, execution_name(REQUEST_PREFIX, record["id"]), {"requestId": record["id"]})
     assert world.outcome(name) == "NOT_OWNER"
     people.submit(world.dynamodb, world.tables, record)
     waiting = world.until(record["id"], "AWAITING_PROVIDER")
@@ -401,8 +402,8 @@ def test_an_execution_for_anothers_request_touches_nothing(world: Guarded, intru
     for name, given in {
         "by-hand": {"requestId": target},
         "service-request-mine": {"requestId": target},
-        f"escrow-release-{target}": {"requestId": target},
-        f"service-request-{target}": {
+        execution_name(RELEASE_PREFIX, target): {"requestId": target},
+        execution_name(REQUEST_PREFIX, target): {
             "requestId": target,
             "states": {"WaitForProviderResponse": {"answer": "ACCEPTED"}},
         },
@@ -422,7 +423,7 @@ def test_an_input_that_differs_from_the_record_moves_nothing(
 ) -> None:
     target = world.submit(createdAt=OLD)
     before = world.ledger()
-    name = start(world, intruder, f"service-request-{target}", {"requestId": target} | spoofed)
+    name = start(world, intruder, execution_name(REQUEST_PREFIX, target), {"requestId": target} | spoofed)
     assert world.outcome(name) == "REJECTED"
     after = world.ledger()
     assert (after.balances, after.escrows) == (before.balances, before.escrows)
@@ -432,7 +433,7 @@ def test_a_decision_in_the_request_workflow_decides_nothing(world: Guarded, intr
     target = world.submit(createdAt=OLD)
     before = world.ledger()
     decision = {"decision": "RELEASE", "by": "intruder", "reason": "mine"}
-    name = start(world, intruder, f"service-request-{target}", {"requestId": target} | decision)
+    name = start(world, intruder, execution_name(REQUEST_PREFIX, target), {"requestId": target} | decision)
     world.until(target, "AWAITING_PROVIDER")
     world.provider(target, "REJECTED")
     assert world.outcome(name) == "DECLINED"

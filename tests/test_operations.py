@@ -20,6 +20,7 @@ from botocore.stub import Stubber
 from rich.console import Console
 
 from handlers import audit_ledger, tables
+from handlers.execution import RELEASE_PREFIX, execution_name
 from hourbank import ledger_view, local, operations, people, stack, stuck, up
 from hourbank.emulator import Emulator
 from hourbank.stack import Stack, StackError
@@ -500,7 +501,7 @@ class TestOnTheEmulator:
         order = {"requestId": request_id, "decision": "REFUND", "by": "olga", "reason": "early"}
         first = world.states.start_execution(
             stateMachineArn=world.deployment.outputs["escrowManagementWorkflowArn"],
-            name=f"escrow-release-{request_id}",
+            name=execution_name(RELEASE_PREFIX, request_id),
             input=json.dumps(order),
         )["executionArn"]
         world.wait(lambda: world.states.describe_execution(executionArn=first)["status"] == "FAILED")
@@ -516,7 +517,7 @@ class TestOnTheEmulator:
             assert "1 request, 2.5 hours at stake" in seen.stdout
         # And nothing happens without a yes
         assert "nobody is there to say yes" in world.operator("settle", request_id, "--refund", "--reason", "x").stderr
-        assert [one["name"] for one in world.released(request_id)] == [f"escrow-release-{request_id}"]
+        assert [one["name"] for one in world.released(request_id)] == [execution_name(RELEASE_PREFIX, request_id)]
         # When it is settled
         done = world.operator("settle", request_id, "--refund", "--reason", "its code was wrong", "--yes")
         # Then the hours are back, and who and why are in the log and in the execution that did it
@@ -528,7 +529,7 @@ class TestOnTheEmulator:
         assert (line["reason"], line["outcome"]) == ("its code was wrong", "REFUND SUCCEEDED")
         assert line["by"].startswith("arn:aws:")
         _refused, second = world.released(request_id)
-        assert second["name"] == f"escrow-release-{request_id}-2"
+        assert second["name"] == execution_name(RELEASE_PREFIX, request_id, 2)
         given = json.loads(second["input"])
         assert given == {"requestId": request_id, "decision": "REFUND", "by": line["by"], "reason": line["reason"]}
         assert world.record(request_id)["failureReason"] == "its code was wrong"
@@ -545,7 +546,7 @@ class TestOnTheEmulator:
         order = {"requestId": request_id, "decision": "REFUND", "by": "olga", "reason": "early"}
         arn = world.states.start_execution(
             stateMachineArn=world.deployment.outputs["escrowManagementWorkflowArn"],
-            name=f"escrow-release-{request_id}",
+            name=execution_name(RELEASE_PREFIX, request_id),
             input=json.dumps(order),
         )["executionArn"]
         for module in (operations, stuck):
@@ -565,7 +566,8 @@ class TestOnTheEmulator:
         world.wait(lambda: [one["status"] for one in world.released(request_id)] == ["FAILED"])
         seen = world.run(world.at_home, "stuck")
         assert seen.returncode == 1
-        assert f"2.5  {request_id}  escrow-release-{request_id} is FAILED (ReleaseRefused)" in seen.stdout
+        failed = execution_name(RELEASE_PREFIX, request_id)
+        assert f"2.5  {request_id}  {failed} is FAILED (ReleaseRefused)" in seen.stdout
         assert "redrive" not in seen.stdout
         # When the operator says no, and then yes
         before = world.ledger().balances["theo"]
