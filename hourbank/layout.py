@@ -152,7 +152,7 @@ def _loose(flow: Flow) -> list[set[str]]:
             below |= part
         parts.append(below)
     joined = {edge.target for edge in flow.edges for part in parts if edge.target in part and edge.source not in part}
-    return [part for part in parts if not part & joined and flow.happy[0] not in part]
+    return [part for part in parts if not part & (joined | {*flow.happy[:1]})]
 
 
 def _chains(flow: Flow, layers: dict[str, int]) -> dict[tuple[str, str], list[Item]]:
