@@ -228,6 +228,7 @@ def test_an_execution_lights_what_it_passed_and_nothing_else() -> None:
         (group.get("data-from"), group.get("data-to")): group.get("class", "").split() for group in root.iter(f"{SVG}g")
     }
     assert "taken" in lines["EscrowHours", "RefundAfterFailure"]
+    assert "taken" in lines["", "RefundAfterFailure"]
     assert "taken" in lines["RefundAfterFailure", "RequestFailed"]
     assert "taken" not in lines["ValidateRequest", "RefundAfterFailure"]
     assert "taken" not in lines["EscrowHours", "WaitForProviderResponse"]
