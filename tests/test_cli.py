@@ -176,14 +176,15 @@ class TestRunning:
             for text in ("COMPLETED", "RELEASED, 2.5 h", "ESCROW_RELEASE", "ProcessEscrowRelease"):
                 assert text in shown
             assert re.search(r"ben has\s+12\.5 h", shown)
+            assert "no request begins with nope" in run(environment, "show", "nope").stderr
+            assert "an empty id means no request" in run(environment, "show", "").stderr
+
             drawn = run(environment, "diagram", "ServiceRequestWorkflow", "--request", request_id[:8]).stdout
             assert 'class="state task end taken" data-state="StartServiceExecution"' in drawn
             assert 'class="state task" data-state="RefundAfterFailure"' in drawn
             assert (
                 run(environment, "diagram", "--request", request_id, "--out", str(tmp_path)).stdout.count(".svg") == 2
             )
-            assert "no request begins with nope" in run(environment, "show", "nope").stderr
-            assert "an empty id means no request" in run(environment, "show", "").stderr
 
             ended = run(environment, "down")
             assert (ended.returncode, ended.stdout) == (0, "stopped\n")
