@@ -2,8 +2,8 @@
 
 It must not import anything of this project. Write units are the engine's own figures, which the emulator has right: two
 for each KB of each item of a transaction. It counts the check of a condition so too, where Amazon's own local engine
-counts a read. Its figures for reads are not right (one for any item, none for a batch), so they are counted here by AWS's rule,
-from the items that the engine gave:
+counts a read. Its figures for reads are not right (one for any item, none for a batch), so they are counted here by
+AWS's rule, from the items that the engine gave:
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html
 """
 
