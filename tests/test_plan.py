@@ -473,6 +473,9 @@ class TestCommits:
         }
         clone.branch("right", changes)
         text = clone.text("--base", "main", "--head", "right")
+        documented = (ROOT / "docs" / "plan.md").read_text(encoding="utf-8").split("~~~markdown\n")[1].split("~~~")[0]
+        commits = re.compile("`[0-9a-f]{10}`")
+        assert commits.sub("`…`", text) == commits.sub("`…`", documented)
         assert "rights: 1 gained, 0 lost" in text
         assert "- function `notifyProvider` may now read all of the table `ServiceRequest` (`dynamodb:Scan`)\n" in text
         assert "- ✏️ policy `notifyProvider-policy` changes\n  - `policy`: see Permissions\n" in text
