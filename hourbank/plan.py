@@ -231,7 +231,7 @@ def render(before: Version, after: Version, stacks: Sequence[str]) -> str:
 
 def summary(difference: Difference, before: Version, after: Version) -> str:
     if difference.before.refused or difference.after.refused:
-        return "The program refuses one of them."
+        return "The program refuses this stack."
     replaced = len(difference.replaced)
     parts = [
         f"{len(difference.added)} added",
