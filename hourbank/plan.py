@@ -185,7 +185,9 @@ def with_reasons(changed: Sequence[Change], before: Stack) -> list[Change]:
 
 def reason_of(change: Change) -> str:
     forcing = REPLACED_BY.get(change.before.type, ("name",))
-    for path, _, _ in change.values:
+    for path, old, new in change.values:
+        if path in forcing and MISSING in (old, new):
+            return f"its {code(path)} is {'set' if old is MISSING else 'no longer set'}, unless that is the default"
         if path in forcing:
             return f"its {code(path)} changes"
         if path == "component":
@@ -231,7 +233,7 @@ def render(before: Version, after: Version, stacks: Sequence[str]) -> str:
 
 def summary(difference: Difference, before: Version, after: Version) -> str:
     if difference.before.refused or difference.after.refused:
-        return "The program refuses one of them."
+        return "The program refuses this stack."
     replaced = len(difference.replaced)
     parts = [
         f"{len(difference.added)} added",
@@ -403,11 +405,16 @@ def resources(difference: Difference) -> Iterator[str]:
         for resource in found:
             named = f" ({code(str(resource.inputs['name']))})" if "name" in resource.inputs else ""
             yield f"- {mark} {Names.of(resource)} is {what}{named}"
-    for change in sorted(difference.changed, key=lambda change: not change.replaced):
+    for change in difference.replaced:
         head = f"- 🔁 {Names.of(change.before)} is **replaced**: {change.replaced}"
-        if not change.replaced:
-            head = f"- ✏️ {Names.of(change.before)} changes"
         yield "\n".join([head, *value_lines(change)])
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for change in difference.changed:
+        if not change.replaced:
+            alike.setdefault(tuple(value_lines(change)), []).append(Names.of(change.before))
+    for lines, names in alike.items():
+        head = f"- ✏️ {names[0]} changes" if len(names) == 1 else f"- ✏️ {len(names)} change alike: {', '.join(names)}"
+        yield "\n".join([head, *lines])
     for path, old, new in difference.outputs:
         yield f"- output {code(path)}: {from_to(old, new)}"
 

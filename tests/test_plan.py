@@ -92,6 +92,19 @@ def test_a_value_that_changes_is_shown_as_it_was_and_is():
     assert "  - `tags.Project`: `hourbank`, no longer\n" in text
 
 
+def test_what_changes_alike_is_said_once():
+    def change(resources):
+        for resource in resources:
+            if "tags" in resource["inputs"]:
+                resource["inputs"]["tags"]["Project"] = "other"
+        named(resources, "ServiceRequestWorkflow")["inputs"]["type"] = "STANDARD"
+
+    text = said(change)
+    assert text.count("`tags.Project`: `hourbank` → `other`") == 2
+    assert re.search(r"- ✏️ \d\d change alike: bus `eventBus`, log group .*alarm `auditLedger-AuditCompleted`", text)
+    assert "is **replaced**: its `type` is set, unless that is the default\n" in text
+
+
 def test_another_name_replaces_and_what_belongs_to_it_follows():
     text = said(lambda resources: named(resources, "createEscrow-role")["inputs"].update(name="other"))
     assert "**2 replaced**" in text
