@@ -157,7 +157,7 @@ class Console:
         if states and execution["status"] == "RUNNING":
             name, at = states[-1]
             progress |= {"current": name, "enteredAt": _time(at)}
-            state = self._definitions[execution["machine"]]["States"][name]
+            state = self._definitions[execution["machine"]]["States"].get(name, {})  # it may have been changed since
             if state.get("Resource", "").endswith(".waitForTaskToken"):
                 # not since the entry: each attempt has the whole time
                 tried = [event["timestamp"] for event in events if event["type"] == "TaskScheduled"][-1]
