@@ -133,9 +133,8 @@ class Console:
 
     def _read_ledger(self) -> ledger_view.Ledger:
         ledger = ledger_view.read(self._dynamodb, self._deployment.tables)
-        for _ in range(
-            5
-        ):  # four scans are no snapshot: hours that move meanwhile would seem lost, or to be there twice
+        # four scans are no snapshot: hours that move meanwhile would seem lost, or to be there twice
+        for _ in range(5):
             before, ledger = ledger, ledger_view.read(self._dynamodb, self._deployment.tables)
             if before == ledger:
                 break
