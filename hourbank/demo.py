@@ -16,7 +16,9 @@ from rich.text import Text
 
 from hourbank import ledger_view, local, people, stories
 from hourbank.emulator import Emulator
+from hourbank.lanes import Passage, lanes
 from hourbank.ledger_view import Ledger, in_words
+from hourbank.pictures import DEFINITIONS
 from hourbank.up import command
 
 # Longer than any story needs until its answers, on a small machine; the one that nobody answers takes this long.
@@ -28,7 +30,7 @@ def play(console: Console) -> bool:
     """Set up, play, report; True if every story ended as it must and no hour was lost."""
     began = time.monotonic()
     with ExitStack() as at_end:
-        with _step(console, "An emulator of AWS, on this machine only"):
+        with step(console, "An emulator of AWS, on this machine only"):
             emulator = at_end.enter_context(Emulator())
         deployment, before = _set_up(console, emulator)
         stage = stories.Stage(deployment)
@@ -36,11 +38,11 @@ def play(console: Console) -> bool:
         after = ledger_view.read(deployment.client("dynamodb"), deployment.tables)
         problems = _problems(deployment, stage, before, after)
         console.print()
-        _print(console, _ledger_table(before, after))
-        _print(console, _paths(console, stage.performances))
+        show(console, _ledger_table(before, after))
+        show(console, _paths(console, stage.performances))
         for text, problem in problems:
             line = Text.assemble(("✗ ", "bold red"), (text + ": ", "bold"), problem) if problem else _tick(text)
-            _print(console, _hanging(console, line))
+            show(console, _hanging(console, line))
         failed = [p for p in stage.performances if p.problem]
         ok = not failed and not any(problem for _, problem in problems)
         seconds = time.monotonic() - began
@@ -58,13 +60,13 @@ def play(console: Console) -> bool:
 
 def _set_up(console: Console, emulator: Emulator) -> tuple[local.Deployment, Ledger]:
     dynamodb = emulator.client("dynamodb")
-    with _step(console, "Amplify's four tables, people with hours, and 100 requests from last year"):
+    with step(console, "Amplify's four tables, people with hours, and 100 requests from last year"):
         tables = local.create_tables(emulator)
         people.give_hours(dynamodb, tables, stories.BALANCES)
         for record in stories.old_records():
             people.submit(dynamodb, tables, record)
         before = ledger_view.read(dynamodb, tables)
-    with _step(console, "The program, recorded for the stack `local` and deployed"):
+    with step(console, "The program, recorded for the stack `local` and deployed"):
         deployment = local.deploy(
             emulator,
             response_timeout_seconds=RESPONSE_TIMEOUT_SECONDS,
@@ -74,7 +76,8 @@ def _set_up(console: Console, emulator: Emulator) -> tuple[local.Deployment, Led
 
 
 @contextmanager
-def _step(console: Console, text: str) -> Iterator[None]:
+def step(console: Console, text: str) -> Iterator[None]:
+    """Show what is being done, and at its end how long it took."""
     began = time.monotonic()
     with console.status(text):
         yield
@@ -85,7 +88,7 @@ def _tick(text: str) -> Text:
     return Text.assemble(("✓ ", "bold green"), text)
 
 
-def _print(console: Console, what: RenderableType) -> None:
+def show(console: Console, what: RenderableType) -> None:
     """Print, with no spaces at the ends of a file's lines, which Rich fills up to its width."""
     with console.capture() as capture:
         console.print(what)
@@ -201,19 +204,25 @@ def _ledger_table(before: Ledger, after: Ledger) -> Table:
 
 
 def _paths(console: Console, performances: Sequence[stories.Performance]) -> Group:
-    blocks: list[Text | Padding] = [Text("\nThe stories, and their paths through the states", "bold")]
-    for performance in performances:
+    blocks: list[Text | Padding] = [Text("\nThe stories, and their ways through the states", "bold")]
+    for number, performance in enumerate(performances, 1):
         story = performance.story
         mark = ("✗ ", "bold red") if performance.problem else ("✓ ", "bold green")
         asked = f"  {story.requester} → {story.provider}, {story.hours} h, {performance.seconds:.1f} s  "
         status, reason = str(performance.record.get("status")), performance.record.get("failureReason")
         ending = f"{status}: {reason}" if reason else status
-        line = Text.assemble(mark, (story.title, "bold"), (asked, "dim"), (ending, STYLES.get(status, "cyan")))
+        title = (f"{number} {story.title}", "bold")
+        line = Text.assemble(mark, title, (asked, "dim"), (ending, STYLES.get(status, "cyan")))
         blocks.append(_hanging(console, line))
         if performance.problem:
             blocks.append(Padding(Text(performance.problem, "red"), (0, 0, 0, 4)))
-        for machine, path in performance.paths:
-            line = Text.assemble((f"{machine.rpartition('-')[0]}: ", "dim"), " → ".join(path))
-            blocks.append(Padding(line, (0, 0, 0, 4)))
+    for machine, definition in DEFINITIONS.items():
+        passages = [
+            Passage(path, status, str(number))
+            for number, performance in enumerate(performances, 1)
+            for (name, path), status in zip(performance.paths, performance.statuses, strict=True)
+            if name.startswith(machine)
+        ]
+        blocks += [Text(f"\n{machine}", "bold"), lanes(definition, passages)]
     blocks.append(Text())
     return Group(*blocks)

@@ -28,7 +28,7 @@ def environment(tmp_path):
 
 def run(environment: dict, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [*HOURBANK, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
+        [*HOURBANK, *arguments], env=environment, capture_output=True, text=True, timeout=150, check=False
     )
 
 
@@ -103,6 +103,11 @@ def test_help_is_grouped_and_imports_nothing_heavy():
         (["up", "--minutes", "0.01"], "0.01 is not a number of minutes from 0.05 to 43200"),
         (["up", "--minutes", "nan"], "nan is not a number of minutes"),
         (["up", "--minutes", "soon"], "soon is not a number of minutes"),
+        (["diagram"], "two pictures need a folder, or name a workflow"),
+        (["diagram", "--out", "/nowhere"], "/nowhere is not a folder, as 2 pictures need"),
+        (["diagram", "Request"], "'Request' is not one of 'ServiceRequestWorkflow', 'EscrowManagementWorkflow'"),
+        (["diagram", "EscrowManagementWorkflow", "--out", "pyproject.toml"], "pyproject.toml was not written by this"),
+        (["diagram", "--request", "x"], "nothing is running: start it with `make up`"),
         (["nonsense"], "No such command 'nonsense'"),
     ],
 )
@@ -190,6 +195,13 @@ class TestRunning:
             assert "no request begins with nope" in run(environment, "show", "nope").stderr
             assert "an empty id means no request" in run(environment, "show", "").stderr
 
+            drawn = run(environment, "diagram", "ServiceRequestWorkflow", "--request", request_id[:8]).stdout
+            assert 'class="state task end taken" data-state="StartServiceExecution"' in drawn
+            assert 'class="state task" data-state="RefundAfterFailure"' in drawn
+            assert (
+                run(environment, "diagram", "--request", request_id, "--out", str(tmp_path)).stdout.count(".svg") == 2
+            )
+
             ended = run(environment, "down")
             assert (ended.returncode, ended.stdout) == (0, "stopped\n")
             assert up.wait(10) == 0
@@ -218,8 +230,9 @@ class TestRunning:
         assert not re.search(r" $", ended.stdout, re.MULTILINE)
         stories = ended.stdout.partition("through the states\n")[2].partition("\n\n")[0]
         assert all(line.startswith(("✓ ", "    ")) for line in stories.splitlines())
+        assert "1 2 3 4 5 6 7\n✓ ✓ ✓ ✓ ✓ ✓ ✓ ValidateRequest\n✓ ✓ ✓ ✓ ✓ ✓ │ EscrowHours\n" in ended.stdout
         assert "All stories ended as they must" in ended.stdout
-        assert ended.stdout.count("✓ ") == 3 + len(STORIES) + 4
+        assert len(re.findall(r"^✓ \w", ended.stdout, re.MULTILINE)) == 3 + len(STORIES) + 4
         assert "✗" not in ended.stdout
         assert re.search(r"gus +0 +3.25 +\+3.25", ended.stdout)
 
