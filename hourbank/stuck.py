@@ -154,9 +154,10 @@ def runs_of(stack: Stack, case: Case) -> list[Run]:
             runs[arn] = run
     for owner in ((case.escrow or {}).get("executionArn"), (case.request or {}).get(OWNER)):
         # what a copied table names is another stack's
-        if isinstance(owner, str) and is_own(stack, owner) and owner not in runs:
-            if (run := describe(owner)).status != "forgotten":
-                runs[owner] = run
+        if not isinstance(owner, str) or not is_own(stack, owner) or owner in runs:
+            continue
+        if (run := describe(owner)).status != "forgotten":
+            runs[owner] = run
     return list(runs.values())
 
 
