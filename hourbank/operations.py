@@ -44,7 +44,8 @@ def audit(console: Console, stack: Stack, *, touch: bool) -> bool:
             helps = stuck.remedies(stack, case, stuck.owner_of(stack, case))
             findings.append(Finding(what=found.problem, request_id=found.request_id, hours=found.hours, remedies=helps))
     _print_findings(console, findings)
-    say(console, f"{_many(run.requests, 'request')} read; the oldest wait is {duration(run.oldest_wait)}")
+    held, oldest = in_hours(run.held), duration(run.oldest_wait)
+    say(console, f"{_many(run.requests, 'request')} read, {held} held; the oldest wait is {oldest}")
     if run.missed:
         again = stack.command("audit", options=" --touch")
         done = "shown to the stream's reader again" if touch else f"missed by the stream: {again}"

@@ -8,7 +8,6 @@ and time-outs of it are read.
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import shlex
 from collections.abc import Iterator
@@ -277,11 +276,14 @@ def _failure(stack: Stack, story: Story, run: Run) -> Iterator[str | Remedy]:
         yield f"{failed.state} failed{gave_back}"
         function = functions().get(failed.state)
         if function and not stack.is_local:
-            group, pattern = f"/aws/lambda/hourbank-{function}-{stack.env}", json.dumps(story.case.request_id)
-            what = shlex.quote(f"{{ $.correlation_id = {pattern} }}")
-            since = f"{failed.entered.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-            command = f"aws logs tail {group} --since {since} --filter-pattern {what} --region {stack.region}"
-            yield Remedy(command, "what its function logged")
+            begin, end = (int(at.timestamp() * 1000) for at in (failed.entered, failed.left or run.ended or story.now))
+            # not by the request's id: what Lambda itself logs of an exception has none
+            command = (
+                f"aws logs filter-log-events --log-group-name /aws/lambda/hourbank-{function}-{stack.env} "
+                f"--start-time {begin} --end-time {end + 1000} --filter-pattern ERROR "
+                f"--query 'events[].message' --output text --region {stack.region}"
+            )
+            yield Remedy(command, "the errors that its function logged at that time")
     else:
         yield f"it failed ({run.error})"
 
