@@ -10,7 +10,7 @@ BIN := .venv/bin
 SYNC = UV_PYTHON_DOWNLOADS=never $$uv sync --locked --quiet --compile-bytecode --python "$$python"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test check lint types imports definitions schema template test-engine simulate contention bench clean .venv .venv-emulator
+.PHONY: help demo up down test check lint types imports definitions schema template workflows preview deploy test-engine simulate contention bench clean .venv .venv-emulator
 .SUFFIXES:
 
 help:
@@ -20,11 +20,14 @@ help:
 	@echo '  make down         end what make up started'
 	@echo 'develop'
 	@echo '  make test         all tests; ARGS="-k timeout" picks some'
-	@echo '  make check        format, lint, types, import rules, state machines, schema, template'
+	@echo '  make check        format, lint, types, import rules, state machines, schema, template, workflows'
 	@echo '  make test-engine  the program under the real Pulumi CLI that PULUMI_ENGINE names'
 	@echo '  make simulate     every fault at every point of every path; ARGS="--only TIMED_OUT" picks some'
 	@echo '  make contention   50 threads on the ledger, on DynamoDB Local (Java, Maven) and the emulator: how fast'
 	@echo '  make bench        import times, evaluation time, archive size'
+	@echo 'ship'
+	@echo '  make preview      what pulumi up would do to a stack: make preview STACK=dev'
+	@echo '  make deploy       pulumi up: make deploy STACK=dev, which asks; ARGS=--yes does not'
 	@echo 'environments'
 	@echo '  make .venv        the locked environment (every target makes it when it is needed)'
 	@echo '  make clean        remove environments and caches'
@@ -42,7 +45,7 @@ test: .venv .venv-emulator
 	$(BIN)/pytest --numprocesses auto --dist loadgroup $(ARGS)
 
 # one of them alone: make types; all of them despite a failure: make -k check
-check: lint types imports definitions schema template
+check: lint types imports definitions schema template workflows
 
 lint: .venv
 	$(BIN)/ruff format --check --quiet
@@ -92,6 +95,32 @@ tools/amplify/node_modules/.locked: tools/amplify/package-lock.json
 template: .venv
 	$(BIN)/python tools/template.py >.venv/template.json
 	$(BIN)/cfn-lint --template .venv/template.json
+
+# by `go run`, which fetches it as a Go module; its version is pinned here alone
+ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.7
+
+workflows:
+	@if go version >/dev/null 2>&1; then \
+	  echo 'go run $(ACTIONLINT)' && go run $(ACTIONLINT); \
+	else \
+	  echo 'make workflows: Go is not here, so actionlint did not read .github/workflows'; \
+	fi
+
+# uv on the path, because the program's environment is uv's: a private one where make installed that
+define WITH_PULUMI
+@if [ -z "$(STACK)" ]; then \
+  echo 'make $@: which stack? Name it: make $@ STACK=dev' >&2; exit 1; \
+elif ! pulumi version >/dev/null 2>&1; then \
+  echo 'make $@: the Pulumi CLI is not here: install it, see https://www.pulumi.com/docs/install/' >&2; exit 1; \
+fi; \
+PATH="$$PWD/.uv/bin:$$PATH"; export PATH; exec pulumi
+endef
+
+preview: .venv
+	$(WITH_PULUMI) preview --diff --stack "$(STACK)" --non-interactive --color never $(ARGS)
+
+deploy: .venv
+	$(WITH_PULUMI) up --stack "$(STACK)" $(ARGS)
 
 test-engine: .venv .venv-emulator
 	@if [ -z "$$PULUMI_ENGINE" ]; then \
