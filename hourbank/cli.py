@@ -228,6 +228,30 @@ def doctor(
             raise typer.Exit(1)
 
 
+@app.command(rich_help_panel=SHIP)
+def cost(as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False) -> None:
+    """Say what a request costs on AWS, path by path, and an idle month: measured on this machine, in half a minute."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        end_at(number, "interrupted; nothing is left running", 128 + number)
+    from rich.console import Console
+
+    from hourbank.cost import cost as measure_and_print
+
+    measure_and_print(Console(), Console(stderr=True), as_json=as_json)
+
+
+@app.command(rich_help_panel=SHIP)
+def plan(
+    base: Annotated[str, typer.Option(metavar="REF", help="The branch, tag or commit that this is a change of.")],
+    head: Annotated[str | None, typer.Option(metavar="REF", help="The change; else the files as they are.")] = None,
+    stack: Annotated[str, typer.Option(metavar="NAME", help="The stack, or `all`.")] = "dev",
+) -> None:
+    """Say what a change of the program changes in what is deployed, as Markdown for a pull request; asks no account."""
+    from hourbank.plan import plan as compare
+
+    typer.echo(compare(base, head, stack), nl=False)
+
+
 @app.command(rich_help_panel=OPERATE)
 def audit(
     stack: StackName = None,
