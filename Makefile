@@ -10,7 +10,7 @@ BIN := .venv/bin
 SYNC = UV_PYTHON_DOWNLOADS=never $$uv sync --locked --quiet --compile-bytecode --python "$$python"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test check lint types imports definitions schema template workflows preview deploy test-engine simulate contention bench clean .venv .venv-emulator
+.PHONY: help demo up down test check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench clean .venv .venv-emulator
 .SUFFIXES:
 
 help:
@@ -22,10 +22,12 @@ help:
 	@echo '  make test         all tests; ARGS="-k timeout" picks some'
 	@echo '  make check        format, lint, types, import rules, state machines, schema, template, workflows'
 	@echo '  make test-engine  the program under the real Pulumi CLI that PULUMI_ENGINE names'
+	@echo '  make test-sam     the commands of docs/deploy-sam.md with the real SAM CLI and AWS CLI'
 	@echo '  make simulate     every fault at every point of every path; ARGS="--only TIMED_OUT" picks some'
 	@echo '  make contention   50 threads on the ledger, on DynamoDB Local (Java, Maven) and the emulator: how fast'
 	@echo '  make bench        import times, evaluation time, archive size'
 	@echo 'ship'
+	@echo '  make plan         what a change changes, without a cloud: make plan BASE=main'
 	@echo '  make preview      what pulumi up would do to a stack: make preview STACK=dev'
 	@echo '  make deploy       pulumi up: make deploy STACK=dev, which asks; ARGS=--yes does not'
 	@echo 'environments'
@@ -106,6 +108,9 @@ workflows:
 	  echo 'make workflows: Go is not here, so actionlint did not read .github/workflows'; \
 	fi
 
+plan: .venv
+	@$(BIN)/hourbank plan --base "$(or $(BASE),main)" $(ARGS)
+
 # uv on the path, because the program's environment is uv's: a private one where make installed that
 define WITH_PULUMI
 @if [ -z "$(STACK)" ]; then \
@@ -131,6 +136,9 @@ test-engine: .venv .venv-emulator
 	  exec $(BIN)/pytest -m engine $(ARGS); \
 	fi
 
+test-sam: .venv .venv-emulator tools/sam/.venv/.locked
+	$(BIN)/pytest -m sam $(ARGS)
+
 simulate: .venv
 	@$(BIN)/python -m tests.simulator $(ARGS)
 
@@ -141,7 +149,7 @@ bench: .venv
 	@$(BIN)/python -m bench $(ARGS)
 
 clean:
-	rm -rf .venv .venv-emulator .uv .dynamodb-local .pytest_cache .ruff_cache .import_linter_cache .hypothesis tools/asl/node_modules tools/amplify/node_modules tools/amplify/build
+	rm -rf .venv .venv-emulator tools/sam/.venv .uv .dynamodb-local .pytest_cache .ruff_cache .import_linter_cache .hypothesis tools/asl/node_modules tools/amplify/node_modules tools/amplify/build
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 .venv: .venv/.locked
@@ -180,4 +188,9 @@ endef
 .venv-emulator/.locked: uv.lock pyproject.toml | .venv/.locked
 	@$(TOOLCHAIN); echo 'installing the emulator into .venv-emulator (once)'; \
 	UV_PROJECT_ENVIRONMENT=.venv-emulator $(SYNC) --only-group emulator
+	@touch $@
+
+tools/sam/.venv/.locked: tools/sam/uv.lock tools/sam/pyproject.toml | .venv/.locked
+	@$(TOOLCHAIN); echo 'installing the SAM CLI and the AWS CLI into tools/sam/.venv (once)'; \
+	UV_PROJECT_ENVIRONMENT=.venv $(SYNC) --project tools/sam
 	@touch $@
