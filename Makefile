@@ -10,7 +10,7 @@ BIN := .venv/bin
 SYNC = UV_PYTHON_DOWNLOADS=never $$uv sync --locked --quiet --compile-bytecode --python "$$python"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench clean .venv .venv-emulator
+.PHONY: help demo up down test check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench pictures clean .venv .venv-emulator
 .SUFFIXES:
 
 help:
@@ -26,6 +26,7 @@ help:
 	@echo '  make simulate     every fault at every point of every path; ARGS="--only TIMED_OUT" picks some'
 	@echo '  make contention   50 threads on the ledger, on DynamoDB Local (Java, Maven) and the emulator: how fast'
 	@echo '  make bench        import times, evaluation time, archive size'
+	@echo '  make pictures     docs/pictures, drawn from the definitions'
 	@echo 'ship'
 	@echo '  make plan         what a change changes, without a cloud: make plan BASE=main'
 	@echo '  make preview      what pulumi up would do to a stack: make preview STACK=dev'
@@ -147,6 +148,11 @@ contention: .venv .venv-emulator
 
 bench: .venv
 	@$(BIN)/python -m bench $(ARGS)
+
+pictures: .venv
+	@mkdir -p docs/pictures
+	@$(BIN)/hourbank diagram --out docs/pictures
+	@$(BIN)/hourbank diagram --format mermaid --out docs/pictures
 
 clean:
 	rm -rf .venv .venv-emulator tools/sam/.venv .uv .dynamodb-local .pytest_cache .ruff_cache .import_linter_cache .hypothesis tools/asl/node_modules tools/amplify/node_modules tools/amplify/build

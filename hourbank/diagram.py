@@ -162,7 +162,7 @@ def _ids(names: Iterable[str]) -> dict[str, str]:
 
 
 def _quoted(text: str) -> str:
-    return re.sub(r"[^\w ,.:=≤≥+−±✓✗▶…/()-]", lambda found: f"#{ord(found[0])};", text)
+    return re.sub(r"[^\w ,:=≤≥+−±✓✗▶…/()]", lambda found: f"#{ord(found[0])};", text)
 
 
 def _shape(state: State) -> tuple[str, str]:
@@ -196,7 +196,7 @@ def svg(definition: Mapping[str, Any], *, classes: Mapping[str, str] = {}) -> st
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="hourbank-diagram" role="img" {size}>',
         f"<title>{about}</title>",
-        f"<desc>{_text(_in_words(flow))}</desc>",
+        f"<desc>{_text(_in_words(flow, classes))}</desc>",
         f"<style>{STYLE}</style>",
         f'<rect class="paper" width="{wide}" height="{high}" rx="10"/>',
     ]
@@ -295,7 +295,7 @@ def _rounded(points: Sequence[tuple[float, float]]) -> str:
 
 
 def _box(state: State, box: Box, classes: Mapping[str, str]) -> str:
-    left, top, right, bottom = box
+    left, top, right, _ = box
     names = ["state", state.kind, *(["end"] if state.ends else [])]
     if (said := classes.get(state.name, "")) in MARKS:
         names.append(said)
@@ -372,8 +372,14 @@ def _label(way: tuple[str, str], words: Sequence[str], box: Box, names: Sequence
     return f'<g class="label {" ".join(names)}" data-from="{_text(way[0])}" data-to="{_text(way[1])}">{texts}</g>'
 
 
-def _in_words(flow: Flow) -> str:
-    return "The happy path: " + ", ".join(flow.happy) + "."
+def _in_words(flow: Flow, classes: Mapping[str, str]) -> str:
+    said: dict[str, list[str]] = {}
+    for name in flow.states:
+        if (word := classes.get(name, "")) in MARKS:
+            said.setdefault(word, []).append(name)
+    parts = [f"{len(flow.states)} states; if all goes well: {', '.join(flow.happy)}."]
+    parts += [f"{word.capitalize()}: {', '.join(names)}." for word, names in said.items()]
+    return " ".join(parts)
 
 
 STYLE = """

@@ -201,7 +201,7 @@ def _until(state: Mapping[str, Any]) -> list[str]:
         return ["waits, up to", _last(path)]
     if seconds := state.get("TimeoutSeconds"):
         return [f"waits, up to {_seconds(seconds)}"]
-    return ["waits, with no time-out"]
+    return ["waits, without a limit"]
 
 
 def _for_how_long(state: Mapping[str, Any]) -> list[str]:

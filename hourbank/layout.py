@@ -103,6 +103,12 @@ def _arranged(flow: Flow, layers: dict[str, int], size: Callable[[Item], Size]) 
     return _route(ranks, chains, room, loops, x)
 
 
+def rows(flow: Flow) -> list[str]:
+    """Return the states from top to bottom: what only notes lead to last, the happy path first within a layer."""
+    layers, loose = _layers(flow), set[str]().union(*_loose(flow))
+    return sorted(flow.states, key=lambda name: (name in loose, layers[name], name not in flow.happy))  # stable
+
+
 def _layers(flow: Flow) -> dict[str, int]:
     """Return each state's layer: below everything that leads to it, loops aside."""
     ahead: dict[str, list[str]] = {name: [] for name in flow.states}

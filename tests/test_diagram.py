@@ -6,15 +6,19 @@ import copy
 import itertools
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
+from rich.text import Text
 
-from hourbank import diagram
-from hourbank.diagram import between, compared, lit, mermaid, svg
+from hourbank import diagram, pictures
+from hourbank.diagram import compared, lit, mermaid, svg
+from hourbank.lanes import Passage, lanes
 from tests.time_skipping import definition_of
 from workflows import escrow_management, service_request
 
@@ -47,7 +51,7 @@ class Picture:
     """What an SVG shows, read from the SVG alone."""
 
     def __init__(self, text: str) -> None:
-        self.root = ElementTree.fromstring(text)
+        self.root = ET.fromstring(text)  # noqa: S314 - our own
         self.states, self.notes, self.labels = [], [], []
         self.lines: dict[tuple[str, str], list[Point]] = {}
         for group in self.root.iter(f"{SVG}g"):
@@ -63,7 +67,7 @@ class Picture:
                 self.lines[group.get("data-from", ""), group.get("data-to", "")] = numbers(path.get("d"))
 
     @staticmethod
-    def _shape(what: str, group: ElementTree.Element) -> Box:
+    def _shape(what: str, group: ET.Element) -> Box:
         shapes = [*group.iter(f"{SVG}rect")] or [*group.iter(f"{SVG}path")]
         if "choice" in group.get("class", ""):
             # M left,middle L … V: the corners of a hexagon
@@ -80,7 +84,7 @@ class Picture:
         )
 
     @staticmethod
-    def _text(group: ElementTree.Element) -> Box:
+    def _text(group: ET.Element) -> Box:
         texts = [(float(text.get("x")), float(text.get("y")), text.text or "") for text in group.iter(f"{SVG}text")]
         left = min(x for x, _, _ in texts)
         right = max(x + diagram.width(text, diagram.SMALL) for x, _, text in texts)
@@ -107,12 +111,8 @@ def faults(text: str) -> Iterator[str]:
     for way, points in picture.lines.items():
         for (x1, y1), (x2, y2) in itertools.pairwise(points):
             line = Box(str(way), min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
-            for box in boxes:
-                if line.overlaps(box, gap=-1):
-                    yield f"{way} crosses {box}"
-            for label in picture.labels:
-                if line.overlaps(label):
-                    yield f"{way} crosses the words of {label}"
+            yield from (f"{way} crosses {box}" for box in boxes if line.overlaps(box, gap=-1))
+            yield from (f"{way} crosses the words of {label}" for label in picture.labels if line.overlaps(label))
 
 
 def lines_on_each_other(text: str) -> Iterator[str]:
@@ -127,6 +127,186 @@ def lines_on_each_other(text: str) -> Iterator[str]:
             same = abs(a[across] - b[across]) + abs(c[across] - d[across]) < 1 and abs(a[across] - c[across]) < 3
             if same and min(b[along], d[along]) - max(a[along], c[along]) > 3:
                 yield f"{one} lies on {other}"
+
+
+# --- the workflows ----------------------------------------------------------------------------------------------------
+
+HAPPY = ["ValidateRequest", "EscrowHours", "WaitForProviderResponse", "CheckProviderResponse", "StartServiceExecution"]
+NEGOTIATED = [*HAPPY[:-1], "ProcessNegotiation", "CheckRequesterResponse", "AdjustEscrow", "StartServiceExecution"]
+FAILED = ["ValidateRequest", "EscrowHours", "RefundAfterFailure", "RequestFailed"]
+RENAMED = copy.deepcopy(REQUEST)
+RENAMED["States"]["AskTheBank"] = RENAMED["States"].pop("AdjustEscrow") | {"Next": "RefundEscrow"}
+RENAMED["States"]["CheckRequesterResponse"]["Choices"][0]["Next"] = "AskTheBank"
+RENAMED["States"]["EscrowHours"]["TimeoutSeconds"] = 90
+RENAMED["States"]["CheckProviderResponse"]["Choices"].pop(2)
+LIT = {
+    "nothing": (REQUEST, {}),
+    "released": (RELEASE, {}),
+    "negotiated": (REQUEST, lit(REQUEST, NEGOTIATED, "SUCCEEDED")),
+    "waiting": (REQUEST, lit(REQUEST, NEGOTIATED[:5], "RUNNING")),
+    "failed": (REQUEST, lit(REQUEST, FAILED, "FAILED")),
+    "compared": compared(REQUEST, RENAMED),
+}
+
+
+@pytest.mark.parametrize("which", LIT)
+def test_nothing_in_a_picture_lies_on_anything_else(which: str) -> None:
+    definition, classes = LIT[which]
+    text = svg(definition, classes=classes)
+    assert list(faults(text)) == []
+    assert list(lines_on_each_other(text)) == []
+    assert text == svg(definition, classes=classes)
+
+
+@pytest.mark.parametrize("definition", WORKFLOWS.values(), ids=WORKFLOWS)
+def test_a_picture_has_every_state_and_every_transition(definition: dict[str, Any]) -> None:
+    root = ET.fromstring(svg(definition))  # noqa: S314 - our own
+    ways = {
+        (name, target)
+        for name, state in definition["States"].items()
+        for target in [state.get("Next"), state.get("Default"), *(to["Next"] for to in ways_out(state))]
+        if target
+    }
+    assert {group.get("data-state") for group in root.iter(f"{SVG}g")} - {None} == set(definition["States"])
+    shown = {(group.get("data-from"), group.get("data-to")) for group in root.iter(f"{SVG}g") if group.get("data-from")}
+    assert shown == ways
+
+
+def ways_out(state: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*state.get("Catch", []), *state.get("Choices", [])]
+
+
+def test_the_happy_path_goes_straight_down_the_first_column() -> None:
+    picture = Picture(svg(REQUEST))
+    boxes = {box.what: box for box in picture.states}
+    middles = {round((boxes[name].left + boxes[name].right) / 2) for name in HAPPY}
+    assert len(middles) == 1
+    assert [boxes[name].top for name in HAPPY] == sorted(boxes[name].top for name in HAPPY)
+    beside = [box for box in picture.states if box.what not in HAPPY]
+    for box in beside:
+        assert box.left > boxes["CheckProviderResponse"].left, f"{box} stands left of the happy path"
+        assert (box.left + box.right) / 2 > max(middles)
+    for way in itertools.pairwise(HAPPY):
+        assert {round(x) for x, _ in picture.lines[way]} == middles
+
+
+def test_a_wait_says_how_long() -> None:
+    waits = {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken", "End": True}
+    states = {
+        "A": waits | {"TimeoutSeconds": 604_800},
+        "B": waits,
+        "C": waits | {"TimeoutSecondsPath": "$.states.X.patience"},
+        "D": {"Type": "Wait", "Seconds": 90, "End": True},
+    }
+    for text in (svg({"StartAt": "A", "States": states}), mermaid({"StartAt": "A", "States": states})):
+        for words in ("waits, up to 7 days", "waits, without a limit", "patience", "waits 90 s"):
+            assert words in text
+    assert svg(REQUEST).count(">providerResponseTimeoutSeconds<") == 2
+
+
+def test_an_svg_needs_nothing_else_and_has_words_for_those_who_do_not_see_it() -> None:
+    text = svg(REQUEST, classes=lit(REQUEST, FAILED, "FAILED"))
+    assert not re.search(r"<script|\bon\w+=|href|url\(|@import", text)
+    assert 'role="img"' in text
+    assert f"<title>{REQUEST['Comment']}</title>" in text
+    assert "Taken: ValidateRequest, EscrowHours, RefundAfterFailure. Failed: RequestFailed.</desc>" in text
+    assert "prefers-color-scheme:dark" in text
+    ids = re.findall(r'\bid="', text)
+    assert ids == [], "two pictures in one page would share them"
+
+
+def test_an_execution_lights_what_it_passed_and_nothing_else() -> None:
+    assert lit(REQUEST, HAPPY[:3], "RUNNING") == {
+        "ValidateRequest": "taken",
+        "EscrowHours": "taken",
+        "WaitForProviderResponse": "current",
+        "ValidateRequest → EscrowHours": "taken",
+        "EscrowHours → WaitForProviderResponse": "taken",
+    }
+    root = ET.fromstring(svg(REQUEST, classes=lit(REQUEST, FAILED, "FAILED")))  # noqa: S314 - our own
+    lines = {
+        (group.get("data-from"), group.get("data-to")): group.get("class", "").split() for group in root.iter(f"{SVG}g")
+    }
+    assert "taken" in lines["EscrowHours", "RefundAfterFailure"]
+    assert "taken" in lines["RefundAfterFailure", "RequestFailed"]
+    assert "taken" not in lines["ValidateRequest", "RefundAfterFailure"]
+    assert "taken" not in lines["EscrowHours", "WaitForProviderResponse"]
+    assert lit(REQUEST, [], "RUNNING") == {}
+    assert lit(REQUEST, HAPPY[:2], "TIMED_OUT")["EscrowHours"] == "failed"
+
+
+def test_a_comparison_says_what_is_new_gone_and_changed() -> None:
+    merged, classes = compared(REQUEST, RENAMED)
+    assert {name: word for name, word in classes.items() if " → " not in name} == {
+        "AskTheBank": "added",
+        "AdjustEscrow": "removed",
+        "EscrowHours": "changed",
+    }
+    assert classes["CheckRequesterResponse → AskTheBank"] == "added"
+    assert classes["CheckRequesterResponse → AdjustEscrow"] == "removed"
+    assert classes["AdjustEscrow → RefundAfterFailure"] == "removed"
+    assert classes["CheckProviderResponse → RefundEscrow"] == "changed"
+    # the arrow that is gone is drawn, though no definition has it
+    text = mermaid(merged, classes=classes)
+    number = [line for line in text.splitlines() if "-->" in line or "-.->" in line].index(
+        '    CheckRequesterResponse -->|"−"| AdjustEscrow'
+    )
+    assert f"    linkStyle {number} stroke:#cf222e" in text
+    assert "    class AskTheBank added\n" in text
+    assert "    class AdjustEscrow removed\n" in text
+    assert compared(REQUEST, REQUEST) == (REQUEST, {})
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_committed_pictures_are_of_these_definitions(name: str) -> None:
+    for form, suffix in pictures.SUFFIXES.items():
+        path = Path(__file__).parent.parent / "docs" / "pictures" / f"{name}{suffix}"
+        made = pictures.draw([name], form)[name]
+        assert path.read_text(encoding="utf-8") == made, f"{path.name} is out of date: run `make pictures`"
+
+
+# --- in a terminal ----------------------------------------------------------------------------------------------------
+
+
+def printed(text: Text) -> list[str]:
+    console = Console(width=80, color_system=None)
+    with console.capture() as capture:
+        console.print(text, soft_wrap=True)
+    return capture.get().splitlines()
+
+
+def test_a_terminal_shows_every_state_and_marks_the_way_without_colours() -> None:
+    lines = printed(lanes(REQUEST, [Passage(NEGOTIATED[:5], "RUNNING")], waits="until 14:05, in 12 min"))
+    assert len(lines) == len(REQUEST["States"]) <= 20
+    assert max(map(len, lines)) <= 80
+    assert [line for line in lines if line[0] not in "│ "] == [
+        "✓ ValidateRequest",
+        "✓ EscrowHours",
+        "✓ WaitForProviderResponse  answered",
+        "✓ CheckProviderResponse  COUNTER_OFFER",
+        "▶   ProcessNegotiation  until 14:05, in 12 min",
+    ]
+
+
+def test_a_terminal_says_what_failed() -> None:
+    lines = printed(lanes(REQUEST, [Passage(FAILED, "FAILED")]))
+    assert "✓ EscrowHours  any other error" in lines
+    assert lines[-2:] == ["✓   RefundAfterFailure", "✗   RequestFailed"]
+
+
+def test_each_execution_has_a_lane() -> None:
+    lines = printed(
+        lanes(
+            REQUEST, [Passage(HAPPY, "SUCCEEDED", "1"), Passage(["ValidateRequest", "RejectRequest"], "SUCCEEDED", "2")]
+        )
+    )
+    assert lines[:5] == [
+        "1 2",
+        "✓ ✓ ValidateRequest",
+        "✓ │ EscrowHours",
+        "✓ │ WaitForProviderResponse",
+        "│ ✓   RejectRequest",
+    ]
 
 
 # --- any state machine ------------------------------------------------------------------------------------------------
@@ -195,4 +375,3 @@ def test_any_state_machine_is_drawn_with_nothing_on_anything_else(definition: di
     assert list(lines_on_each_other(text)) == []
     assert {box.what for box in Picture(text).states} == set(definition["States"])
     assert mermaid(definition).startswith("flowchart TD\n")
-
