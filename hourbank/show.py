@@ -10,25 +10,28 @@ from __future__ import annotations
 import itertools
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 from rich.console import Console
+from rich.text import Text
 
 from handlers import audit_ledger, requests, tables
 from handlers.audit_ledger import PATIENCE, Case
 from handlers.requests import OWNER
 from handlers.tables import Item, client
-from hourbank import ledger_view, stuck, up
+from hourbank import flow, ledger_view, stuck, up
 from hourbank.deployment import Deployment
 from hourbank.emulator import LocalRunError
+from hourbank.lanes import Passage, lanes
+from hourbank.layout import rows
 from hourbank.operations import duration, in_hours, print_remedy, refusal_of, say, title
+from hourbank.pictures import DEFINITIONS
 from hourbank.stack import Stack, StackError, is_refusal
 from hourbank.stuck import Remedy, Run
-from workflows import escrow_management, service_request
 
 SECRET = frozenset({"taskToken", "taskTokenAttempt"})
 STATUSES = {
@@ -245,19 +248,42 @@ def _print_hours(console: Console, story: Story) -> None:
 
 def _print_run(console: Console, stack: Stack, story: Story, run: Run) -> None:
     machine, _, name = run.arn.rpartition(":execution:")[2].partition(":")
+    machine = machine.removesuffix(f"-{stack.env}")
     console.print()
     ended = f", {_at(run.started)} to {_at(run.ended)}" if run.ended else f" since {_at(run.started)}"
-    say(console, (machine.removesuffix(f"-{stack.env}"), "bold"), f"  {name}  ", (run.status, "bold"), ended)
+    say(console, (machine, "bold"), f"  {name}  ", (run.status, "bold"), ended)
     if run.order:
         say(console, f"  an operator's word: {run.order}")
-    for step in story.paths.get(run.arn, ()):
-        took = duration_of(step.left - step.entered) if step.left else "…" if run.status == "RUNNING" else ""
-        say(console, (f"  {_at(step.entered)}  {took:>8}  ", "dim"), step.state)
+    _print_way(console, stack, story, run, DEFINITIONS[machine])
     for line in _failure(stack, story, run):
         if isinstance(line, Remedy):
             print_remedy(console, *line)
         else:
             say(console, f"  {line}")
+
+
+def _print_way(console: Console, stack: Stack, story: Story, run: Run, definition: Mapping[str, Any]) -> None:
+    """Print the states, those that were passed with when and for how long."""
+    steps = story.paths.get(run.arn)
+    if not steps:
+        return
+    waits = ""
+    if story.case.request and run.status == "RUNNING":
+        waits = f"until {_at(_wait(stack, story, story.case.request)[1])}"
+    drawn = lanes(definition, [Passage([step.state for step in steps], run.status)], waits=waits).split("\n")
+    order = rows(flow.read(definition))
+    # a state of an older definition is in no picture
+    older = [step.state for step in steps if step.state not in order]
+    for state, line in zip([*order, *older], [*drawn, *(Text(f"✓ {state}") for state in older)], strict=True):
+        passed = [step for step in steps if step.state == state]
+        when = f"{_at(passed[0].entered)}  {_took(passed[-1], run):>8}" if passed else ""
+        console.print(Text.assemble((f"  {when:<35}", "dim"), line), soft_wrap=True)
+
+
+def _took(step: Step, run: Run) -> str:
+    if step.left is None:
+        return "…" if run.status == "RUNNING" else ""
+    return duration_of(step.left - step.entered)
 
 
 def _failure(stack: Stack, story: Story, run: Run) -> Iterator[str | Remedy]:
@@ -309,9 +335,8 @@ def refused(run: Run) -> str | None:
 def functions() -> dict[str, str]:
     """The function that each Task of both machines calls."""
     found = {}
-    for machine in (service_request, escrow_management):
-        states = machine.definition(functions={name: name for name in machine.FUNCTIONS})["States"]
-        for name, state in states.items():
+    for definition in DEFINITIONS.values():
+        for name, state in definition["States"].items():
             if state["Type"] == "Task":
                 found[name] = state.get("Parameters", {}).get("FunctionName", state["Resource"])
     return found

@@ -4,6 +4,8 @@ With deployed functions it is played in tests/test_operations.py and tests/test_
 """
 
 import json
+import re
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -208,7 +210,10 @@ def test_a_request_that_waits(aws: Aws) -> None:
         *waiting("WaitForProviderResponse", 13, 7200),
     )
     aws.is_("RUNNING")
-    assert aws.show() == (
+    shown = aws.show()
+    others = "".join(re.findall(r"^ {37,}\w+\n", shown, re.MULTILINE))
+    assert len(others.split()) == len(service_request.definition(functions=defaultdict(str))["States"]) - 3
+    assert shown == (
         "AWAITING_PROVIDER  the provider was asked\n"
         "  id                       r1\n"
         "  service                  gardening\n"
@@ -224,15 +229,23 @@ def test_a_request_that_waits(aws: Aws) -> None:
         "  2026-11-20 10:00:01 UTC  ESCROW_HOLD: 2 h, user:ana → escrow\n"
         "\n"
         "ServiceRequestWorkflow  service-request-r1  RUNNING since 2026-11-20 10:00:00 UTC\n"
-        "  2026-11-20 10:00:00 UTC     0.2 s  ValidateRequest\n"
-        "  2026-11-20 10:00:01 UTC      12 s  EscrowHours\n"
-        "  2026-11-20 10:00:13 UTC         …  WaitForProviderResponse\n"
+        "  2026-11-20 10:00:00 UTC     0.2 s  ✓ ValidateRequest\n"
+        "  2026-11-20 10:00:01 UTC      12 s  ✓ EscrowHours\n"
+        "  2026-11-20 10:00:13 UTC         …  ▶ WaitForProviderResponse  until 2026-11-20 12:01:13 UTC\n"
+        f"{others}"
         "\n"
         "Now\n"
         "  waits since 2026-11-20 10:01:13 UTC, until 2026-11-20 12:01:13 UTC (58 min ago); then the hours go back\n"
         "  the provider ben can write providerResponse: ACCEPTED, REJECTED, or COUNTER_OFFER with counterOfferHours\n"
         "  the requester ana can write requesterResponse: CANCELLED\n"
     )
+
+
+def test_a_state_of_an_older_definition_is_told_as_well(aws: Aws) -> None:
+    aws.has(REQUEST | {"status": "IN_PROGRESS", "providerResponse": "ACCEPTED"}, ESCROW, HOLD)
+    aws.runs(execution("SUCCEEDED"))
+    aws.went(*passed("ValidateRequest", 0, 1), *passed("AskSomebody", 1, 3))
+    assert "  2026-11-20 10:00:01 UTC     2.0 s  ✓ AskSomebody\n" in aws.show()
 
 
 def test_without_the_right_to_histories_only_the_path_is_missing(aws: Aws) -> None:

@@ -24,7 +24,8 @@ def body(name: str, text: str) -> str:
     text = text.replace("@", "@\u200b")
     if not name.startswith("plan"):
         text = f"### {name}\n\n{FENCE}text\n{text.replace(FENCE, '')}\n{FENCE}"
-    return f"{marker(name)}\n{text}"
+    # a plan begins with its marker already
+    return text if text.startswith(marker(name)) else f"{marker(name)}\n{text}"
 
 
 def marker(name: str) -> str:

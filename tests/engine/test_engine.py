@@ -210,11 +210,12 @@ def test_make_previews_and_deploys_as_ci_does(engine: Engine) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    shown = make("preview", "STACK=prod")
-    assert "ServiceRequestWorkflow-prod" in shown
+    shown = make("preview", "STACK=dev")
+    assert "ServiceRequestWorkflow-dev" in shown
     assert "\x1b" not in shown
-    make("deploy", "STACK=prod", "ARGS=--yes --skip-preview")
-    assert engine.changes("prod") == {}
+    make("deploy", "STACK=dev", "ARGS=--yes --skip-preview")
+    assert engine.changes("dev") == {}
+    engine.succeed("dev", "destroy", "--yes", "--skip-preview")
 
 
 def test_up_makes_what_it_says_and_then_there_is_nothing_to_do(deployed: Engine) -> None:
