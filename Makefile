@@ -25,7 +25,7 @@ help:
 	@echo '  make test-sam     the commands of docs/deploy-sam.md with the real SAM CLI and AWS CLI'
 	@echo '  make simulate     every fault at every point of every path; ARGS="--only TIMED_OUT" picks some'
 	@echo '  make contention   50 threads on the ledger, on DynamoDB Local (Java, Maven) and the emulator: how fast'
-	@echo '  make bench        import times, evaluation time, archive size'
+	@echo '  make bench        how fast: evaluation, imports, skipped time, requests a second; ARGS=--tests the tests too'
 	@echo '  make pictures     docs/pictures, drawn from the definitions'
 	@echo 'ship'
 	@echo '  make plan         what a change changes, without a cloud: make plan BASE=main'
@@ -146,7 +146,7 @@ simulate: .venv
 contention: .venv .venv-emulator
 	@$(BIN)/pytest --quiet tests/contention $(ARGS)
 
-bench: .venv
+bench: .venv .venv-emulator
 	@$(BIN)/python -m bench $(ARGS)
 
 pictures: .venv
