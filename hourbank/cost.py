@@ -95,7 +95,7 @@ def report(measurement: Measurement, recording: Recording) -> Report:
     variables = recording.named("validateServiceRequest").inputs["environment"]["variables"]
     return Report(
         paths=[path_cost(path, measurement) for path in paths.PATHS],
-        idle=list(idle_month(measurement, len(recording.of_type("MetricAlarm")))),
+        idle=list(idle_month(measurement, recording)),
         records=list(records_month(measurement)),
         measurement=measurement,
         memory=sorted({function.inputs["memorySize"] for function in recording.of_type("Function")}),
@@ -134,9 +134,11 @@ def parts(usage: Usage, *, slower: float = 1, cold: bool = False) -> dict[str, f
     }
 
 
-def idle_month(measurement: Measurement, alarms: int) -> Iterator[Idle]:
+def idle_month(measurement: Measurement, recording: Recording) -> Iterator[Idle]:
     """What is paid although nobody asks for anything."""
-    yield Idle(what="alarms", count=str(alarms), dollars=alarms * prices.ALARM.each)
+    for what, type_, price in (("alarms", "MetricAlarm", prices.ALARM), ("dashboards", "Dashboard", prices.DASHBOARD)):
+        if count := len(recording.of_type(type_)):
+            yield Idle(what=what, count=str(count), dollars=count * price.each)
     metrics = measurement.audit_metrics
     yield Idle(
         what="metrics that the auditor tells every hour", count=str(metrics), dollars=metrics * prices.METRIC.each

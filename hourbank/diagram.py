@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -185,8 +185,9 @@ def svg(definition: Mapping[str, Any], *, classes: Mapping[str, str] = {}) -> st
     -------
     str
         An SVG that needs nothing else: light or dark as its reader is, no script. Each state is a group with
-        `data-state`, each transition one with `data-from` and `data-to`; a page that holds the SVG can add the classes
-        of `MARKS` to them as well.
+        `data-state`, each transition one with `data-from` and `data-to` (its words are a second one); a page that holds
+        the SVG can add the classes of `MARKS` to them as well. Where many states fall to one whatever fails in them,
+        each has a dot for that, and the one arrow of all has an empty `data-from`.
     """
     flow = flows.read(definition, classes)
     layout = arrange(flow, lambda item: _size(flow, item, classes))
@@ -201,7 +202,8 @@ def svg(definition: Mapping[str, Any], *, classes: Mapping[str, str] = {}) -> st
         f'<rect class="paper" width="{wide}" height="{high}" rx="10"/>',
     ]
     edges = {(edge.source, edge.target): edge for edge in flow.edges}
-    drawn = [(way, _edge_classes(way, edges, classes)) for way in layout.lines]
+    shown = dict(classes) | dict.fromkeys(_shared_and_taken(flow, classes), "taken")
+    drawn = [(way, _edge_classes(way, edges, shown)) for way in layout.lines]
     for way, names in sorted(drawn, key=lambda entry: _is_said(entry[1])):  # what is said of one line lies on top
         parts.append(_edge(way, names, layout))
     for name, state in flow.states.items():
@@ -256,9 +258,15 @@ def _wrap(words: Sequence[str], limit: int = 22) -> list[str]:
 
 def _edge_classes(way: tuple[str, str], edges: Mapping[tuple[str, str], Any], classes: Mapping[str, str]) -> list[str]:
     said = classes.get(between(*way), "")
-    if way in edges:
-        return ["edge", "catch" if edges[way].is_catch else "next", *([said] if said in MARKS else [])]
-    return ["edge", "catch", "shared"]
+    kind = ["next"] if way in edges and not edges[way].is_catch else ["catch"] if way in edges else ["catch", "shared"]
+    return ["edge", *kind, *([said] if said in MARKS else [])]
+
+
+def _shared_and_taken(flow: Flow, classes: Mapping[str, str]) -> Iterator[str]:
+    """Give the arrows of notes that an execution has gone along, from whichever state."""
+    for target, sources in flow.shared.items():
+        if any(classes.get(between(source, target)) == "taken" for source in sources):
+            yield between("", target)
 
 
 def _is_said(names: Sequence[str]) -> bool:

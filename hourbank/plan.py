@@ -129,8 +129,8 @@ def compare(before: Stack, after: Stack) -> Difference:
         added=[resource for key, resource in sorted(after.resources.items()) if key not in before.resources],
         removed=[resource for key, resource in sorted(before.resources.items()) if key not in after.resources],
         changed=with_reasons(changed, before),
-        gained=has - had,
-        lost=had - has,
+        gained={right for right in has - had if not right.is_part_of(had)},
+        lost={right for right in had - has if not right.is_part_of(has)},
         outputs=list(differing(before.outputs, after.outputs)),
     )
 
@@ -206,16 +206,15 @@ class Section:
 
 def render(before: Version, after: Version, stacks: Sequence[str]) -> str:
     """The comment."""
-    first, *others = stacks
+    first = stacks[0]
     differences = {stack: compare(before.stacks[stack], after.stacks[stack]) for stack in stacks}
     sections = [
         *stack_sections(differences[first], first),
-        Section(heading="Configuration", blocks=list(configuration(before, after, first))),
+        Section(heading="Configuration", blocks=[*keys(before, after), *values(before, after, first)]),
         Section(heading="Code of the functions", blocks=list(archive(before, after))),
         Section(heading="Packages", blocks=list(packages(before, after))),
     ]
     sections = [section for section in sections if section.blocks]
-    folded = [fold(stack, differences[stack], before, after) for stack in others]
     lines = [
         MARKER,
         f"## What this changes in {code(first)}",
@@ -227,7 +226,7 @@ def render(before: Version, after: Version, stacks: Sequence[str]) -> str:
         lines.append(f"**No change** in what is deployed to {code(first)}.")
     else:
         lines.append(summary(differences[first], before, after))
-    return fit("\n".join(lines) + "\n", sections, [text for text in folded if text])
+    return fit("\n".join(lines) + "\n", sections, list(other_stacks(differences, before, after)))
 
 
 def summary(difference: Difference, before: Version, after: Version) -> str:
@@ -280,7 +279,13 @@ def warnings(difference: Difference) -> Iterator[str]:
                 yield f"The {names.of(change.before)} uses another table: executions that wait go on with the old one."
             if path == "protect" and old:
                 yield f"The {names.of(change.before)} is protected no longer."
-    yield from sentences((right for right in difference.gained if right.is_wide), gained=True)
+    if any(right.is_wide for right in difference.gained):
+        yield "⚠️ Rights are gained for more than named actions on a named resource: see Permissions."
+    yield from renamed(difference, names)
+
+
+def renamed(difference: Difference, names: Names) -> Iterator[str]:
+    """What is removed, and added under another name in the program but the same name on AWS."""
     gone = {(resource.type, name): resource for resource in difference.removed if (name := resource.inputs.get("name"))}
     for resource in difference.added:
         if same := gone.get((resource.type, resource.inputs.get("name"))):
@@ -380,7 +385,7 @@ def price(stack: Stack, path: paths.Path) -> tuple[str, str, str]:
         try:
             passed = paths.walk(definition, ways)
         except paths.NoSuchWayError as error:
-            return "-", "-", str(error)
+            return "-", "-", code(str(error)).replace("|", r"\|")
         transitions += len(passed)
         calls += paths.calls(definition, passed)
     dollars = transitions * prices.TRANSITION.each + calls * prices.INVOCATION.each
@@ -418,19 +423,23 @@ def value_lines(change: Change) -> Iterator[str]:
             yield f"  - {code(top)}: see {ELSEWHERE[top]}"
 
 
-def configuration(before: Version, after: Version, stack: str) -> Iterator[str]:
-    """Keys that Pulumi.yaml declares, and values that the stack's file sets."""
+def keys(before: Version, after: Version) -> Iterator[str]:
+    """The keys that Pulumi.yaml declares."""
     for key in sorted({*before.keys, *after.keys}):
         was, now = before.keys.get(key), after.keys.get(key)
-        if was is None and now is not None:
+        if now is None:
+            yield f"- key {code(key)} is removed: a stack that sets it is refused"
+        elif was is None:
             default = f"default {value(now['default'])}" if "default" in now else "**required**"
             yield f"- key {code(key)} is added: {code(now.get('type', 'string'))}, {default}"
-        elif now is None:
-            yield f"- key {code(key)} is removed: a stack that sets it is refused"
         else:
             for path, old, new in differing(was, now):
                 if path != "description":
                     yield f"- key {code(key)}, {code(path)}: {from_to(old, new)}"
+
+
+def values(before: Version, after: Version, stack: str) -> Iterator[str]:
+    """What a stack's file sets."""
     for path, old, new in differing(flat(before.config[stack]), flat(after.config[stack])):
         yield f"- {code(f'Pulumi.{stack}.yaml')}, {code(path)}: {from_to(old, new)}"
 
@@ -438,8 +447,8 @@ def configuration(before: Version, after: Version, stack: str) -> Iterator[str]:
 def flat(config: Mapping[str, Any]) -> dict[str, Any]:
     """A stack's values; a secret says nothing but that it is another."""
     return {
-        key: f"a secret ({value['secure'][-6:]})" if isinstance(value, Mapping) and "secure" in value else value
-        for key, value in config.items()
+        key: f"a secret ({given['secure'][-6:]})" if isinstance(given, Mapping) and "secure" in given else given
+        for key, given in config.items()
     }
 
 
@@ -480,16 +489,27 @@ def differing_packages(before: Version, after: Version) -> Iterator[tuple[str, A
             yield name, old, new
 
 
-def fold(stack: str, difference: Difference, before: Version, after: Version) -> str:
-    """Another stack: what differs there, folded, or one line."""
+def other_stacks(differences: Mapping[str, Difference], before: Version, after: Version) -> Iterator[str]:
+    """The stacks after the first: what differs there, folded, unless it is nothing, or the same."""
+    first, *others = differences
+    same = in_one(differences[first], before, after, first)
+    for stack in others:
+        body = in_one(differences[stack], before, after, stack)
+        if not body:
+            yield f"{code(stack)}: no change."
+        elif body.replace(f"-{stack}", f"-{first}") == same:
+            yield f"{code(stack)}: the same as {code(first)}."
+        else:
+            title = summary(differences[stack], before, after).replace("**", "")
+            yield folded(f"{stack}: {title[0].lower()}{title[1:]}", body)
+
+
+def in_one(difference: Difference, before: Version, after: Version, stack: str) -> str:
     sections = [
         *stack_sections(difference, stack),
-        Section(heading="Configuration", blocks=list(configuration(before, after, stack))),
+        Section(heading="Configuration", blocks=list(values(before, after, stack))),
     ]
-    body = "\n\n".join("\n".join([f"**{part.heading}**", "", *part.blocks]) for part in sections if part.blocks)
-    if not body:
-        return f"{code(stack)}: no change."
-    return folded(f"{stack}: {summary(difference, before, after)}".replace("**", ""), body)
+    return "\n".join(f"**{part.heading}**\n\n{joined(part.blocks)}" for part in sections if part.blocks)
 
 
 def folded(title: str, body: str) -> str:
@@ -530,7 +550,7 @@ def fit(head: str, sections: Iterable[Section], folded_stacks: Sequence[str]) ->
                 left -= len(block) + 2
             else:
                 cut += 1
-        text += "".join(block + ("\n" if is_item(block) else "\n\n") for block in kept).rstrip("\n") + "\n"
+        text += joined(kept)
         left -= len(section.heading) + 60
         if cut:
             text += f"\n… and {cut} more that a comment has no room for.\n"
@@ -543,5 +563,11 @@ def fit(head: str, sections: Iterable[Section], folded_stacks: Sequence[str]) ->
     return text
 
 
-def is_item(block: str) -> bool:
-    return block.startswith("- ")
+def joined(blocks: Sequence[str]) -> str:
+    """The blocks, those of a list together."""
+    text = ""
+    for block in blocks:
+        is_item = block.startswith("- ")
+        gap = "" if not text or (is_item and text.rpartition("\n\n")[2].startswith("- ")) else "\n"
+        text += f"{gap}{block}\n"
+    return text

@@ -118,6 +118,14 @@ ALARM = Price(
     page="https://aws.amazon.com/cloudwatch/pricing/",
     compared="2026-02",
 )
+DASHBOARD = Price(
+    what="CloudWatch dashboards",
+    dollars=3.00,
+    units=1,
+    unit="dashboard and month",
+    page="https://aws.amazon.com/cloudwatch/pricing/",
+    compared="2026-06",
+)
 METRIC = Price(
     what="CloudWatch metrics of one's own",
     dollars=0.30,
@@ -134,4 +142,7 @@ STORED_GB = Price(
     page="https://aws.amazon.com/dynamodb/pricing/on-demand/",
     compared="2025-07",
 )
-TABLE = (*(TRANSITION, INVOCATION, GB_SECOND, READ, WRITE, EVENT, SCHEDULE, TRACE, LOG_GB, ALARM, METRIC, STORED_GB),)
+TABLE = (
+    *(TRANSITION, INVOCATION, GB_SECOND, READ, WRITE, STORED_GB),
+    *(EVENT, SCHEDULE, TRACE, LOG_GB, ALARM, METRIC, DASHBOARD),
+)

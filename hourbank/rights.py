@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from hourbank.recorder import FUNCTION, Resource
@@ -20,7 +21,11 @@ KINDS = {
     "aws:scheduler/schedule:Schedule": "schedule",
     "aws:cloudwatch/eventTarget:EventTarget": "event target",
     "aws:cloudwatch/eventRule:EventRule": "event rule",
+    "aws:cloudwatch/metricAlarm:MetricAlarm": "alarm",
     "aws:iam/role:Role": "role",
+    "aws:iam/rolePolicy:RolePolicy": "policy",
+    "aws:lambda/eventSourceMapping:EventSourceMapping": "event source mapping",
+    "aws:sqs/queuePolicy:QueuePolicy": "queue policy",
 }
 # Transitive, for what follows; what is not here is said by its action.
 VERBS = {
@@ -46,6 +51,7 @@ VERBS = {
     "states:SendTaskSuccess": "answer tasks of",
     "states:StartExecution": "start",
 }
+PSEUDO_PARAMETER = re.compile(r"\$\{AWS::\w+\}")
 REFERENCE = re.compile(r"\$\{(\w+)(?:\.\w+)?\}")
 
 
@@ -72,7 +78,18 @@ class Right:
     @property
     def is_wide(self) -> bool:
         """Whether it is for more than named actions on a named resource."""
-        return self.is_allowed and ("*" in self.action or self.what == EVERYTHING)
+        return self.is_allowed and ("*" in self.action or self.what.startswith(EVERYTHING))
+
+    def is_part_of(self, others: Iterable[Right]) -> bool:
+        """Whether one of the others gives it already, as `dynamodb:*` on a table gives every action on it."""
+        return any(
+            self.is_allowed
+            and (self.who, self.is_allowed) == (other.who, other.is_allowed)
+            and other.what in (self.what, EVERYTHING)
+            and other.condition in (self.condition, "")
+            and fnmatchcase(self.action, other.action)
+            for other in others
+        )
 
 
 EVERYTHING = "**everything**"
@@ -121,7 +138,7 @@ class Names:
         if (found := re.fullmatch(r"\$\{(\w+)(?:\.\w+)?\}(:\*)?", arn)) and found[1] in self.by_id:
             named = self.of(self.by_id[found[1]])
             return f"every version of the {named}" if found[2] else f"the {named}"
-        tail = arn.split(":", 5)[-1]
+        tail = PSEUDO_PARAMETER.sub("", arn).split(":", 5)[-1]
         if found := re.fullmatch(r"table/([^/]+)(/stream/.*)?", tail):
             model = next((model for model in MODELS if found[1].startswith(f"{model}-")), found[1])
             return f"{'the stream of ' if found[2] else ''}the table {code(model)}"
@@ -203,7 +220,7 @@ def sentences(changed: Iterable[Right], *, gained: bool) -> list[str]:
         groups.setdefault((right.who, right.what, right.is_allowed, right.condition), []).append(right.action)
     lines = []
     for (who, what, is_allowed, condition), actions in groups.items():
-        wide = is_allowed and (what.startswith(EVERYTHING) or any("*" in action for action in actions))
+        wide = any(Right(who=who, what=what, action=action, is_allowed=is_allowed).is_wide for action in actions)
         warning = "⚠️ " if wide and gained else ""
         where = f", where {code(condition)}" if condition else ""
         lines.append(f"{warning}{who} {modal(is_allowed=is_allowed, gained=gained)} {do(actions, what)}{where}")

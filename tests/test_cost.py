@@ -255,6 +255,13 @@ class TestMeasured:
         assert (accepted["events"], declined["events"], invalid["events"]) == (3, 2, 1)
         assert report["memory"] == [512]
         assert report["idleMonth"][0]["count"] == "28"
+        page = (recorder.ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
+        for name, path in measured.items():
+            usage, sketch = path["usage"], path["firstSketch"]
+            transitions = sketch["transitions"] if isinstance(sketch, dict) else "-"
+            figures = (usage["transitions"], transitions, usage["invocations"], usage["read"], usage["write"])
+            row = " | ".join(f"{figure:g}" if isinstance(figure, float) else str(figure) for figure in figures)
+            assert f"| {name} | {row} | {usage['events']} | $" in page
         assert "taskToken" not in ended.stdout + ended.stderr
         for what in ("metered", "auditor"):
             assert what in ended.stderr
