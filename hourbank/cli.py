@@ -212,16 +212,20 @@ def confirm(request_id: RequestId) -> None:
     _requester_says(request_id, "COMPLETED", "COMPLETED")
 
 
-@app.command(rich_help_panel=TRY)
-def show(request_id: RequestId) -> None:
-    """Show a request, its escrow, its log and its path through the states."""
-    from rich.console import Console
-
+@app.command(rich_help_panel=OPERATE)
+def show(
+    request_id: Annotated[
+        str, typer.Argument(metavar="REQUEST_ID", help="The request's id; how it begins is enough without --stack.")
+    ],
+    stack: StackName = None,
+    region: Region = None,
+) -> None:
+    """Show a request's whole story: its record, its hours, its way through the states, and what can be done next."""
     from hourbank import show as view
     from hourbank.up import running
 
-    deployment = running()
-    view.show(Console(), deployment, view.find(deployment, request_id))
+    with _operate(stack, region) as (console, found):
+        view.show(console, found, request_id if stack else view.find(running(), request_id))
 
 
 @app.command(rich_help_panel=SHIP)

@@ -83,7 +83,9 @@ def test_help_is_grouped_and_imports_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
     shown = run(dict(os.environ), "--help").stdout
     assert "Try it on this machine" in shown
-    assert {"demo", "up", "down", "request", "answer", "respond", "cancel", "confirm", "show"} <= set(shown.split())
+    assert {"demo", "up", "down", "request", "answer", "respond", "cancel", "confirm", "show", "stuck"} <= set(
+        shown.split()
+    )
 
 
 @pytest.mark.parametrize(
@@ -181,7 +183,10 @@ class TestRunning:
             early = run(environment, "answer", request_id, "withdraw")
             assert (early.returncode, early.stderr.count("\n")) == (1, 1)
             assert "not written: WITHDRAWN is for a request IN_PROGRESS" in early.stderr
-            assert "taskToken" not in run(environment, "show", request_id[:8]).stdout
+            waits = run(environment, "show", request_id[:8]).stdout
+            assert "taskToken" not in waits
+            assert f"answer {request_id} accept  (or: decline, counter --hours 3)" in waits
+            assert re.search(r"waits since .* UTC, until .* UTC \(in 1[45] min\); then the hours go back", waits)
             assert run(environment, "answer", request_id[:8], "accept").stderr == "IN_PROGRESS\n"
             assert run(environment, "confirm", request_id).stderr == "COMPLETED\n"
             late = run(environment, "cancel", request_id)
@@ -191,7 +196,8 @@ class TestRunning:
             shown = run(environment, "show", request_id).stdout
             for text in ("COMPLETED", "RELEASED, 2.5 h", "ESCROW_RELEASE", "ProcessEscrowRelease"):
                 assert text in shown
-            assert re.search(r"ben has\s+12\.5 h", shown)
+            assert re.search(r"provider\s+ben  has 12\.5 h\n", shown)
+            assert shown.endswith("Now\n  nothing is left to do\n")
             assert "no request begins with nope" in run(environment, "show", "nope").stderr
             assert "an empty id means no request" in run(environment, "show", "").stderr
 
