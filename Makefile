@@ -10,7 +10,7 @@ BIN := .venv/bin
 SYNC = UV_PYTHON_DOWNLOADS=never $$uv sync --locked --quiet --compile-bytecode --python "$$python"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test check lint types imports definitions schema template test-engine simulate contention bench clean .venv .venv-emulator
+.PHONY: help demo up down frontend test test-frontend check lint types imports definitions schema template test-engine simulate contention bench clean .venv .venv-emulator
 .SUFFIXES:
 
 help:
@@ -18,8 +18,10 @@ help:
 	@echo '  make demo         play every story of a service request on this machine'
 	@echo '  make up           the same deployment, left running until Ctrl-C or make down'
 	@echo '  make down         end what make up started'
+	@echo '  make frontend     the browser'"'"'s side: the package and the page (Node)'
 	@echo 'develop'
-	@echo '  make test         all tests; ARGS="-k timeout" picks some'
+	@echo '  make test         all tests; ARGS="-k timeout" picks some of the Python ones'
+	@echo '  make test-frontend  the package for the browser: types, templates, tests (Node)'
 	@echo '  make check        format, lint, types, import rules, state machines, schema, template'
 	@echo '  make test-engine  the program under the real Pulumi CLI that PULUMI_ENGINE names'
 	@echo '  make simulate     every fault at every point of every path; ARGS="--only TIMED_OUT" picks some'
@@ -40,6 +42,28 @@ down: .venv
 
 test: .venv .venv-emulator
 	$(BIN)/pytest --numprocesses auto --dist loadgroup $(ARGS)
+	@$(MAKE) --silent test-frontend
+
+frontend:
+	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
+	  $(MAKE) --silent frontend/node_modules/.locked && npm --prefix frontend run --silent build && \
+	  if [ -f frontend/console/index.html ]; then npm --prefix frontend run --silent build:console; fi; \
+	else \
+	  echo "make frontend: Node is not here, so the browser's side was not built"; \
+	fi
+
+# what needs no emulator
+test-frontend:
+	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
+	  $(MAKE) --silent frontend/node_modules/.locked && npm --prefix frontend run --silent check && \
+	  npm --prefix frontend run --silent build && npm --prefix frontend run --silent test; \
+	else \
+	  echo "make test-frontend: Node is not here, so the browser's side was not tested"; \
+	fi
+
+frontend/node_modules/.locked: frontend/package-lock.json
+	@npm ci --prefix frontend --ignore-scripts --prefer-offline --no-audit --no-fund --loglevel error
+	@touch $@
 
 # one of them alone: make types; all of them despite a failure: make -k check
 check: lint types imports definitions schema template
@@ -112,7 +136,7 @@ bench: .venv
 	@$(BIN)/python -m bench $(ARGS)
 
 clean:
-	rm -rf .venv .venv-emulator .uv .dynamodb-local .pytest_cache .ruff_cache .import_linter_cache .hypothesis tools/asl/node_modules tools/amplify/node_modules tools/amplify/build
+	rm -rf .venv .venv-emulator .uv .dynamodb-local .pytest_cache .ruff_cache .import_linter_cache .hypothesis tools/asl/node_modules tools/amplify/node_modules tools/amplify/build frontend/node_modules frontend/dist frontend/console/dist frontend/test-results
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 .venv: .venv/.locked
