@@ -70,6 +70,7 @@ def serve(console: Console, minutes: int) -> None:
     if (state := _read()) is not None:
         endpoint = state["deployment"]["endpoint"]
         raise LocalRunError(f"already running on {endpoint} (process {state['pid']}): `make down` ends it")
+    from hourbank import console as page
     from hourbank import local, people  # these import Pulumi, which `show` and the others do without
 
     with contextlib.ExitStack() as at_end:
@@ -81,12 +82,14 @@ def serve(console: Console, minutes: int) -> None:
                 response_timeout_seconds=minutes * 60,
                 config={"hourbank:startRequestsFrom": people.now()},
             )
+        address = at_end.enter_context(page.serve(page.Console(deployment, minutes * 60)))
         STATE.parent.mkdir(exist_ok=True)
         for number in (signal.SIGINT, signal.SIGTERM):
             end_at(number, STOPPED, 0, forget=STATE)
-        STATE.write_text(json.dumps({"pid": os.getpid(), "deployment": deployment.to_json()}, indent=2))
+        state = {"pid": os.getpid(), "console": address, "deployment": deployment.to_json()}
+        STATE.write_text(json.dumps(state, indent=2))
         at_end.callback(STATE.unlink, missing_ok=True)
-        _explain(console, deployment, minutes)
+        _explain(console, deployment, minutes, address)
         _follow(console, deployment)
 
 
@@ -123,7 +126,7 @@ def _answers(endpoint: str) -> bool:
         connection.close()
 
 
-def _explain(console: Console, deployment: Deployment, minutes: int) -> None:
+def _explain(console: Console, deployment: Deployment, minutes: int, address: str) -> None:
     call = command()
     lines = [
         ("endpoint", f"{deployment.endpoint} (all of AWS)"),
@@ -134,7 +137,7 @@ def _explain(console: Console, deployment: Deployment, minutes: int) -> None:
         ("people", ", ".join(f"{name} ({hours} h)" for name, hours in PEOPLE.items())),
     ]
     console.print("[bold green]HourBank runs on this machine[/] until Ctrl-C or `make down`", highlight=False)
-    console.print(f"{minutes} minutes to answer\n", highlight=False)
+    console.print(f"Open [bold]{address}/[/] in a browser; {minutes} minutes to answer\n", highlight=False)
     if console.is_terminal:
         table = Table.grid(Column(style="dim", no_wrap=True), Column(overflow="fold"), padding=(0, 2, 0, 0))
         for name, value in lines:
