@@ -74,7 +74,7 @@ function kindOfName(name: string): ErrorKind | undefined {
   if (/(InternalServerError|InternalFailure|InternalFailureException|ServiceUnavailable|ExecutionTimeout)$/.test(name)) {
     return 'Unavailable';
   }
-  if (/^(NetworkError|TimeoutError|AbortError|RequestTimeout)$/.test(name)) return 'Offline';
+  if (/^(NetworkError|TimeoutError|AbortError|RequestTimeout|ECONN(REFUSED|RESET)|ENOTFOUND)$/.test(name)) return 'Offline';
   if (/^(ExecutionDoesNotExist|StateMachineDoesNotExist)$/.test(name)) return 'NotFound';
   return undefined;
 }
@@ -117,7 +117,8 @@ function kindOf(thrown: unknown): ErrorKind | undefined {
   const code = response?.['statusCode'] ?? metadata?.['httpStatusCode'];
   return (
     kindOfName(textOf(thrown['errorType'])) ??
-    (thrown['name'] === 'GraphQLError' ? undefined : kindOfName(textOf(thrown['name']))) ??
+    kindOfName(textOf(thrown['name'])) ??
+    kindOfName(textOf(thrown['code'])) ??
     (typeof code === 'number' ? kindOfStatusCode(code) : undefined) ??
     (response ? kindOfBody(textOf(response['body'])) : undefined) ??
     // what fetch throws where there is no connection; what JSON.parse throws where there is another page

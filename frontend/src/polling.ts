@@ -15,7 +15,7 @@ interface Polled<T> {
   isEnd(value: T): boolean;
   signal?: AbortSignal | undefined;
   /** Gives a function that makes the next read happen at once; returns how to stop. */
-  onWake?(wake: () => void): () => void;
+  onWake?: ((wake: () => void) => () => void) | undefined;
 }
 
 /**
