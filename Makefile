@@ -55,8 +55,8 @@ frontend:
 # what needs no emulator
 test-frontend:
 	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
-	  $(MAKE) --silent frontend/node_modules/.locked && npm --prefix frontend run --silent check && \
-	  npm --prefix frontend run --silent build && npm --prefix frontend run --silent test; \
+	  $(MAKE) --silent frontend/node_modules/.locked && npm --prefix frontend run --silent build && \
+	  npm --prefix frontend run --silent check && npm --prefix frontend run --silent test; \
 	else \
 	  echo "make test-frontend: Node is not here, so the browser's side was not tested"; \
 	fi

@@ -11,11 +11,17 @@ export interface Call {
 /** What to answer: a status and a body, or `cut` to break the connection, or `hang` to say nothing. */
 export type Answer = { status?: number; body: unknown } | 'cut' | 'hang';
 
+export type AppSync = Awaited<ReturnType<typeof startAppSync>>;
+
 /** An HTTP server that answers as AppSync does, with whatever `answer` says; `calls` is what it was asked. */
 export async function startAppSync() {
   const calls: Call[] = [];
   const script = { answer: (_: Call): Answer => ({ body: { data: null } }) };
   const server = createServer((request, response) => {
+    // a browser's question before it sends a token elsewhere, and the answer that AppSync gives
+    response.setHeader('access-control-allow-origin', '*');
+    response.setHeader('access-control-allow-headers', request.headers['access-control-request-headers'] ?? '*');
+    if (request.method === 'OPTIONS') return void response.end();
     let text = '';
     request.on('data', (chunk: Buffer) => (text += chunk.toString()));
     request.on('end', () => {

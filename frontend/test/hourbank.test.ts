@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createHourBank, HourBankError, type ErrorKind, type RequestState, type ServiceRequest } from '../src/index.js';
-import { configure, startAppSync, type Answer } from './appsync.js';
+import { configure, startAppSync, type Answer, type AppSync } from './appsync.js';
 
 type Record_ = Partial<Record<keyof ServiceRequest, unknown>>;
 const REQUEST: Record_ = {
@@ -13,7 +13,7 @@ const REQUEST: Record_ = {
   updatedAt: '2026-01-01T00:00:00.000Z',
 };
 
-let server: Awaited<ReturnType<typeof startAppSync>>;
+let server: AppSync;
 let user: string | null;
 /** What the table holds, changed by the server as Amplify's resolvers would. */
 let stored: Record_ | null;
