@@ -10,7 +10,7 @@ BIN := .venv/bin
 SYNC = UV_PYTHON_DOWNLOADS=never $$uv sync --locked --quiet --compile-bytecode --python "$$python"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down frontend test test-frontend check lint types imports definitions schema template test-engine simulate contention bench clean .venv .venv-emulator
+.PHONY: help demo up down test check lint types imports definitions schema template test-engine test-sam simulate contention bench clean .venv .venv-emulator
 .SUFFIXES:
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo '  make test-frontend  the package for the browser: types, templates, tests (Node)'
 	@echo '  make check        format, lint, types, import rules, state machines, schema, template'
 	@echo '  make test-engine  the program under the real Pulumi CLI that PULUMI_ENGINE names'
+	@echo '  make test-sam     the commands of docs/deploy-sam.md with the real SAM CLI and AWS CLI'
 	@echo '  make simulate     every fault at every point of every path; ARGS="--only TIMED_OUT" picks some'
 	@echo '  make contention   50 threads on the ledger, on DynamoDB Local (Java, Maven) and the emulator: how fast'
 	@echo '  make bench        import times, evaluation time, archive size'
@@ -44,6 +45,7 @@ test: .venv .venv-emulator
 	$(BIN)/pytest --numprocesses auto --dist loadgroup $(ARGS)
 	@$(MAKE) --silent test-frontend
 
+.PHONY: frontend test-frontend
 frontend:
 	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
 	  $(MAKE) --silent frontend/node_modules/.locked && npm --prefix frontend run --silent build && \
@@ -126,6 +128,9 @@ test-engine: .venv .venv-emulator
 	  exec $(BIN)/pytest -m engine $(ARGS); \
 	fi
 
+test-sam: .venv .venv-emulator tools/sam/.venv/.locked
+	$(BIN)/pytest -m sam $(ARGS)
+
 simulate: .venv
 	@$(BIN)/python -m tests.simulator $(ARGS)
 
@@ -136,7 +141,8 @@ bench: .venv
 	@$(BIN)/python -m bench $(ARGS)
 
 clean:
-	rm -rf .venv .venv-emulator .uv .dynamodb-local .pytest_cache .ruff_cache .import_linter_cache .hypothesis tools/asl/node_modules tools/amplify/node_modules tools/amplify/build frontend/node_modules frontend/dist frontend/console/dist frontend/test-results
+	rm -rf .venv .venv-emulator tools/sam/.venv .uv .dynamodb-local .pytest_cache .ruff_cache .import_linter_cache .hypothesis tools/asl/node_modules tools/amplify/node_modules tools/amplify/build
+	rm -rf frontend/node_modules frontend/dist frontend/console/dist frontend/test-results
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 .venv: .venv/.locked
@@ -175,4 +181,9 @@ endef
 .venv-emulator/.locked: uv.lock pyproject.toml | .venv/.locked
 	@$(TOOLCHAIN); echo 'installing the emulator into .venv-emulator (once)'; \
 	UV_PROJECT_ENVIRONMENT=.venv-emulator $(SYNC) --only-group emulator
+	@touch $@
+
+tools/sam/.venv/.locked: tools/sam/uv.lock tools/sam/pyproject.toml | .venv/.locked
+	@$(TOOLCHAIN); echo 'installing the SAM CLI and the AWS CLI into tools/sam/.venv (once)'; \
+	UV_PROJECT_ENVIRONMENT=.venv $(SYNC) --project tools/sam
 	@touch $@

@@ -97,7 +97,9 @@ def demo() -> None:
 
 @app.command(rich_help_panel=TRY)
 def up(
-    minutes: Annotated[int, typer.Option(min=1, max=43200, help="Minutes that people have to answer.")] = 15,
+    minutes: Annotated[
+        float, typer.Option(min=0.05, max=43200, help="Minutes that people have to answer, such as 15 or 0.1.")
+    ] = 15,
 ) -> None:
     """Leave a deployment running, to play with from other terminals."""
     for number in (signal.SIGINT, signal.SIGTERM):  # `down` is as good an end as Ctrl-C

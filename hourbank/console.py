@@ -1,38 +1,42 @@
 """The local server of `hourbank up`: the stand-in for Amplify's API, and a page that shows what the workflows do.
 
-It gives everybody everybody's token and shows everybody's hours, so it listens on the loopback interface alone, answers
-no other name than that interface's (a page elsewhere could give itself this address), and lets other pages of this
-machine use the API, with a token, and nothing else.
+It gives anybody everybody's token and shows everybody's hours. So it listens on the loopback interface alone, and
+answers to no other name than that interface's, or a page elsewhere could give its own name this address. Pages of other
+servers on this machine may use the API, as an app that is being developed must, and nothing else.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import re
 import threading
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
-from hourbank import ledger_view
-from hourbank.deployment import Deployment
+from hourbank import diagram, ledger_view
+from hourbank.deployment import MACHINES, Deployment, entered
 from hourbank.emulator import PROJECT, REGION
 from hourbank.graphql_stand_in import Api, refused, token_for
 
 PAGES = PROJECT / "frontend" / "console" / "dist"
 PORT = 4800
-NAMES = ("127.0.0.1", "localhost", "::1")
+LOOPBACK = r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?"
 NOTICE = (
     "A stand-in for Amplify on this machine: it verifies nobody, and whoever opens this page may play everybody. "
     "Nothing here is AWS."
 )
-# AppSync takes no more either: https://docs.aws.amazon.com/general/latest/gr/appsync.html
 MOST_BYTES = 1_000_000
 SECONDS_TO_SPEAK = 10
-# By hand, because what the system says of .js differs, and a browser runs no module of another type.
+ESCROW = ("id", "requesterId", "providerId", "hours", "status", "createdAt", "updatedAt")
+ENTRY = ("id", "requestId", "type", "hours", "fromAccount", "toAccount", "createdAt")
+# Not the system's: what it says of .js differs, and a browser runs no module of another type.
 TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -55,7 +59,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-NOT_BUILT = b"""<!doctype html>
+NOT_BUILT = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <title>HourBank</title>
@@ -66,16 +70,8 @@ NOT_BUILT = b"""<!doctype html>
 """
 
 
-class Answer(Exception):
-    """What ends a request early."""
-
-    def __init__(self, status: HTTPStatus, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
 class Console:
-    """What the server answers, without HTTP.
+    """What can be seen of a deployment; never a task token.
 
     Parameters
     ----------
@@ -83,69 +79,128 @@ class Console:
         Where everything is read.
     response_timeout_seconds : int
         How long people have to answer.
+
+    Attributes
+    ----------
+    api : Api
+        The stand-in for Amplify's.
+    pictures : dict
+        The SVG of each workflow, by its name without the stack's.
     """
 
     def __init__(self, deployment: Deployment, response_timeout_seconds: int) -> None:
         self._deployment = deployment
+        self._dynamodb = deployment.client("dynamodb")
         self._response_timeout_seconds = response_timeout_seconds
-        self.api = Api(deployment.client("dynamodb"), deployment.tables)
+        self.api = Api(self._dynamodb, deployment.tables)
+        states = deployment.client("stepfunctions")
+        machines = [states.describe_state_machine(stateMachineArn=deployment.outputs[one]) for one in MACHINES]
+        self._definitions = {machine["name"]: json.loads(machine["definition"]) for machine in machines}
+        self.pictures = {_without_stack(name): diagram.svg(one) for name, one in self._definitions.items()}
 
-    def local(self, path: str) -> dict[str, Any] | None:
-        """Return the JSON of a path below /local/; None where there is nothing."""
-        if path == "config":
-            return self._config()
-        if path == "ledger":
-            return self._ledger()
-        return None
-
-    def _config(self) -> dict[str, Any]:
-        balances = ledger_view.scan(self._deployment.client("dynamodb"), self._deployment.tables["userBalance"])
-        people = sorted(balance["userId"] for balance in balances)
+    def config(self) -> dict[str, Any]:
+        """Return what the page has to know, with a token for everybody who has a balance."""
+        balances = ledger_view.scan(self._dynamodb, self._deployment.tables["userBalance"])
         return {
             "standIn": True,
             "notice": NOTICE,
-            "people": [{"userId": user, "name": user, "token": token_for(user)} for user in people],
+            "people": [
+                {"userId": user, "name": user, "token": token_for(user)}
+                for user in sorted(balance["userId"] for balance in balances)
+            ],
             "responseTimeoutSeconds": self._response_timeout_seconds,
             "region": REGION,
             "graphqlEndpoint": "/graphql",
         }
 
-    def _ledger(self) -> dict[str, Any]:
-        ledger = ledger_view.read(self._deployment.client("dynamodb"), self._deployment.tables)
+    def ledger(self) -> dict[str, Any]:
+        """Return everybody's balances, escrows and entries of the log, oldest first; hours are strings."""
+        ledger = self._read_ledger()
         return {
             "balances": [
                 {"userId": user, "availableBalance": ledger_view.in_words(hours)}
                 for user, hours in sorted(ledger.balances.items())
             ],
-            "escrows": [_in_words(escrow) for escrow in _oldest_first(ledger.escrows.values())],
-            "entries": [_in_words(entry) for entry in _oldest_first(ledger.entries)],
+            "escrows": _shown(ledger.escrows.values(), ESCROW),
+            "entries": _shown(ledger.entries, ENTRY),
             "held": ledger_view.in_words(ledger.held),
             "total": ledger_view.in_words(ledger.total),
         }
 
+    def request(self, request_id: str) -> dict[str, Any]:
+        """Return where the executions of a request are, oldest first; none if there is no such request."""
+        return {"executions": [self._progress(one) for one in self._deployment.named_executions(request_id)]}
 
-def _oldest_first(items: Any) -> list[dict[str, Any]]:
-    return sorted(items, key=lambda item: (str(item.get("createdAt")), item["id"]))
+    def _read_ledger(self) -> ledger_view.Ledger:
+        ledger = ledger_view.read(self._dynamodb, self._deployment.tables)
+        for _ in range(
+            5
+        ):  # four scans are no snapshot: hours that move meanwhile would seem lost, or to be there twice
+            before, ledger = ledger, ledger_view.read(self._dynamodb, self._deployment.tables)
+            if before == ledger:
+                break
+        return ledger
+
+    def _progress(self, execution: Mapping[str, Any]) -> dict[str, Any]:
+        events = self._deployment.history(execution["executionArn"])
+        states = entered(events)
+        progress: dict[str, Any] = {
+            "machine": _without_stack(execution["machine"]),
+            "name": execution["name"],
+            "status": execution["status"],
+            "path": [name for name, _ in states],
+            "current": None,
+            "enteredAt": None,
+            "deadline": None,
+            "error": execution.get("error"),
+        }
+        if states and execution["status"] == "RUNNING":
+            name, at = states[-1]
+            progress |= {"current": name, "enteredAt": _time(at)}
+            state = self._definitions[execution["machine"]]["States"][name]
+            if state.get("Resource", "").endswith(".waitForTaskToken"):
+                # not since the entry: each attempt has the whole time
+                tried = [event["timestamp"] for event in events if event["type"] == "TaskScheduled"][-1]
+                progress["deadline"] = _time(tried + timedelta(seconds=state["TimeoutSeconds"]))
+        return progress
 
 
-def _in_words(item: dict[str, Any]) -> dict[str, Any]:
-    return item | {"hours": ledger_view.in_words(item["hours"])}
+def _without_stack(machine: str) -> str:
+    return machine.rpartition("-")[0]
+
+
+def _time(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _shown(items: Iterable[ledger_view.Item], fields: Iterable[str]) -> list[dict[str, Any]]:
+    oldest_first = sorted(items, key=lambda item: (str(item.get("createdAt")), item["id"]))
+    return [{field: _in_words(item.get(field)) for field in fields} for item in oldest_first]
+
+
+def _in_words(value: Any) -> Any:
+    return ledger_view.in_words(value) if isinstance(value, Decimal) else value
+
+
+class Refused(Exception):
+    """What is answered instead of what was asked for."""
+
+    def __init__(self, status: HTTPStatus, message: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @contextlib.contextmanager
 def serve(console: Console, port: int = PORT) -> Iterator[str]:
-    """Answer on the loopback interface while the context lasts; gives the address, such as http://127.0.0.1:4800.
+    """Answer on the loopback interface while the context lasts; yields the address, such as http://127.0.0.1:4800.
 
-    Where the port is taken, another one is.
+    Where the port is taken, another one is. After the context neither a thread nor the port is left.
     """
-
-    class Handler(_Handler):
-        answers = console
-
+    handler = partial(_Handler, console)
     try:
-        server = _Server(("127.0.0.1", port), Handler)
+        server = _Server(("127.0.0.1", port), handler)
     except OSError:
-        server = _Server(("127.0.0.1", 0), Handler)
+        server = _Server(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1})
     thread.start()
     try:
@@ -157,125 +212,120 @@ def serve(console: Console, port: int = PORT) -> Iterator[str]:
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = False  # so that server_close waits for them
+    daemon_threads = False  # server_close waits for them
 
-    def handle_error(self, *_: Any) -> None:
+    def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: a browser that goes away in the midst of an answer is no event."""
 
 
 class _Handler(BaseHTTPRequestHandler):
-    answers: Console
     timeout = SECONDS_TO_SPEAK
     server_version, sys_version = "hourbank", ""
 
-    def log_message(self, *_: Any) -> None:
+    def __init__(self, console: Console, *connection: Any) -> None:
+        self._console = console
+        super().__init__(*connection)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
         """Say nothing: the terminal shows what the workflows do."""
 
     def do_GET(self) -> None:
-        self._answer(self._get)
+        self._answer()
 
     def do_POST(self) -> None:
-        self._answer(self._post)
+        self._answer()
 
     def do_OPTIONS(self) -> None:
-        self._answer(self._preflight)
+        self._answer()
 
-    def _answer(self, do: Any) -> None:
+    def _answer(self) -> None:
         try:
-            self._refuse_strangers()
-            do()
-        except Answer as answer:
-            self._send_json(answer.status, refused(answer.status.phrase.replace(" ", ""), str(answer)))
-        except OSError:
+            self._route(urllib.parse.unquote(self.path.partition("?")[0]))
+        except Refused as refusal:
+            self._send_json(refusal.status, refused(refusal.status.phrase.replace(" ", ""), str(refusal)))
+        except (ConnectionError, TimeoutError):
             raise
-        except Exception as error:
-            # whatever it says, it was not written for a client
-            message = f"The local server failed ({type(error).__name__})"
+        except Exception as error:  # noqa: BLE001 - whatever it says, it was not written for a client
+            message = f"The local server failed ({type(error).__name__}): is the emulator still there?"
             self._send_json(HTTPStatus.INTERNAL_SERVER_ERROR, refused("InternalFailure", message))
 
-    @property
-    def _path(self) -> str:
-        return urllib.parse.unquote(urllib.parse.urlsplit(self.path).path)
-
-    def _refuse_strangers(self) -> None:
+    def _route(self, path: str) -> None:
         host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
-        if _name_of(f"http://{host}") not in NAMES:
-            raise Answer(HTTPStatus.FORBIDDEN, "Only requests to 127.0.0.1 or localhost are answered")
-        own = origin is None or origin == f"http://{host}"
-        if self.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin") and origin is None:
-            own = False
-        if not own and not (self._path == "/graphql" and origin and _name_of(origin) in NAMES):
-            raise Answer(HTTPStatus.FORBIDDEN, "Pages of another origin are not answered")
-
-    def _get(self) -> None:
-        path = self._path
+        if not re.fullmatch(LOOPBACK, host):
+            raise Refused(HTTPStatus.FORBIDDEN, "Only 127.0.0.1 and localhost are answered to")
         if path == "/graphql":
-            raise Answer(HTTPStatus.METHOD_NOT_ALLOWED, "The API takes a POST")
-        if path.startswith("/local/"):
-            found = self.answers.local(path.removeprefix("/local/"))
-            if found is None:
-                raise Answer(HTTPStatus.NOT_FOUND, f"There is nothing at {path}")
-            self._send_json(HTTPStatus.OK, found)
+            if origin is not None and not re.fullmatch(f"https?://{LOOPBACK}", origin):
+                raise Refused(HTTPStatus.FORBIDDEN, "Only pages of this machine may use the API")
+            self._graphql({"Access-Control-Allow-Origin": origin, "Vary": "Origin"} if origin else {})
+        elif self.command != "GET":
+            raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "Only the API at /graphql takes anything but a GET")
+        elif path.startswith("/local/"):
+            if origin not in (None, f"http://{host}") or self.headers.get("Sec-Fetch-Site") in (
+                "cross-site",
+                "same-site",
+            ):
+                raise Refused(HTTPStatus.FORBIDDEN, "Only the page of this server may look at this")
+            self._local(path.removeprefix("/local/"))
         else:
-            self._send_file(path)
+            self._file(path)
 
-    def _post(self) -> None:
-        if self._path != "/graphql":
-            raise Answer(HTTPStatus.NOT_FOUND, "The API is at /graphql")
+    def _graphql(self, headers: dict[str, str]) -> None:
+        if self.command == "OPTIONS":
+            # by name: `*` does not cover Authorization (https://fetch.spec.whatwg.org/#cors-non-wildcard-request-header-name)
+            asked = self.headers.get("Access-Control-Request-Headers", "")
+            allowed = {"Access-Control-Allow-Methods": "POST", "Access-Control-Allow-Headers": asked}
+            self._send(HTTPStatus.NO_CONTENT, TYPES[".txt"], b"", headers | allowed)
+            return
+        if self.command != "POST":
+            raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "The API takes a POST")
         length = self.headers.get("Content-Length", "")
-        if not length.isdecimal():
-            raise Answer(HTTPStatus.LENGTH_REQUIRED, "A request says how long it is")
+        if not re.fullmatch(r"\d{1,9}", length):
+            raise Refused(HTTPStatus.LENGTH_REQUIRED, "A request says how long it is")
         if int(length) > MOST_BYTES:
-            raise Answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A request has at most {MOST_BYTES} bytes")
-        body = self.rfile.read(int(length))
-        status, answer = self.answers.api.answer(body, self.headers.get("Authorization"))
+            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"A request has at most {MOST_BYTES} bytes")
+        status, answer = self._console.api.answer(self.rfile.read(int(length)), self.headers.get("Authorization"))
         if status == HTTPStatus.UNAUTHORIZED:
-            self._send_json(status, answer, {"x-amzn-ErrorType": "UnauthorizedException"})
+            headers["x-amzn-ErrorType"] = "UnauthorizedException"
+        self._send_json(status, answer, headers)
+
+    def _local(self, what: str) -> None:
+        console = self._console
+        if what == "config":
+            self._send_json(HTTPStatus.OK, console.config())
+        elif what == "ledger":
+            self._send_json(HTTPStatus.OK, console.ledger())
+        elif what.startswith("requests/") and (request_id := what.removeprefix("requests/")):
+            self._send_json(HTTPStatus.OK, console.request(request_id))
+        elif picture := console.pictures.get(what.removeprefix("diagrams/").removesuffix(".svg")):
+            self._send(HTTPStatus.OK, TYPES[".svg"], picture.encode(), {"Cache-Control": "no-cache"})
         else:
-            self._send_json(status, answer)
+            raise Refused(HTTPStatus.NOT_FOUND, "There is nothing of this name")
 
-    def _preflight(self) -> None:
-        allowed = {
-            "Access-Control-Allow-Methods": "POST",
-            # by name: in the Fetch standard `*` does not cover Authorization
-            "Access-Control-Allow-Headers": self.headers.get("Access-Control-Request-Headers", ""),
-            "Access-Control-Max-Age": "600",
-        }
-        self._send(HTTPStatus.NO_CONTENT, "text/plain", b"", allowed)
+    def _file(self, path: str) -> None:
+        index = PAGES / "index.html"
+        if path == "/" and not index.is_file():
+            self._send(HTTPStatus.OK, TYPES[".html"], NOT_BUILT.encode(), {"Cache-Control": "no-store"})
+            return
+        file = index if path == "/" else PAGES / path.lstrip("/")
+        try:
+            file = file.resolve()
+            content = file.read_bytes() if file.is_relative_to(PAGES.resolve()) and file.suffix in TYPES else None
+        except (OSError, ValueError):
+            content = None
+        if content is None:
+            raise Refused(HTTPStatus.NOT_FOUND, "There is nothing of this name")
+        # what a bundler names after its content never changes
+        kept = "public, max-age=31536000, immutable" if file.parent.name == "assets" else "no-cache"
+        self._send(HTTPStatus.OK, TYPES[file.suffix], content, {"Cache-Control": kept})
 
-    def _send_file(self, path: str) -> None:
-        file = (PAGES / path.lstrip("/")).resolve()
-        if file == PAGES.resolve():
-            file /= "index.html"
-            if not file.is_file():
-                self._send(HTTPStatus.OK, TYPES[".html"], NOT_BUILT, {"Cache-Control": "no-store"})
-                return
-        if not (file.is_relative_to(PAGES.resolve()) and file.is_file() and file.suffix in TYPES):
-            raise Answer(HTTPStatus.NOT_FOUND, f"There is nothing at {path}")
-        self._send(HTTPStatus.OK, TYPES[file.suffix], file.read_bytes(), {"Cache-Control": _cache(file)})
+    def _send_json(self, status: int, answer: Any, headers: Mapping[str, str] = {}) -> None:
+        body = json.dumps(answer, ensure_ascii=False).encode(errors="replace")
+        self._send(status, "application/json; charset=utf-8", body, {"Cache-Control": "no-store", **headers})
 
-    def _send_json(self, status: int, answer: Any, headers: dict[str, str] | None = None) -> None:
-        body = json.dumps(answer, ensure_ascii=False, allow_nan=False).encode(errors="replace")
-        self._send(status, "application/json; charset=utf-8", body, {"Cache-Control": "no-store", **(headers or {})})
-
-    def _send(self, status: int, content_type: str, body: bytes, headers: dict[str, str]) -> None:
+    def _send(self, status: int, content_type: str, body: bytes, headers: Mapping[str, str]) -> None:
         self.send_response(status)
-        origin = self.headers.get("Origin")
-        if self._path == "/graphql" and origin and _name_of(origin) in NAMES:
-            headers = {**headers, "Access-Control-Allow-Origin": origin, "Vary": "Origin"}
-        for name, value in {**HEADERS, **headers, "Content-Type": content_type, "Content-Length": len(body)}.items():
-            self.send_header(name, str(value))
+        fixed = {"Content-Type": content_type, "Content-Length": str(len(body))}
+        for name, value in (HEADERS | fixed | dict(headers)).items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
-
-
-def _name_of(origin: str) -> str | None:
-    try:
-        return urllib.parse.urlsplit(origin).hostname
-    except ValueError:
-        return None
-
-
-def _cache(file: Path) -> str:
-    # what a bundler names after its content never changes
-    return "public, max-age=31536000, immutable" if file.parent.name == "assets" else "no-cache"

@@ -1,8 +1,7 @@
-"""The commands of docs/deploy-sam.md with the real SAM CLI and AWS CLI, where both are on the PATH, on the emulator."""
+"""The commands of docs/deploy-sam.md with the real SAM CLI and AWS CLI, on the emulator: `make test-sam`."""
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,20 +16,22 @@ ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "deploy-sam.md").read_text(encoding="utf-8")
 API_ID = "abcdefghijklmnopqrstuvwxyz"  # the page's
 
-pytestmark = pytest.mark.slow
+CLIS = ROOT / "tools" / "sam" / ".venv" / "bin"
+
+pytestmark = pytest.mark.sam
 
 
-@pytest.mark.skipif(not (shutil.which("sam") and shutil.which("aws")), reason="sam and aws are not on the PATH")
 def test_the_page_s_commands_deploy(tmp_path: Path) -> None:
     script = "set -eu\n" + "\n".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL))
     assert "sam validate --lint" in script and "sam deploy" in script and "aws cloudformation package" in script
+    assert {"sam", "aws"} <= {path.name for path in CLIS.iterdir()}
     with Emulator() as emulator:
         tables = local.create_tables(emulator)
         stream_arn = amplify_exports(emulator, API_ID, tables)
         emulator.client("s3").create_bucket(Bucket="deployments")
         access, secret = emulator.credentials
         env = {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), str(CLIS), os.environ["PATH"]]),
             "HOME": str(tmp_path),
             "AWS_ENDPOINT_URL": emulator.endpoint,
             "AWS_ACCESS_KEY_ID": access,
