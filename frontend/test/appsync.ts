@@ -47,8 +47,12 @@ export async function startAppSync() {
 
 const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
 
-/** Amplify as an app configures it; `sub` is who is signed in, if anybody is. */
-export function configure(url: string, sub: () => string | null): void {
+/** Amplify as an app configures it; `sub` is who is signed in, if anybody is, `credentials` what AWS gave them. */
+export function configure(
+  url: string,
+  sub: () => string | null,
+  credentials?: { accessKeyId: string; secretAccessKey: string },
+): void {
   Amplify.configure(
     { API: { GraphQL: { endpoint: url, region: 'eu-west-1', defaultAuthMode: 'apiKey', apiKey: 'not used' } } },
     {
@@ -60,6 +64,10 @@ export function configure(url: string, sub: () => string | null): void {
             const claims = { sub: now, exp: Math.floor(Date.now() / 1000) + 3600 };
             return { accessToken: decodeJWT(`${part({ alg: 'none' })}.${part(claims)}.`) };
           },
+        },
+        credentialsProvider: {
+          getCredentialsAndIdentityId: async () => credentials && { credentials },
+          clearCredentialsAndIdentityId: () => undefined,
         },
       },
     },

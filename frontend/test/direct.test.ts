@@ -1,12 +1,13 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { Amplify } from 'aws-amplify';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createDirect, executionName } from '../src/direct.js';
+import { configure } from './appsync.js';
 import vectors from './vectors.json' with { type: 'json' };
 
 const MACHINE = 'arn:aws:states:eu-north-1:123456789012:stateMachine:ServiceRequestWorkflow-dev';
 const EXECUTION = 'arn:aws:states:eu-north-1:123456789012:execution:ServiceRequestWorkflow-dev:service-request-r1';
+const CREDENTIALS = { accessKeyId: 'AKIDEXAMPLE', secretAccessKey: 'secret', sessionToken: 'session' };
 
 interface Call {
   readonly action: string;
@@ -15,14 +16,12 @@ interface Call {
 }
 let calls: Call[];
 let answer: (call: Call) => { status?: number; body: unknown } | 'cut';
-let signedIn: boolean;
 let close: () => Promise<unknown>;
 let endpoint: string;
 const direct = () => createDirect({ stateMachineArn: MACHINE, clientConfig: { endpoint, maxAttempts: 1 } });
 
 beforeEach(async () => {
   calls = [];
-  signedIn = true;
   answer = ({ action }) => ({
     body: action === 'StartExecution' ? { executionArn: EXECUTION, startDate: 0 } : { status: 'RUNNING' },
   });
@@ -43,18 +42,7 @@ beforeEach(async () => {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   close = () => (server.closeAllConnections(), new Promise((resolve) => server.close(resolve)));
-  Amplify.configure(
-    {},
-    {
-      Auth: {
-        credentialsProvider: {
-          getCredentialsAndIdentityId: async () =>
-            signedIn ? { credentials: { accessKeyId: 'AKIDEXAMPLE', secretAccessKey: 'secret', sessionToken: 'session' } } : undefined,
-          clearCredentialsAndIdentityId: () => undefined,
-        },
-      },
-    },
-  );
+  configure('http://127.0.0.1:1/graphql', () => null, CREDENTIALS);
 });
 afterEach(() => close());
 
@@ -116,7 +104,7 @@ test('no connection', async () => {
 });
 
 test('nobody is signed in: nothing is sent', async () => {
-  signedIn = false;
+  configure('http://127.0.0.1:1/graphql', () => null);
   await expect(direct().start('r1')).rejects.toMatchObject({ kind: 'SignedOut' });
   expect(calls).toEqual([]);
 });
