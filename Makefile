@@ -22,6 +22,7 @@ help:
 	@echo 'develop'
 	@echo '  make test         all tests; ARGS="-k timeout" picks some of the Python ones'
 	@echo '  make test-frontend  the package for the browser: types, templates, tests (Node)'
+	@echo '  make test-browser  the package and the page on a local run (Node, and Chromium for the page)'
 	@echo '  make check        format, lint, types, import rules, state machines, schema, template'
 	@echo '  make test-engine  the program under the real Pulumi CLI that PULUMI_ENGINE names'
 	@echo '  make test-sam     the commands of docs/deploy-sam.md with the real SAM CLI and AWS CLI'
@@ -45,7 +46,7 @@ test: .venv .venv-emulator
 	$(BIN)/pytest --numprocesses auto --dist loadgroup $(ARGS)
 	@$(MAKE) --silent test-frontend
 
-.PHONY: frontend test-frontend
+.PHONY: frontend test-frontend test-browser
 frontend:
 	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
 	  $(MAKE) --silent frontend/node_modules/.locked && npm --prefix frontend run --silent build && \
@@ -61,6 +62,15 @@ test-frontend:
 	  npm --prefix frontend run --silent check && npm --prefix frontend run --silent test; \
 	else \
 	  echo "make test-frontend: Node is not here, so the browser's side was not tested"; \
+	fi
+
+test-browser: .venv .venv-emulator
+	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
+	  $(MAKE) --silent frontend && npm --prefix frontend run --silent test:emulator && \
+	  if [ -x "$${CHROMIUM:-/usr/bin/chromium}" ]; then npm --prefix frontend run --silent test:browser; \
+	  else echo 'make test-browser: Chromium is not here, so the page was not tested: set CHROMIUM to its path'; fi; \
+	else \
+	  echo "make test-browser: Node is not here, so the browser's side was not tested on a local run"; \
 	fi
 
 frontend/node_modules/.locked: frontend/package-lock.json
