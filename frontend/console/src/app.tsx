@@ -64,7 +64,7 @@ function Bank({ config }: { config: Config }): JSX.Element {
               others={config.people.filter((person) => person !== me)}
               name={name}
               available={view.value.available}
-              isOpenAtFirst={requests.every(isEnded)}
+              isOpenByItself={requests.every(isEnded)}
               hourBank={account.hourBank}
               onSubmitted={(id) => {
                 choose(id);
@@ -86,8 +86,7 @@ function Bank({ config }: { config: Config }): JSX.Element {
               onBecome={(userId) => goOnAs(userId, request.id)}
               onAct={async (act, offer) => {
                 choose(request.id);
-                await say(account.hourBank, request.id, act, offer);
-                view.again();
+                await say(account.hourBank, request.id, act, offer).finally(view.again);
               }}
             />
           ))}

@@ -9,20 +9,22 @@ interface Props {
   others: Person[];
   name: (userId: string) => string;
   available: number;
-  isOpenAtFirst: boolean;
+  /** Whether it is unfolded as long as nobody has folded, unfolded or used it. */
+  isOpenByItself: boolean;
   hourBank: HourBank;
   onSubmitted: (requestId: string) => void;
 }
 
 /** The form for asking somebody for a service; folded where requests wait, so that these are seen first. */
-export function NewRequest({ others, name, available, isOpenAtFirst, hourBank, onSubmitted }: Props): JSX.Element {
-  const [isOpen, setOpen] = useState(isOpenAtFirst);
+export function NewRequest({ others, name, available, isOpenByItself, hourBank, onSubmitted }: Props): JSX.Element {
+  const [choice, setChoice] = useState<boolean | null>(null);
   const [providerId, setProvider] = useState(others[0]?.userId ?? '');
   const [service, setService] = useState('Help in the garden');
   const [amount, setAmount] = useState('2');
   const [isSending, setSending] = useState(false);
   const [problem, setProblem] = useState('');
   const toggle = useRef<HTMLButtonElement>(null);
+  const isOpen = choice ?? isOpenByItself;
 
   const submit = async (event: Event): Promise<void> => {
     event.preventDefault();
@@ -30,7 +32,7 @@ export function NewRequest({ others, name, available, isOpenAtFirst, hourBank, o
     setProblem('');
     try {
       onSubmitted(await hourBank.submitRequest({ serviceId: service.trim(), providerId, hours: Number(amount) }));
-      setOpen(false);
+      setChoice(null);
       toggle.current?.focus();
     } catch (error) {
       setProblem(error instanceof Error ? error.message : String(error));
@@ -41,11 +43,22 @@ export function NewRequest({ others, name, available, isOpenAtFirst, hourBank, o
   return (
     <section class="new">
       <h3>
-        <button ref={toggle} type="button" aria-expanded={isOpen} aria-controls="new-request" onClick={() => setOpen(!isOpen)}>
+        <button
+          ref={toggle}
+          type="button"
+          aria-expanded={isOpen}
+          aria-controls="new-request"
+          onClick={() => setChoice(!isOpen)}
+        >
           Ask for a service
         </button>
       </h3>
-      <form id="new-request" hidden={!isOpen} onSubmit={(event) => void submit(event)}>
+      <form
+        id="new-request"
+        hidden={!isOpen}
+        onFocusIn={() => setChoice(true)}
+        onSubmit={(event) => void submit(event)}
+      >
         <div class="field">
           <label for="new-service">What for</label>
           <input

@@ -33,8 +33,6 @@ export function Request({ request, me, name, held, available, deadline, isShown,
   const [isSending, setSending] = useState(false);
   const [problem, setProblem] = useState('');
 
-  useEffect(() => setProblem(''), [request.status]);
-
   const act = async (what: Act, offer?: number): Promise<void> => {
     setSending(true);
     setProblem('');

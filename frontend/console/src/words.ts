@@ -114,7 +114,7 @@ const ENDINGS: Partial<Record<ServiceRequest['status'], string>> = {
 const LABELS: Record<Act, string> = {
   accept: 'Accept',
   decline: 'Decline',
-  counterOffer: 'Make a counter-offer',
+  counterOffer: 'Counter-offer',
   withdraw: 'Withdraw',
   cancel: 'Cancel',
   acceptOffer: 'Accept the offer',
