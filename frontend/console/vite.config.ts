@@ -7,5 +7,5 @@ const proxy = Object.fromEntries(['/graphql', '/local'].map((path) => [path, { t
 export default defineConfig({
   base: './',
   server: { proxy },
-  build: { target: 'es2022', sourcemap: true },
+  build: { target: 'es2022' },
 });

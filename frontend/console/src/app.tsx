@@ -42,6 +42,26 @@ function Bank({ config }: { config: Config }): JSX.Element {
     document.getElementById(`person-${userId}`)?.focus();
   };
 
+  const isEarlier = (request: ServiceRequest): boolean => isEnded(request) && request !== shown;
+  const toCard = (request: ServiceRequest): JSX.Element => (
+    <Request
+      key={request.id}
+      request={request}
+      me={me.userId}
+      name={name}
+      held={view.value?.held.get(request.id) ?? null}
+      available={view.value?.available ?? 0}
+      deadline={request === shown ? (asking?.deadline ?? null) : null}
+      isShown={request === shown}
+      onShow={() => choose(request.id)}
+      onBecome={(userId) => goOnAs(userId, request.id)}
+      onAct={async (act, offer) => {
+        choose(request.id);
+        await say(account.hourBank, request.id, act, offer).finally(view.again);
+      }}
+    />
+  );
+
   return (
     <>
       <header class="top">
@@ -72,24 +92,13 @@ function Bank({ config }: { config: Config }): JSX.Element {
               }}
             />
           )}
-          {requests.map((request) => (
-            <Request
-              key={request.id}
-              request={request}
-              me={me.userId}
-              name={name}
-              held={view.value?.held.get(request.id) ?? null}
-              available={view.value?.available ?? 0}
-              deadline={request === shown ? (asking?.deadline ?? null) : null}
-              isShown={request === shown}
-              onShow={() => choose(request.id)}
-              onBecome={(userId) => goOnAs(userId, request.id)}
-              onAct={async (act, offer) => {
-                choose(request.id);
-                await say(account.hourBank, request.id, act, offer).finally(view.again);
-              }}
-            />
-          ))}
+          {requests.filter((request) => !isEarlier(request)).map(toCard)}
+          {requests.some(isEarlier) && (
+            <details>
+              <summary>Earlier requests</summary>
+              {requests.filter(isEarlier).map(toCard)}
+            </details>
+          )}
         </section>
         <div class="seen">
           {ledger.value && <Ledger ledger={ledger.value} name={name} />}

@@ -29,10 +29,15 @@ export function Request({ request, me, name, held, available, deadline, isShown,
   const other = isMine ? request.providerId : request.requesterId;
   const acts = possibleActs(request, me);
   const heading = useRef<HTMLHeadingElement>(null);
-  const titleId = useId();
+  const titleId = `request-${request.id}`;
   const [isSending, setSending] = useState(false);
   const [problem, setProblem] = useState('');
 
+  const show = (): void => {
+    onShow();
+    // the button that has the focus is about to go, and the card may move
+    requestAnimationFrame(() => document.getElementById(titleId)?.focus());
+  };
   const act = async (what: Act, offer?: number): Promise<void> => {
     setSending(true);
     setProblem('');
@@ -85,7 +90,7 @@ export function Request({ request, me, name, held, available, deadline, isShown,
           </button>
         )}
         {!isShown && (
-          <button type="button" class="link" onClick={onShow}>
+          <button type="button" class="link" onClick={show}>
             Show its workflow<span class="hidden">: {request.serviceId}</span>
           </button>
         )}

@@ -95,7 +95,11 @@ function light(picture: SVGSVGElement, execution: Execution | undefined): void {
     state.classList.toggle('current', name === execution?.current);
     state.classList.toggle('failed', execution?.status === 'FAILED' && name === last);
   }
+  const firstState = picture.querySelector('[data-state]');
   for (const edge of picture.querySelectorAll<SVGElement>('[data-from]')) {
-    edge.classList.toggle('taken', steps.has(`${edge.dataset['from']} ${edge.dataset['to']}`));
+    const isTaken = steps.has(`${edge.dataset['from']} ${edge.dataset['to']}`);
+    edge.classList.toggle('taken', isTaken);
+    // lines that come together share their last part: the one that was taken lies on top
+    if (isTaken && edge.querySelector('.line')) picture.insertBefore(edge, firstState);
   }
 }

@@ -97,6 +97,21 @@ for (const colorScheme of ['light', 'dark'] as const) {
   }
 }
 
+test('a request that has ended can be looked at again', async ({ open }) => {
+  const [ana, ben] = [await open('ana'), await open('ben')];
+  for (const service of ['The first', 'The second']) {
+    await ana.ask('Ben', service, '0.5');
+    await ben.do(service, 'Decline');
+    await ana.expectStatus(service, 'Declined');
+  }
+  await expect(ana.page.getByRole('heading', { name: 'The workflows of “The second”' })).toBeVisible();
+  await expect(ana.request('The first')).toBeHidden();
+  await ana.page.getByText('Earlier requests').click();
+  await ana.do('The first', 'Show its workflow: The first');
+  await expect(ana.page.getByRole('heading', { name: 'The workflows of “The first”' })).toBeVisible();
+  await expect(ana.request('The first').getByRole('heading')).toBeFocused();
+});
+
 test('news are told to screen readers', async ({ open }) => {
   const [ana, ben] = [await open('ana'), await open('ben')];
   const live = ben.page.locator('[aria-live=polite]');
