@@ -50,7 +50,7 @@ test: .venv .venv-emulator
 frontend:
 	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
 	  $(MAKE) --silent frontend/node_modules/.locked && npm --prefix frontend run --silent build && \
-	  if [ -f frontend/console/index.html ]; then npm --prefix frontend run --silent build:console; fi; \
+	  npm --prefix frontend run --silent build:console; \
 	else \
 	  echo "make frontend: Node is not here, so the browser's side was not built"; \
 	fi
@@ -64,11 +64,17 @@ test-frontend:
 	  echo "make test-frontend: Node is not here, so the browser's side was not tested"; \
 	fi
 
+# the package and the page, on local runs of their own; in CI Chromium must be there
 test-browser: .venv .venv-emulator
 	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
-	  $(MAKE) --silent frontend && npm --prefix frontend run --silent test:emulator && \
-	  if [ -x "$${CHROMIUM:-/usr/bin/chromium}" ]; then npm --prefix frontend run --silent test:browser; \
-	  else echo 'make test-browser: Chromium is not here, so the page was not tested: set CHROMIUM to its path'; fi; \
+	  $(MAKE) --silent frontend && npm --prefix frontend run --silent test:emulator || exit 1; \
+	  CHROMIUM=$${CHROMIUM:-$$(command -v chromium || command -v chromium-browser || command -v google-chrome)}; \
+	  if [ -x "$$CHROMIUM" ]; then \
+	    export CHROMIUM; npm --prefix frontend run --silent test:browser -- $(ARGS); \
+	  else \
+	    echo 'make test-browser: Chromium is not here, so the page was not tested: install it, or set CHROMIUM to its path' >&2; \
+	    [ -z "$$CI" ]; \
+	  fi; \
 	else \
 	  echo "make test-browser: Node is not here, so the browser's side was not tested on a local run"; \
 	fi
