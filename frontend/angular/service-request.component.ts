@@ -25,7 +25,9 @@ import { StepFunctionsService } from './step-functions.service.js';
       @if (request(); as request) {
         <ol aria-label="Progress of the request">
           @for (step of steps(); track step.status) {
-            <li [class]="step.state" [attr.aria-current]="step.state === 'current' ? 'step' : null">{{ step.label }}</li>
+            <li [class]="step.state" [attr.aria-current]="step.state === 'current' ? 'step' : null">
+              {{ step.label }}
+            </li>
           }
         </ol>
         <dl>

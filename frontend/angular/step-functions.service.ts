@@ -2,7 +2,10 @@ import { ErrorHandler, inject, Injectable, InjectionToken } from '@angular/core'
 import { createHourBank, type HourBank, type NewRequest } from '../src/index.js';
 
 /** What the service speaks with; provide one of your own to set its options. */
-export const HOURBANK = new InjectionToken<HourBank>('HOURBANK', { providedIn: 'root', factory: () => createHourBank() });
+export const HOURBANK = new InjectionToken<HourBank>('HOURBANK', {
+  providedIn: 'root',
+  factory: () => createHourBank(),
+});
 
 /** `createDirect()` of `hourbank-frontend/direct` is one. */
 export interface WorkflowStarter {

@@ -54,7 +54,8 @@ export async function executionName(requestId: string): Promise<string> {
 
 export function createDirect({ stateMachineArn, clientConfig }: DirectOptions): Direct {
   const [, region] = /^arn:[^:]+:states:([a-z0-9-]+):\d{12}:stateMachine:[^:]+$/.exec(stateMachineArn) ?? [];
-  if (!region) throw new HourBankError('InvalidInput', `${stateMachineArn || 'Nothing'} is not the ARN of a state machine.`);
+  if (!region)
+    throw new HourBankError('InvalidInput', `${stateMachineArn || 'Nothing'} is not the ARN of a state machine.`);
   const client = new SFNClient({ ...clientConfig, region, credentials });
 
   async function describe(executionArn: string, abortSignal?: AbortSignal): Promise<Execution> {

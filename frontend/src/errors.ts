@@ -65,16 +65,20 @@ const textOf = (value: unknown): string => (typeof value === 'string' ? value : 
 /** The kind for the name that AWS gives an error, in a GraphQL answer (`errorType`), in a body, or in an SDK. */
 function kindOfName(name: string): ErrorKind | undefined {
   if (/^(Unauthorized|AccessDenied(Exception)?)$/.test(name)) return 'NotAllowed';
-  if (/^(UnauthorizedException|NoSignedUser|NoValidAuthTokens|ExpiredToken(Exception)?)$/.test(name)) return 'SignedOut';
+  if (/^(UnauthorizedException|NoSignedUser|NoValidAuthTokens|ExpiredToken(Exception)?)$/.test(name))
+    return 'SignedOut';
   if (/^(UnrecognizedClientException|InvalidClientTokenId|CredentialsProviderError)$/.test(name)) return 'SignedOut';
   if (/ConditionalCheckFailedException$/.test(name)) return 'Conflict';
   if (/(ThroughputExceeded|Throttl\w*|TooManyRequests|RequestLimitExceeded|LimitExceeded)(Exception)?$/.test(name)) {
     return 'Throttled';
   }
-  if (/(InternalServerError|InternalFailure|InternalFailureException|ServiceUnavailable|ExecutionTimeout)$/.test(name)) {
+  if (
+    /(InternalServerError|InternalFailure|InternalFailureException|ServiceUnavailable|ExecutionTimeout)$/.test(name)
+  ) {
     return 'Unavailable';
   }
-  if (/^(NetworkError|TimeoutError|AbortError|RequestTimeout|ECONN(REFUSED|RESET)|ENOTFOUND)$/.test(name)) return 'Offline';
+  if (/^(NetworkError|TimeoutError|AbortError|RequestTimeout|ECONN(REFUSED|RESET)|ENOTFOUND)$/.test(name))
+    return 'Offline';
   if (/^(ExecutionDoesNotExist|StateMachineDoesNotExist)$/.test(name)) return 'NotFound';
   return undefined;
 }

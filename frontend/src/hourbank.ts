@@ -68,7 +68,10 @@ export interface HourBank {
   /** The request as its requester or its provider sees it now. */
   read(requestId: string): Promise<ServiceRequest>;
   /** The provider's word. Saying the same again is nothing; what the status does not allow is `NotPossible`. */
-  answer(requestId: string, answer: Exclude<ProviderAct, 'counterOffer'> | { readonly counterOffer: number }): Promise<void>;
+  answer(
+    requestId: string,
+    answer: Exclude<ProviderAct, 'counterOffer'> | { readonly counterOffer: number },
+  ): Promise<void>;
   /** The requester's word; as with `answer`. */
   respond(requestId: string, response: RequesterAct): Promise<void>;
   /**
@@ -77,7 +80,10 @@ export interface HourBank {
    * Reads after 1 s, then ever more rarely, at least every 30 s; at once after `answer`, `respond` and `refresh`, and
    * when the browser is online again. A failure that passes is in `trouble`; others are thrown.
    */
-  watch(requestId: string, options?: { readonly signal?: AbortSignal | undefined }): AsyncGenerator<RequestState, void, void>;
+  watch(
+    requestId: string,
+    options?: { readonly signal?: AbortSignal | undefined },
+  ): AsyncGenerator<RequestState, void, void>;
   /** Makes those who watch the request read it at once: for an app that was told of a change, as by a subscription. */
   refresh(requestId: string): void;
 }
@@ -100,7 +106,12 @@ export function createHourBank({ client, shortestTimeoutSeconds = 60 }: HourBank
   const watchers = new Map<string, Set<() => void>>();
 
   /** What the API answers in a field; null where there is nothing. */
-  async function call(field: string, query: string, variables: Record<string, unknown>, signal?: AbortSignal): Promise<unknown> {
+  async function call(
+    field: string,
+    query: string,
+    variables: Record<string, unknown>,
+    signal?: AbortSignal,
+  ): Promise<unknown> {
     signal?.throwIfAborted();
     // the models' rules know user pools only, whatever the app's default is
     const api = (made ??= generateClient());
@@ -130,7 +141,7 @@ export function createHourBank({ client, shortestTimeoutSeconds = 60 }: HourBank
 
   async function read(requestId: string, signal?: AbortSignal): Promise<ServiceRequest> {
     checkId('The request', requestId);
-    const query = `query Get($id: ID!) { getServiceRequest(id: $id) { ${SELECTION} } }`;
+    const query = `query ($id: ID!) { getServiceRequest(id: $id) { ${SELECTION} } }`;
     const found = await call('getServiceRequest', query, { id: requestId }, signal);
     if (found === null) throw new HourBankError('NotFound');
     return toServiceRequest(found);
@@ -145,7 +156,8 @@ export function createHourBank({ client, shortestTimeoutSeconds = 60 }: HourBank
     const isSame = Object.entries(more).every(([field, value]) => request[field as keyof ServiceRequest] === value);
     if (!(isSaid(request, name) && isSame)) {
       if (!possibleActs(request, userId).includes(name)) throw new HourBankError('NotPossible', whyNot(request));
-      const query = `mutation Say($input: UpdateServiceRequestInput!) { updateServiceRequest(input: $input) { ${SELECTION} } }`;
+      const selected = `updateServiceRequest(input: $input) { ${SELECTION} }`;
+      const query = `mutation ($input: UpdateServiceRequestInput!) { ${selected} }`;
       toServiceRequest(await call('updateServiceRequest', query, { input: { id: requestId, ...says } }));
     }
     refresh(requestId);
@@ -172,7 +184,8 @@ export function createHourBank({ client, shortestTimeoutSeconds = 60 }: HourBank
         estimatedHours: hours,
         ...(timeoutSeconds === undefined ? {} : { providerResponseTimeoutSeconds: timeoutSeconds }),
       };
-      const query = `mutation Ask($input: CreateServiceRequestInput!) { createServiceRequest(input: $input) { ${SELECTION} } }`;
+      const selected = `createServiceRequest(input: $input) { ${SELECTION} }`;
+      const query = `mutation ($input: CreateServiceRequestInput!) { ${selected} }`;
       try {
         toServiceRequest(await call('createServiceRequest', query, { input }));
       } catch (thrown) {
@@ -180,7 +193,8 @@ export function createHourBank({ client, shortestTimeoutSeconds = 60 }: HourBank
         const error = toHourBankError(thrown);
         if (error.kind !== 'Conflict') throw error;
         const there = await read(id).catch(() => undefined);
-        const isThis = there && Object.entries(input).every(([field, value]) => there[field as keyof ServiceRequest] === value);
+        const isThis =
+          there && Object.entries(input).every(([field, value]) => there[field as keyof ServiceRequest] === value);
         if (!isThis) throw error;
       }
       return id;

@@ -4,7 +4,7 @@ const MOST_DIGITS = 35;
 /**
  * Whether the workflow takes this number of hours: above 0, at most 2 decimal places.
  *
- * Judged is the decimal number that JSON sends, so that `0.1 + 0.2`, which is sent as 0.30000000000000004, is not legal.
+ * Judged is the number that JSON sends, so that `0.1 + 0.2`, which is sent as 0.30000000000000004, is not legal.
  */
 export function isLegalHours(hours: number): boolean {
   const parts = /^(\d+)(?:\.(\d+))?(?:e([+-]\d+))?$/.exec(String(hours));

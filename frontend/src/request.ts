@@ -128,7 +128,8 @@ const ACT_NAMES = Object.keys(ACTS) as Act[];
 const isIn = (statuses: readonly Status[], status: Status): boolean => statuses.includes(status);
 
 /** Whether the workflow has ended: nothing changes any more. */
-export const isEnded = ({ status }: ServiceRequest): boolean => STATUSES.indexOf(status) > STATUSES.indexOf('IN_PROGRESS');
+export const isEnded = ({ status }: ServiceRequest): boolean =>
+  STATUSES.indexOf(status) > STATUSES.indexOf('IN_PROGRESS');
 
 /** Which side of the request somebody is on; undefined for everybody else. */
 export function roleOf(request: ServiceRequest, userId: string): Role | undefined {
@@ -236,7 +237,9 @@ export function toServiceRequest(answer: unknown): ServiceRequest {
     requesterId: text('requesterId'),
     providerId: text('providerId'),
     estimatedHours: number('estimatedHours'),
-    providerResponseTimeoutSeconds: absent('providerResponseTimeoutSeconds') ? null : number('providerResponseTimeoutSeconds'),
+    providerResponseTimeoutSeconds: absent('providerResponseTimeoutSeconds')
+      ? null
+      : number('providerResponseTimeoutSeconds'),
     providerResponse: absent('providerResponse') ? null : oneOf('providerResponse', PROVIDER_RESPONSES),
     counterOfferHours: absent('counterOfferHours') ? null : number('counterOfferHours'),
     requesterResponse: absent('requesterResponse') ? null : oneOf('requesterResponse', REQUESTER_RESPONSES),

@@ -58,7 +58,9 @@ const press = (name: string): void =>
   [...page().querySelectorAll('button')].find((button) => button.textContent!.trim() === name)!.click();
 const enter = (value: string): void => {
   page().querySelector('input')!.value = value;
-  page().querySelector('form')!.dispatchEvent(new Event('submit', { cancelable: true }));
+  page()
+    .querySelector('form')!
+    .dispatchEvent(new Event('submit', { cancelable: true }));
 };
 const eventually = (check: () => void) => vi.waitFor(check, { timeout: 5_000, interval: 10 });
 
@@ -79,7 +81,7 @@ test('asks for a service, then shows how the request stands', async () => {
       providerResponseTimeoutSeconds: 3600,
     },
   });
-  expect([...page().querySelectorAll('li')].map((step) => `${step.className}: ${step.textContent}`)).toEqual([
+  expect([...page().querySelectorAll('li')].map((step) => `${step.className}: ${step.textContent?.trim()}`)).toEqual([
     'done: Request sent',
     'done: Hours held',
     'current: Provider asked',
@@ -193,7 +195,9 @@ test('a start of its own, where the app has one, may fail: the stream starts the
       { provide: ErrorHandler, useValue: { handleError } },
       {
         provide: WORKFLOW_STARTER,
-        useValue: { start: (id: string) => (started.push(id), Promise.reject(new Error('no'))) } satisfies WorkflowStarter,
+        useValue: {
+          start: (id: string) => (started.push(id), Promise.reject(new Error('no'))),
+        } satisfies WorkflowStarter,
       },
     ],
   });

@@ -70,7 +70,9 @@ test('what the stream has started already is started', async () => {
 
 test('follows an execution to its end, and asks for nothing but its description', async () => {
   let reads = 0;
-  answer = () => ({ body: ++reads === 1 ? { status: 'RUNNING' } : { status: 'SUCCEEDED', output: '{"outcome":"DECLINED"}' } });
+  answer = () => ({
+    body: ++reads === 1 ? { status: 'RUNNING' } : { status: 'SUCCEEDED', output: '{"outcome":"DECLINED"}' },
+  });
   const seen = [];
   for await (const { value } of direct().watchExecution(EXECUTION)) seen.push(value);
 

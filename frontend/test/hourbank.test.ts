@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { createHourBank, HourBankError, type ErrorKind, type RequestState, type ServiceRequest } from '../src/index.js';
 import { configure, startAppSync, type Answer, type AppSync } from './appsync.js';
 
@@ -21,7 +21,10 @@ let stored: Record_ | null;
 const bank = createHourBank();
 const operation = (query: string): string => /\b(get|create|update)ServiceRequest/.exec(query)![1]!;
 const fails = (errorType: string, message = errorType): Answer => ({
-  body: { data: { getServiceRequest: null }, errors: [{ path: ['getServiceRequest'], errorType, message, data: null }] },
+  body: {
+    data: { getServiceRequest: null },
+    errors: [{ path: ['getServiceRequest'], errorType, message, data: null }],
+  },
 });
 
 beforeEach(async () => {
@@ -58,7 +61,12 @@ async function statesOf(watching: AsyncIterable<RequestState>): Promise<RequestS
 
 describe('submitRequest', () => {
   test('sends what Amplify lets a requester say, in the name of who is signed in', async () => {
-    const id = await bank.submitRequest({ serviceId: 'gardening', providerId: 'bob', hours: 2.5, timeoutSeconds: 3600 });
+    const id = await bank.submitRequest({
+      serviceId: 'gardening',
+      providerId: 'bob',
+      hours: 2.5,
+      timeoutSeconds: 3600,
+    });
 
     expect(server.calls).toHaveLength(1);
     const { headers, variables } = server.calls[0]!;
@@ -94,9 +102,11 @@ describe('submitRequest', () => {
     expect(server.calls).toHaveLength(0);
   });
 
-  test("takes seconds where the stack does", async () => {
+  test('takes seconds where the stack does', async () => {
     const local = createHourBank({ shortestTimeoutSeconds: 1 });
-    expect(await kindOf(local.submitRequest({ serviceId: 's', providerId: 'bob', hours: 1, timeoutSeconds: 5 }))).toBe('none');
+    expect(await kindOf(local.submitRequest({ serviceId: 's', providerId: 'bob', hours: 1, timeoutSeconds: 5 }))).toBe(
+      'none',
+    );
   });
 
   test('asks once although the first answer was lost and Amplify sent it again', async () => {
@@ -121,7 +131,9 @@ describe('submitRequest', () => {
     server.script.answer = (call) =>
       operation(call.query) === 'create' ? fails('DynamoDB:ConditionalCheckFailedException') : answer(call);
 
-    expect(await kindOf(bank.submitRequest({ id: 'r1', serviceId: 'gardening', providerId: 'bob', hours: 2.5 }))).toBe('Conflict');
+    expect(await kindOf(bank.submitRequest({ id: 'r1', serviceId: 'gardening', providerId: 'bob', hours: 2.5 }))).toBe(
+      'Conflict',
+    );
   });
 });
 
@@ -159,8 +171,7 @@ describe('answers', () => {
   ] as const)('in %s, %s cannot %s: %s', async (status, who, act, kind, words) => {
     stored = { ...REQUEST, status };
     user = who;
-    const said =
-      act === 'accept' || act === 'withdraw' ? bank.answer('r1', act) : bank.respond('r1', act);
+    const said = act === 'accept' || act === 'withdraw' ? bank.answer('r1', act) : bank.respond('r1', act);
 
     await expect(said).rejects.toMatchObject({ kind, message: expect.stringMatching(words) });
     expect(server.calls.map(({ query }) => operation(query))).toEqual(['get']);
@@ -186,14 +197,22 @@ describe('failures', () => {
   const NULL = { data: { getServiceRequest: null } };
   test.each<[string, Answer, ErrorKind]>([
     ['nothing there', { body: NULL }, 'NotFound'],
-    ['a rule of Amplify', fails('Unauthorized', 'Not Authorized to access getServiceRequest on type Query'), 'NotAllowed'],
+    [
+      'a rule of Amplify',
+      fails('Unauthorized', 'Not Authorized to access getServiceRequest on type Query'),
+      'NotAllowed',
+    ],
     [
       'an expired token',
       { status: 401, body: { errors: [{ errorType: 'UnauthorizedException', message: 'Token has expired.' }] } },
       'SignedOut',
     ],
     ['401 with nothing', { status: 401, body: '' }, 'SignedOut'],
-    ['a firewall', { status: 403, body: { errors: [{ errorType: 'WAFForbiddenException', message: '403 Forbidden' }] } }, 'NotAllowed'],
+    [
+      'a firewall',
+      { status: 403, body: { errors: [{ errorType: 'WAFForbiddenException', message: '403 Forbidden' }] } },
+      'NotAllowed',
+    ],
     ['throttled', { status: 429, body: { errors: [{ errorType: 'TooManyRequestsException' }] } }, 'Throttled'],
     ['a throttled table', fails('DynamoDB:ProvisionedThroughputExceededException'), 'Throttled'],
     ['the server failed', { status: 503, body: 'Service Unavailable' }, 'Unavailable'],
@@ -206,7 +225,11 @@ describe('failures', () => {
     ['no data', { body: {} }, 'MalformedAnswer'],
     ['another field', { body: { data: { other: 1 } } }, 'MalformedAnswer'],
     ['a list', { body: { data: { getServiceRequest: [] } } }, 'MalformedAnswer'],
-    ['hours as text', { body: { data: { getServiceRequest: { ...REQUEST, estimatedHours: '2.5' } } } }, 'MalformedAnswer'],
+    [
+      'hours as text',
+      { body: { data: { getServiceRequest: { ...REQUEST, estimatedHours: '2.5' } } } },
+      'MalformedAnswer',
+    ],
     ['an unknown status', { body: { data: { getServiceRequest: { ...REQUEST, status: 'LOST' } } } }, 'MalformedAnswer'],
     ['no provider', { body: { data: { getServiceRequest: { ...REQUEST, providerId: null } } } }, 'MalformedAnswer'],
     [
@@ -214,7 +237,9 @@ describe('failures', () => {
       {
         body: {
           data: { getServiceRequest: { ...REQUEST, offeredHours: null } },
-          errors: [{ path: ['getServiceRequest', 'offeredHours'], errorType: 'Unauthorized', message: 'Not Authorized' }],
+          errors: [
+            { path: ['getServiceRequest', 'offeredHours'], errorType: 'Unauthorized', message: 'Not Authorized' },
+          ],
         },
       },
       'NotAllowed',
@@ -233,6 +258,19 @@ describe('failures', () => {
   test('nobody listens', async () => {
     await server.close();
     expect(await kindOf(bank.read('r1'))).toBe('Offline');
+  });
+
+  test('no answer for 30 s', async () => {
+    server.script.answer = () => 'hang';
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      const kind = kindOf(bank.read('r1'));
+      while (server.calls.length === 0) await new Promise((resolve) => setImmediate(resolve));
+      await vi.advanceTimersByTimeAsync(30_000);
+      expect(await kind).toBe('Offline');
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   test('nobody is signed in: nothing is sent', async () => {
@@ -261,7 +299,12 @@ describe('watch', () => {
       bank.refresh('r1');
     }
 
-    expect(seen.map(({ request }) => request?.status)).toEqual(['PENDING', 'ESCROWED', 'AWAITING_PROVIDER', 'DECLINED']);
+    expect(seen.map(({ request }) => request?.status)).toEqual([
+      'PENDING',
+      'ESCROWED',
+      'AWAITING_PROVIDER',
+      'DECLINED',
+    ]);
     expect(seen.map(({ ended }) => ended)).toEqual([false, false, false, true]);
     expect(seen.map(({ acts }) => acts)).toEqual([['cancel'], ['cancel'], ['cancel'], []]);
   });
@@ -291,7 +334,11 @@ describe('watch', () => {
     const answer = server.script.answer;
     server.script.answer = () => 'cut';
     const watching = bank.watch('r1');
-    expect((await watching.next()).value).toMatchObject({ request: undefined, ended: false, trouble: { kind: 'Offline' } });
+    expect((await watching.next()).value).toMatchObject({
+      request: undefined,
+      ended: false,
+      trouble: { kind: 'Offline' },
+    });
     server.script.answer = answer;
     bank.refresh('r1');
     expect((await watching.next()).value).toMatchObject({ request: { id: 'r1' }, trouble: undefined });

@@ -47,7 +47,11 @@ describe('as the workflow does', () => {
   });
 
   test('the answers', () => {
-    const answers = Object.entries(ACTS).map(([act, { in: during, writes }]) => ({ status: during.at(-1), act, writes }));
+    const answers = Object.entries(ACTS).map(([act, { in: during, writes }]) => ({
+      status: during.at(-1),
+      act,
+      writes,
+    }));
     expect(answers).toEqual(expect.arrayContaining(vectors.answers));
     expect(answers).toHaveLength(vectors.answers.length);
   });

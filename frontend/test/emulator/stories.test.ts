@@ -94,7 +94,9 @@ test('the API keeps its rules, and the errors say which', async () => {
   const id = await bank.submitRequest({ serviceId: 'gardening', providerId: 'ben', hours: 1 });
   // the same again, as after a lost answer: the same request; another of this id: not
   expect(await bank.submitRequest({ id, serviceId: 'gardening', providerId: 'ben', hours: 1 })).toBe(id);
-  expect(await kindOf(bank.submitRequest({ id, serviceId: 'gardening', providerId: 'ben', hours: 2 }))).toBe('Conflict');
+  expect(await kindOf(bank.submitRequest({ id, serviceId: 'gardening', providerId: 'ben', hours: 2 }))).toBe(
+    'Conflict',
+  );
   expect(await kindOf(bank.read('nowhere'))).toBe('NotFound');
   expect(await kindOf(bank.answer(id, 'accept'))).toBe('NotAllowed');
 
