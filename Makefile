@@ -10,7 +10,7 @@ BIN := .venv/bin
 SYNC = UV_PYTHON_DOWNLOADS=never $$uv sync --locked --quiet --compile-bytecode --python "$$python"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test check lint types imports definitions schema template test-engine test-sam simulate contention bench clean .venv .venv-emulator
+.PHONY: help demo up down test check lint types imports definitions schema template test-engine test-sam simulate contention bench pictures clean .venv .venv-emulator
 .SUFFIXES:
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo '  make simulate     every fault at every point of every path; ARGS="--only TIMED_OUT" picks some'
 	@echo '  make contention   50 threads on the ledger, on DynamoDB Local (Java, Maven) and the emulator: how fast'
 	@echo '  make bench        import times, evaluation time, archive size'
+	@echo '  make pictures     docs/pictures, drawn from the definitions'
 	@echo 'environments'
 	@echo '  make .venv        the locked environment (every target makes it when it is needed)'
 	@echo '  make clean        remove environments and caches'
@@ -155,6 +156,11 @@ contention: .venv .venv-emulator
 
 bench: .venv
 	@$(BIN)/python -m bench $(ARGS)
+
+pictures: .venv
+	@mkdir -p docs/pictures
+	@$(BIN)/hourbank diagram --out docs/pictures
+	@$(BIN)/hourbank diagram --format mermaid --out docs/pictures
 
 clean:
 	rm -rf .venv .venv-emulator tools/sam/.venv .uv .dynamodb-local .pytest_cache .ruff_cache .import_linter_cache .hypothesis tools/asl/node_modules tools/amplify/node_modules tools/amplify/build

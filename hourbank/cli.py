@@ -54,6 +54,20 @@ class Response(StrEnum):
     reject = "reject"
 
 
+class Workflow(StrEnum):
+    """What can be drawn."""
+
+    request = "ServiceRequestWorkflow"
+    escrow = "EscrowManagementWorkflow"
+
+
+class Format(StrEnum):
+    """What a picture is written as."""
+
+    svg = "svg"
+    mermaid = "mermaid"
+
+
 def hours(text: str) -> Decimal:
     """Parse hours, exactly, by the rule of the functions."""
     from handlers.hours import is_legal
@@ -224,6 +238,38 @@ def doctor(
 
         if not examine(Console(), stack, region):
             raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=SHIP)
+def diagram(
+    workflow: Annotated[Workflow | None, typer.Argument(metavar="WORKFLOW", help="One of them; else both.")] = None,
+    form: Annotated[Format, typer.Option("--format", help="An SVG, or Mermaid for Markdown.")] = Format.svg,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER|FILE", help="Where it goes; else to standard output.")
+    ] = None,
+    request_id: Annotated[
+        str | None, typer.Option("--request", metavar="REQUEST_ID", help="Light up the way of a request of `up`'s.")
+    ] = None,
+) -> None:
+    """Draw the workflows from their definitions: an SVG that is light or dark as its reader is, or Mermaid."""
+    from hourbank import pictures
+
+    classes: dict[str, dict[str, str]] = {}
+    if request_id is not None:
+        from hourbank.show import find
+        from hourbank.up import running
+
+        deployment = running()
+        classes = pictures.lit(deployment, find(deployment, request_id))
+    names = [workflow.value] if workflow else list(classes or pictures.DEFINITIONS)
+    made = pictures.draw(names, form, classes)
+    if out is not None:
+        for path in pictures.put(made, form, out):
+            typer.echo(path)
+    elif len(made) > 1 and form is Format.svg:
+        raise typer.BadParameter("two pictures need a folder, or name a workflow", param_hint="--out")
+    else:
+        typer.echo("\n".join(made.values()), nl=False)
 
 
 @app.command(rich_help_panel=OPERATE)

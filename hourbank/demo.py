@@ -16,7 +16,9 @@ from rich.text import Text
 
 from hourbank import ledger_view, local, people, stories
 from hourbank.emulator import Emulator
+from hourbank.lanes import Passage, lanes
 from hourbank.ledger_view import Ledger, in_words
+from hourbank.pictures import DEFINITIONS
 from hourbank.up import command
 
 # Longer than any story needs until its answers, on a small machine; the one that nobody answers takes this long.
@@ -201,19 +203,25 @@ def _ledger_table(before: Ledger, after: Ledger) -> Table:
 
 
 def _paths(console: Console, performances: Sequence[stories.Performance]) -> Group:
-    blocks: list[Text | Padding] = [Text("\nThe stories, and their paths through the states", "bold")]
-    for performance in performances:
+    blocks: list[Text | Padding] = [Text("\nThe stories, and their ways through the states", "bold")]
+    for number, performance in enumerate(performances, 1):
         story = performance.story
         mark = ("✗ ", "bold red") if performance.problem else ("✓ ", "bold green")
         asked = f"  {story.requester} → {story.provider}, {story.hours} h, {performance.seconds:.1f} s  "
         status, reason = str(performance.record.get("status")), performance.record.get("failureReason")
         ending = f"{status}: {reason}" if reason else status
-        line = Text.assemble(mark, (story.title, "bold"), (asked, "dim"), (ending, STYLES.get(status, "cyan")))
+        title = (f"{number} {story.title}", "bold")
+        line = Text.assemble(mark, title, (asked, "dim"), (ending, STYLES.get(status, "cyan")))
         blocks.append(_hanging(console, line))
         if performance.problem:
             blocks.append(Padding(Text(performance.problem, "red"), (0, 0, 0, 4)))
-        for machine, path in performance.paths:
-            line = Text.assemble((f"{machine.rpartition('-')[0]}: ", "dim"), " → ".join(path))
-            blocks.append(Padding(line, (0, 0, 0, 4)))
+    for machine, definition in DEFINITIONS.items():
+        passages = [
+            Passage(path, status, str(number))
+            for number, performance in enumerate(performances, 1)
+            for (name, path), status in zip(performance.paths, performance.statuses, strict=True)
+            if name.startswith(machine)
+        ]
+        blocks += [Text(f"\n{machine}", "bold"), lanes(definition, passages)]
     blocks.append(Text())
     return Group(*blocks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -162,7 +162,7 @@ def _ids(names: Iterable[str]) -> dict[str, str]:
 
 
 def _quoted(text: str) -> str:
-    return re.sub(r"[^\w ,.:=≤≥+−±✓✗▶…/()-]", lambda found: f"#{ord(found[0])};", text)
+    return re.sub(r"[^\w ,:=≤≥+−±✓✗▶…/()]", lambda found: f"#{ord(found[0])};", text)
 
 
 def _shape(state: State) -> tuple[str, str]:
@@ -185,23 +185,25 @@ def svg(definition: Mapping[str, Any], *, classes: Mapping[str, str] = {}) -> st
     -------
     str
         An SVG that needs nothing else: light or dark as its reader is, no script. Each state is a group with
-        `data-state`, each transition one with `data-from` and `data-to`; a page that holds the SVG can add the classes
-        of `MARKS` to them as well.
+        `data-state`, each transition one with `data-from` and `data-to` (its words are a second one); a page that holds
+        the SVG can add the classes of `MARKS` to them as well. Where many states fall to one whatever fails in them,
+        each has a dot for that, and the one arrow of all has an empty `data-from`.
     """
     flow = flows.read(definition, classes)
     layout = arrange(flow, lambda item: _size(flow, item, classes))
-    about = escape(str(definition.get("Comment") or "A state machine"))
+    about = _text(str(definition.get("Comment") or "A state machine"))
     wide, high = f"{layout.width:.0f}", f"{layout.height:.0f}"
     size = f'viewBox="0 0 {wide} {high}" width="{wide}" height="{high}"'
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="hourbank-diagram" role="img" {size}>',
         f"<title>{about}</title>",
-        f"<desc>{escape(_in_words(flow))}</desc>",
+        f"<desc>{_text(_in_words(flow, classes))}</desc>",
         f"<style>{STYLE}</style>",
         f'<rect class="paper" width="{wide}" height="{high}" rx="10"/>',
     ]
     edges = {(edge.source, edge.target): edge for edge in flow.edges}
-    drawn = [(way, _edge_classes(way, edges, classes)) for way in layout.lines]
+    shown = dict(classes) | dict.fromkeys(_shared_and_taken(flow, classes), "taken")
+    drawn = [(way, _edge_classes(way, edges, shown)) for way in layout.lines]
     for way, names in sorted(drawn, key=lambda entry: _is_said(entry[1])):  # what is said of one line lies on top
         parts.append(_edge(way, names, layout))
     for name, state in flow.states.items():
@@ -210,8 +212,14 @@ def svg(definition: Mapping[str, Any], *, classes: Mapping[str, str] = {}) -> st
         parts.append(_note(layout.notes[target]))
         parts += [_dot(source, target, layout.boxes[source], classes) for source in sources]
     for way, box in layout.labels.items():
-        parts.append(_label(way, edges[way].words, box, _edge_classes(way, edges, classes)))
+        if edges[way].words:
+            parts.append(_label(way, edges[way].words, box, _edge_classes(way, edges, classes)))
     return "\n".join([*parts, "</svg>", ""])
+
+
+def _text(text: str) -> str:
+    """Escape, and leave out what XML cannot have."""
+    return escape(re.sub("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", " ", text))
 
 
 def _size(flow: Flow, item: Item, classes: Mapping[str, str]) -> Size:
@@ -250,9 +258,15 @@ def _wrap(words: Sequence[str], limit: int = 22) -> list[str]:
 
 def _edge_classes(way: tuple[str, str], edges: Mapping[tuple[str, str], Any], classes: Mapping[str, str]) -> list[str]:
     said = classes.get(between(*way), "")
-    if way in edges:
-        return ["edge", "catch" if edges[way].is_catch else "next", *([said] if said in MARKS else [])]
-    return ["edge", "catch", "shared"]
+    kind = ["next"] if way in edges and not edges[way].is_catch else ["catch"] if way in edges else ["catch", "shared"]
+    return ["edge", *kind, *([said] if said in MARKS else [])]
+
+
+def _shared_and_taken(flow: Flow, classes: Mapping[str, str]) -> Iterator[str]:
+    """Give the arrows of notes that an execution has gone along, from whichever state."""
+    for target, sources in flow.shared.items():
+        if any(classes.get(between(source, target)) == "taken" for source in sources):
+            yield between("", target)
 
 
 def _is_said(names: Sequence[str]) -> bool:
@@ -267,7 +281,7 @@ def _edge(way: tuple[str, str], names: Sequence[str], layout: Layout) -> str:
     tip += f"l{9 * dy:.1f} {9 * dx:.1f}z"
     # drawn from its end, so that dashes of lines that have come together fall on each other
     return (
-        f'<g class="{" ".join(names)}" data-from="{escape(way[0])}" data-to="{escape(way[1])}">'
+        f'<g class="{" ".join(names)}" data-from="{_text(way[0])}" data-to="{_text(way[1])}">'
         f'<path class="line" d="{_rounded(points[::-1])}"/><path class="tip" d="{tip}"/></g>'
     )
 
@@ -289,23 +303,10 @@ def _rounded(points: Sequence[tuple[float, float]]) -> str:
 
 
 def _box(state: State, box: Box, classes: Mapping[str, str]) -> str:
-    left, top, right, bottom = box
+    left, top, right, _ = box
     names = ["state", state.kind, *(["end"] if state.ends else [])]
     if (said := classes.get(state.name, "")) in MARKS:
         names.append(said)
-    size = f'x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{bottom - top:.1f}"'
-    if state.kind == "choice":
-        middle = (top + bottom) / 2
-        shape = (
-            f'<path class="shape" d="M{left:.1f} {middle:.1f}L{left + 12:.1f} {top:.1f}H{right - 12:.1f}'
-            f'L{right:.1f} {middle:.1f}L{right - 12:.1f} {bottom:.1f}H{left + 12:.1f}z"/>'
-        )
-    else:
-        radius = (bottom - top) / 2 if state.ends else 6
-        shape = f'<rect class="shape" {size} rx="{radius:.1f}"/>'
-        if state.kind == "group":  # one sheet on another
-            moved = size.replace(f'x="{left:.1f}" y="{top:.1f}"', f'x="{left + 4:.1f}" y="{top + 4:.1f}"')
-            shape = f'<rect class="shape" {moved} rx="6"/>{shape}'
     x, y = (left + right) / 2, top + PAD_Y + LINE - 4 - (1 if not state.notes else 0)
     name = _marked(state.name, classes)
     texts = []
@@ -313,12 +314,32 @@ def _box(state: State, box: Box, classes: Mapping[str, str]) -> str:
         half = width(name, NAME) * 1.06 / 2
         texts.append(_hourglass(x - half - 4, y - 5))
         x += 9
-    texts.append(f'<text class="name" x="{x:.1f}" y="{y:.1f}">{escape(name)}</text>')
+    texts.append(f'<text class="name" x="{x:.1f}" y="{y:.1f}">{_text(name)}</text>')
     x = (left + right) / 2
     for number, note in enumerate(state.notes, 1):
-        texts.append(f'<text class="note" x="{x:.1f}" y="{y + number * LINE:.1f}">{escape(note)}</text>')
-    tip = f"<title>{escape(state.name)}: {escape(state.comment)}</title>" if state.comment else ""
-    return f'<g class="{" ".join(names)}" data-state="{escape(state.name)}">{tip}{shape}{"".join(texts)}</g>'
+        texts.append(f'<text class="note" x="{x:.1f}" y="{y + number * LINE:.1f}">{_text(note)}</text>')
+    tip = f"<title>{_text(state.name)}: {_text(state.comment)}</title>" if state.comment else ""
+    return (
+        f'<g class="{" ".join(names)}" data-state="{_text(state.name)}">{tip}{_outline(state, box)}{"".join(texts)}</g>'
+    )
+
+
+def _outline(state: State, box: Box) -> str:
+    left, top, right, bottom = box
+    if state.kind == "choice":
+        middle = (top + bottom) / 2
+        return (
+            f'<path class="shape" d="M{left:.1f} {middle:.1f}L{left + 12:.1f} {top:.1f}H{right - 12:.1f}'
+            f'L{right:.1f} {middle:.1f}L{right - 12:.1f} {bottom:.1f}H{left + 12:.1f}z"/>'
+        )
+    if state.kind == "group":  # one sheet on another
+        size = f'width="{right - left - 4:.1f}" height="{bottom - top - 4:.1f}" rx="6"'
+        return (
+            f'<rect class="shape" x="{left + 4:.1f}" y="{top + 4:.1f}" {size}/>'
+            f'<rect class="shape" x="{left:.1f}" y="{top:.1f}" {size}/>'
+        )
+    size = f'width="{right - left:.1f}" height="{bottom - top:.1f}" rx="{16 if state.ends else 6}"'
+    return f'<rect class="shape" x="{left:.1f}" y="{top:.1f}" {size}/>'
 
 
 def _hourglass(x: float, y: float) -> str:
@@ -343,8 +364,8 @@ def _dot(source: str, target: str, box: Box, classes: Mapping[str, str]) -> str:
     if (said := classes.get(between(source, target), "")) in MARKS:
         names.append(said)
     return (
-        f'<g class="{" ".join(names)}" data-from="{escape(source)}" data-to="{escape(target)}">'
-        f"<title>{ANY_ERROR}: {escape(target)}</title>"
+        f'<g class="{" ".join(names)}" data-from="{_text(source)}" data-to="{_text(target)}">'
+        f"<title>{ANY_ERROR}: {_text(target)}</title>"
         f'<circle class="dot" cx="{box.right:.1f}" cy="{(box.top + box.bottom) / 2:.1f}" r="4"/></g>'
     )
 
@@ -353,14 +374,20 @@ def _label(way: tuple[str, str], words: Sequence[str], box: Box, names: Sequence
     lines = _wrap(words)
     top = (box.top + box.bottom - len(lines) * LINE) / 2
     texts = "".join(
-        f'<text x="{box.left + 9:.1f}" y="{top + number * LINE + 12:.1f}">{escape(line)}</text>'
+        f'<text x="{box.left + 9:.1f}" y="{top + number * LINE + 12:.1f}">{_text(line)}</text>'
         for number, line in enumerate(lines)
     )
-    return f'<g class="label {" ".join(names)}" data-from="{escape(way[0])}" data-to="{escape(way[1])}">{texts}</g>'
+    return f'<g class="label {" ".join(names)}" data-from="{_text(way[0])}" data-to="{_text(way[1])}">{texts}</g>'
 
 
-def _in_words(flow: Flow) -> str:
-    return "The happy path: " + ", ".join(flow.happy) + "."
+def _in_words(flow: Flow, classes: Mapping[str, str]) -> str:
+    said: dict[str, list[str]] = {}
+    for name in flow.states:
+        if (word := classes.get(name, "")) in MARKS:
+            said.setdefault(word, []).append(name)
+    parts = [f"{len(flow.states)} states; if all goes well: {', '.join(flow.happy)}."]
+    parts += [f"{word.capitalize()}: {', '.join(names)}." for word, names in said.items()]
+    return " ".join(parts)
 
 
 STYLE = """

@@ -114,13 +114,13 @@ def read(definition: Mapping[str, Any], gone: Iterable[str] = ()) -> Flow:
     raw: Mapping[str, Any] = definition.get("States", {})
     states = {name: _state(name, state) for name, state in raw.items()}
     edges: dict[tuple[str, str], Edge] = {}
-    falls: dict[str, list[str]] = {}
+    falls: dict[str, dict[str, None]] = {}  # in order, each once
     for name, state in raw.items():
         for target, words, is_catch in _ways(state):
             if target not in raw:
                 continue
             if is_catch and words == (ANY_ERROR,) and target != name:
-                falls.setdefault(target, []).append(name)
+                falls.setdefault(target, {})[name] = None
                 continue
             known = edges.get((name, target), Edge(name, target, (), is_catch))
             more = tuple(word for word in words if word not in known.words)
@@ -201,7 +201,7 @@ def _until(state: Mapping[str, Any]) -> list[str]:
         return ["waits, up to", _last(path)]
     if seconds := state.get("TimeoutSeconds"):
         return [f"waits, up to {_seconds(seconds)}"]
-    return ["waits, with no time-out"]
+    return ["waits, without a limit"]
 
 
 def _for_how_long(state: Mapping[str, Any]) -> list[str]:

@@ -103,6 +103,12 @@ def _arranged(flow: Flow, layers: dict[str, int], size: Callable[[Item], Size]) 
     return _route(ranks, chains, room, loops, x)
 
 
+def rows(flow: Flow) -> list[str]:
+    """Return the states from top to bottom: what only notes lead to last, the happy path first within a layer."""
+    layers, loose = _layers(flow), set[str]().union(*_loose(flow))
+    return sorted(flow.states, key=lambda name: (name in loose, layers[name], name not in flow.happy))  # stable
+
+
 def _layers(flow: Flow) -> dict[str, int]:
     """Return each state's layer: below everything that leads to it, loops aside."""
     ahead: dict[str, list[str]] = {name: [] for name in flow.states}
@@ -152,7 +158,7 @@ def _loose(flow: Flow) -> list[set[str]]:
             below |= part
         parts.append(below)
     joined = {edge.target for edge in flow.edges for part in parts if edge.target in part and edge.source not in part}
-    return [part for part in parts if not part & joined and flow.happy[0] not in part]
+    return [part for part in parts if not part & (joined | {*flow.happy[:1]})]
 
 
 def _chains(flow: Flow, layers: dict[str, int]) -> dict[tuple[str, str], list[Item]]:

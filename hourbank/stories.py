@@ -166,6 +166,8 @@ class Performance:
         The request's statuses, each once, as far as they were noticed.
     paths : list
         Machine and states of each of its executions, in the order of their start; set when it has ended.
+    statuses : list of str
+        Of the same executions.
     problem : str
         Why it did not end as it must; empty otherwise.
     """
@@ -181,6 +183,7 @@ class Performance:
     seconds: float = 0.0
     ended: bool = False
     paths: list[tuple[str, list[str]]] = field(default_factory=list)
+    statuses: list[str] = field(default_factory=list)
     problem: str = ""
 
 
@@ -290,6 +293,7 @@ class Stage:
             return
         performance.ended = True
         performance.paths = [(e["machine"], self.deployment.path(e["executionArn"])) for e in executions]
+        performance.statuses = [e["status"] for e in executions]
         failed = next((e for e in executions if e["status"] != "SUCCEEDED"), None)
         passed = iter(state for _, path in performance.paths for state in path)
         missing = [state for state in performance.story.states if state not in passed]  # consumes: keeps the order

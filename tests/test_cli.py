@@ -26,7 +26,7 @@ def environment(tmp_path):
 
 def run(environment: dict, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [*HOURBANK, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
+        [*HOURBANK, *arguments], env=environment, capture_output=True, text=True, timeout=150, check=False
     )
 
 
@@ -74,7 +74,9 @@ def test_help_is_grouped_and_imports_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
     shown = run(dict(os.environ), "--help").stdout
     assert "Try it on this machine" in shown
-    assert {"demo", "up", "down", "request", "answer", "respond", "cancel", "confirm", "show"} <= set(shown.split())
+    assert {"demo", "up", "down", "request", "answer", "respond", "cancel", "confirm", "show", "diagram"} <= set(
+        shown.split()
+    )
 
 
 @pytest.mark.parametrize(
@@ -91,6 +93,11 @@ def test_help_is_grouped_and_imports_nothing_heavy():
         (["answer", "x", "counter"], "a counter-offer, and nothing else, takes --hours"),
         (["answer", "x", "accept", "--hours", "2"], "a counter-offer, and nothing else, takes --hours"),
         (["answer", "x", "maybe"], "Invalid value for 'says': 'maybe' is not one of 'accept', 'decline'"),
+        (["diagram"], "two pictures need a folder, or name a workflow"),
+        (["diagram", "--out", "/nowhere"], "/nowhere is not a folder, as 2 pictures need"),
+        (["diagram", "Request"], "'Request' is not one of 'ServiceRequestWorkflow', 'EscrowManagementWorkflow'"),
+        (["diagram", "EscrowManagementWorkflow", "--out", "pyproject.toml"], "pyproject.toml was not written by this"),
+        (["diagram", "--request", "x"], "nothing is running: start it with `make up`"),
         (["nonsense"], "No such command 'nonsense'"),
     ],
 )
@@ -133,7 +140,7 @@ def test_no_status_is_cut_on_a_narrow_terminal():
 class TestRunning:
     """With an emulator."""
 
-    def test_up_is_found_by_other_terminals_and_ended_by_down(self, environment):
+    def test_up_is_found_by_other_terminals_and_ended_by_down(self, environment, tmp_path):
         with start(environment, "up") as up:
             read_until(up, "request --from ana --to ben")
             everything = descendants(up.pid)
@@ -171,6 +178,12 @@ class TestRunning:
             for text in ("COMPLETED", "RELEASED, 2.5 h", "ESCROW_RELEASE", "ProcessEscrowRelease"):
                 assert text in shown
             assert re.search(r"ben has\s+12\.5 h", shown)
+            drawn = run(environment, "diagram", "ServiceRequestWorkflow", "--request", request_id[:8]).stdout
+            assert 'class="state task end taken" data-state="StartServiceExecution"' in drawn
+            assert 'class="state task" data-state="RefundAfterFailure"' in drawn
+            assert (
+                run(environment, "diagram", "--request", request_id, "--out", str(tmp_path)).stdout.count(".svg") == 2
+            )
             assert "no request begins with nope" in run(environment, "show", "nope").stderr
             assert "an empty id means no request" in run(environment, "show", "").stderr
 
@@ -200,8 +213,9 @@ class TestRunning:
         assert not re.search(r" $", ended.stdout, re.MULTILINE)
         stories = ended.stdout.partition("through the states\n")[2].partition("\n\n")[0]
         assert all(line.startswith(("✓ ", "    ")) for line in stories.splitlines())
+        assert "1 2 3 4 5 6 7\n✓ ✓ ✓ ✓ ✓ ✓ ✓ ValidateRequest\n✓ ✓ ✓ ✓ ✓ ✓ │ EscrowHours\n" in ended.stdout
         assert "All stories ended as they must" in ended.stdout
-        assert ended.stdout.count("✓ ") == 3 + len(STORIES) + 4
+        assert len(re.findall(r"^✓ \w", ended.stdout, re.MULTILINE)) == 3 + len(STORIES) + 4
         assert "✗" not in ended.stdout
         assert re.search(r"gus +0 +3.25 +\+3.25", ended.stdout)
 

@@ -1,0 +1,84 @@
+"""`hourbank diagram`: pictures of the workflows, and of the way that a request has taken through them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from hourbank import diagram
+from hourbank.deployment import Deployment
+from hourbank.export import ExportError, refuse_foreign, write
+from workflows import escrow_management, service_request
+
+
+def _definition(workflow: ModuleType) -> dict[str, Any]:
+    made: dict[str, Any] = workflow.definition(functions={name: name for name in workflow.FUNCTIONS})
+    return made
+
+
+# By their names on AWS, without the stack's; functions stand for themselves.
+DEFINITIONS = {
+    "ServiceRequestWorkflow": _definition(service_request),
+    "EscrowManagementWorkflow": _definition(escrow_management),
+}
+
+
+SUFFIXES = {"svg": ".svg", "mermaid": ".md"}
+# what every picture begins with, so that nothing else is ever written over
+BEGINNINGS = {"svg": 'class="hourbank-diagram"', "mermaid": "```mermaid\nflowchart TD\n"}
+
+
+def draw(names: Iterable[str], form: str, classes: Mapping[str, Mapping[str, str]] = {}) -> dict[str, str]:
+    """Return pictures by workflow.
+
+    Parameters
+    ----------
+    form
+        svg, or mermaid: that in the fence which Markdown wants.
+    classes
+        By workflow, as `diagram.svg` takes them.
+    """
+    if form == "svg":
+        return {name: diagram.svg(DEFINITIONS[name], classes=classes.get(name, {})) for name in names}
+    return {
+        name: f"```mermaid\n{diagram.mermaid(DEFINITIONS[name], classes=classes.get(name, {}))}```\n" for name in names
+    }
+
+
+def lit(deployment: Deployment, request_id: str) -> dict[str, dict[str, str]]:
+    """Return the classes of the ways that a request has taken, by workflow; of the newest execution of each.
+
+    Raises
+    ------
+    ExportError
+        If it has no execution.
+    """
+    found = {}
+    for execution in deployment.executions(request_id):
+        name = execution["machine"].rpartition("-")[0]
+        path = deployment.path(execution["executionArn"])
+        found[name] = diagram.lit(DEFINITIONS[name], path, execution["status"])
+    if not found:
+        raise ExportError(f"request {request_id} has no execution yet: `hourbank show` tells where it is")
+    return found
+
+
+def put(pictures: Mapping[str, str], form: str, out: Path) -> list[Path]:
+    """Write pictures into a folder, or one into a file; return the files.
+
+    Raises
+    ------
+    ExportError
+        There is no such place, or something else is there.
+    """
+    suffix = SUFFIXES[form]
+    if len(pictures) > 1 and not out.is_dir():
+        raise ExportError(f"{out} is not a folder, as {len(pictures)} pictures need: make it, or name a workflow")
+    files = {out / f"{name}{suffix}" if out.is_dir() else out: text for name, text in pictures.items()}
+    for path in files:
+        refuse_foreign(path, BEGINNINGS[form])
+    for path, text in files.items():
+        write(path, text.encode())
+    return list(files)
