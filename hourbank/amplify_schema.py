@@ -119,7 +119,7 @@ def load() -> tuple[list[Model], str]:
     try:
         document = graphql.parse(FILE.read_text(encoding="utf-8"))
     except graphql.GraphQLError as error:
-        raise LocalRunError(f"{FILE.relative_to(PROJECT)}: {error.message}") from None
+        raise LocalRunError(f"docs/amplify/{FILE.name}: {error.message}") from None
     models = [_model(node) for node in document.definitions if isinstance(node, ast.ObjectTypeDefinitionNode)]
     enums = [graphql.print_ast(node) for node in document.definitions if isinstance(node, ast.EnumTypeDefinitionNode)]
     return models, "\n".join([_COMMON, *enums, *_enum_filters(document, models), *_types(models), *_operations(models)])
@@ -129,6 +129,9 @@ def _model(node: ast.ObjectTypeDefinitionNode) -> Model:
     name, directives = node.name.value, _directives(node)
     fields = {field.name.value: (field.type, _directives(field)) for field in node.fields}
     keys = [field for field, (_, given) in fields.items() if "primaryKey" in given]
+    for needed in ("model", "auth"):
+        if needed not in directives:
+            raise LocalRunError(f"{name}: the stand-in for Amplify knows no type without @{needed}")
     rules = _rules(directives["auth"], name)
     return Model(
         name=name,

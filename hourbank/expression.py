@@ -73,7 +73,7 @@ class Expression:
             elif name == "not":
                 inner = self._of(test)
                 parts.append(inner and f"NOT ({inner})")
-            else:
+            elif test:
                 parts.append(self._tests(self._name(name), test))
         return _joined("AND", parts)
 
@@ -83,7 +83,7 @@ class Expression:
     def _test(self, path: str, operator: str, value: Any) -> str:
         if operator in _COMPARE:
             return f"{path} {_COMPARE[operator]} {self._value(value)}"
-        if value is None or (operator == "between" and len(value) != 2):
+        if value is None or value == {} or (operator == "between" and len(value) != 2):
             raise NotUnderstoodError(operator)
         if operator in _CALL:
             return f"{_CALL[operator]}({path}, {self._value(value)})"

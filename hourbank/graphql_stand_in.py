@@ -25,6 +25,7 @@ from graphql.language import ast
 
 from hourbank import amplify_schema, ledger_view, people
 from hourbank.amplify_schema import Claims, Model, Rule
+from hourbank.emulator import LocalRunError
 from hourbank.expression import Expression, NotUnderstoodError
 
 PAGE = 100
@@ -48,7 +49,7 @@ def caller_of(authorization: str | None) -> Claims:
     Refusal
         If there is no token, or it is none.
     """
-    token = (authorization or "").strip().removeprefix("Bearer ").strip()
+    token = (authorization or "").removeprefix("Bearer").strip()
     if not token:
         raise Refusal("UnauthorizedException", "Valid authorization header not provided.")
     try:
@@ -82,7 +83,7 @@ class Api:
     def __init__(self, dynamodb: Any, tables: Mapping[str, str]) -> None:
         self._dynamodb = dynamodb
         models, sdl = amplify_schema.load()
-        self._tables = {model.name: tables[model.name[0].lower() + model.name[1:]] for model in models}
+        self._tables = {model.name: _table_of(model, tables) for model in models}
         self.schema = _with_exact_hours(sdl)
         for model in models:
             for operation, name in model.operations.items():
@@ -210,6 +211,13 @@ class Api:
             TableName=self._tables[model.name], Key={model.key: {"S": key}}, ConsistentRead=True
         )
         return ledger_view.plain(answer["Item"]) if "Item" in answer else None
+
+
+def _table_of(model: Model, tables: Mapping[str, str]) -> str:
+    try:
+        return tables[model.name[0].lower() + model.name[1:]]
+    except KeyError:
+        raise LocalRunError(f"{model.name}: a local run has no table of this model") from None
 
 
 def refused(error_type: str, message: str) -> dict[str, Any]:
