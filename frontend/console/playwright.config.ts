@@ -8,8 +8,8 @@ export default defineConfig({
   outputDir: '../test-results',
   workers: 1,
   forbidOnly: isCI,
-  // the first test waits for a deployment; an emulator on a busy machine is slow
-  timeout: 90_000,
+  // an emulator on a busy machine is slow
+  timeout: 180_000,
   expect: { timeout: 20_000 },
   reporter: 'list',
   use: {

@@ -90,8 +90,8 @@ export function Request({ request, me, name, held, available, deadline, isShown,
           </button>
         )}
         {!isShown && (
-          <button type="button" class="link" onClick={show}>
-            Show its workflow<span class="hidden">: {request.serviceId}</span>
+          <button type="button" class="link" aria-describedby={titleId} onClick={show}>
+            Show its workflow
           </button>
         )}
       </footer>

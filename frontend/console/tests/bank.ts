@@ -94,9 +94,14 @@ export class Window {
   /** The numbers of the ledger by their headings. */
   async ledger(): Promise<Record<string, number>> {
     const table = this.page.getByRole('table', { name: /Hours of each person/ });
+    await expect(table).toBeVisible();
     const heads = await table.getByRole('columnheader').allTextContents();
     const numbers = await table.getByRole('cell').allTextContents();
     return Object.fromEntries(heads.map((head, index) => [head, parseFloat(numbers[index] ?? '')]));
+  }
+
+  async expectLedger(numbers: Record<string, number>): Promise<void> {
+    await expect.poll(() => this.ledger()).toEqual(numbers);
   }
 
   state(name: string, machine = 'ServiceRequestWorkflow'): Locator {

@@ -12,9 +12,9 @@ test('the picture for the README', async ({ open }) => {
     await open('ben', { viewport: { width: 1280, height: 940 }, reducedMotion: 'reduce' }),
   ];
   await ana.ask('Ben', 'Help in the garden', '2');
+  await expect(ben.page.getByText('▲ +2')).toBeVisible();
   await expect(ben.request('Help in the garden').getByRole('timer')).toBeVisible();
   await expect(ben.state('WaitForProviderResponse')).toHaveClass(/current/);
-  await expect(ben.page.getByText('▲ +2')).toBeVisible();
   await ben.page.screenshot({ path: join(PICTURES, 'console.png') });
   await ana.do('Help in the garden', 'Cancel');
   await ana.expectStatus('Help in the garden', 'Cancelled');
@@ -107,9 +107,26 @@ test('a request that has ended can be looked at again', async ({ open }) => {
   await expect(ana.page.getByRole('heading', { name: 'The workflows of “The second”' })).toBeVisible();
   await expect(ana.request('The first')).toBeHidden();
   await ana.page.getByText('Earlier requests').click();
-  await ana.do('The first', 'Show its workflow: The first');
+  await ana.do('The first', 'Show its workflow');
   await expect(ana.page.getByRole('heading', { name: 'The workflows of “The first”' })).toBeVisible();
   await expect(ana.request('The first').getByRole('heading')).toBeFocused();
+});
+
+test('an execution that failed is shown where it failed', async ({ open }) => {
+  const ana = await open('ana');
+  // the emulator has no failures to offer: this is what the server would say of one
+  await ana.page.route('**/local/requests/*', async (route) => {
+    const path = ['ValidateRequest', 'RefundAfterFailure', 'RequestFailed'];
+    const failed = { machine: 'ServiceRequestWorkflow', status: 'FAILED', path, error: 'RequestFailed' };
+    await route.fulfill({ json: { executions: [{ ...failed, current: null, deadline: null }] } });
+  });
+  await ana.ask('Ben', 'A failure', '0.5');
+  await expect(ana.state('RequestFailed')).toHaveClass(/failed/);
+  await expect(ana.state('RefundAfterFailure')).toHaveClass(/taken/);
+  await expect(ana.state('RefundAfterFailure')).not.toHaveClass(/failed/);
+  await expect(ana.page.getByText('Failed: RequestFailed')).toBeVisible();
+  await ana.do('A failure', 'Cancel');
+  await ana.expectStatus('A failure', 'Cancelled');
 });
 
 test('news are told to screen readers', async ({ open }) => {

@@ -61,7 +61,7 @@ test('what is forbidden is refused, whatever a page sends', async ({ open }) => 
     data: { listServiceRequests: { items: expect.not.arrayContaining([{ serviceId: 'A secret' }]) } },
   });
   await ana.expectStatus('A secret', 'Ben is asked');
-  expect(await ana.ledger()).toEqual(before);
+  await ana.expectLedger(before);
   await ana.do('A secret', 'Cancel');
   await ana.expectStatus('A secret', 'Cancelled');
 });

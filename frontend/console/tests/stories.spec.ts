@@ -8,15 +8,16 @@ test('accepted, confirmed, paid: both workflows and the ledger move with it', as
 
   await ana.ask('Ben', 'A wall to paint', '2.5');
 
+  // changes are marked for some seconds
+  await expect(ana.page.getByText('▼ −2.5')).toBeVisible();
+  await expect(ana.page.getByText('▲ +2.5')).toBeVisible();
   await ana.expectStatus('A wall to paint', 'Ben is asked');
   await expect(ana.state('WaitForProviderResponse')).toHaveClass(/current/);
   await expect(ana.state('EscrowHours')).toHaveClass(/taken/);
   await expect(ana.state('StartServiceExecution')).not.toHaveClass(/taken/);
   await expect(ana.request('A wall to paint').getByRole('timer')).toHaveText(/^1[45]:\d\d left$/);
   await ana.expectAvailable(before['Ana']! - 2.5);
-  await expect(ana.page.getByText('▼ −2.5')).toBeVisible();
-  await expect(ana.page.getByText('▲ +2.5')).toBeVisible();
-  expect(await ana.ledger()).toEqual({ ...before, Ana: before['Ana']! - 2.5, Held: before['Held']! + 2.5 });
+  await ana.expectLedger({ ...before, Ana: before['Ana']! - 2.5, Held: before['Held']! + 2.5 });
 
   await expect(ben.request('A wall to paint')).toContainText('2.5 h stay held, and become yours when Ana confirms.');
   await ben.do('A wall to paint', 'Accept');
@@ -35,7 +36,7 @@ test('accepted, confirmed, paid: both workflows and the ledger move with it', as
   await ben.expectPath('EscrowManagementWorkflow', 'ValidateEscrowRelease', 'CheckDecision', 'ProcessEscrowRelease');
   await expect(ben.state('ProcessEscrowRelease', 'EscrowManagementWorkflow')).toHaveClass(/taken/);
   await ben.expectAvailable(before['Ben']! + 2.5);
-  expect(await ben.ledger()).toEqual({ ...before, Ana: before['Ana']! - 2.5, Ben: before['Ben']! + 2.5 });
+  await ben.expectLedger({ ...before, Ana: before['Ana']! - 2.5, Ben: before['Ben']! + 2.5 });
   await expect(ben.page.getByRole('list', { name: 'Every move of hours' }).locator('li').first()).toContainText(
     /Paid.*2\.5 h.*escrow → Ben/,
   );
@@ -52,7 +53,7 @@ test('declined: the hours come back', async ({ open }) => {
   await ana.expectPath('ServiceRequestWorkflow', ...ASKED, 'CheckProviderResponse', 'RefundEscrow');
   await expect(ana.request('A bed to move').getByRole('list')).toHaveCount(0);
   await ana.expectAvailable(before['Ana']!);
-  expect(await ana.ledger()).toEqual(before);
+  await ana.expectLedger(before);
 });
 
 test('a counter-offer, accepted: the hold becomes what was offered', async ({ open }) => {
