@@ -103,7 +103,7 @@ export function createDirect({ stateMachineArn, clientConfig }: DirectOptions): 
 /** Asked for anew by the SDK whenever the last ones are about to expire. */
 async function credentials() {
   const { credentials: given } = await fetchAuthSession().catch((thrown: unknown) => {
-    throw toHourBankError(thrown);
+    throw toHourBankError(thrown, 'SignedOut');
   });
   if (!given) throw new HourBankError('SignedOut');
   return given;

@@ -131,7 +131,7 @@ function kindOf(thrown: unknown): ErrorKind | undefined {
 }
 
 /** Whatever was thrown on the way to the API and back, as the error that this package throws. */
-export function toHourBankError(thrown: unknown): HourBankError {
+export function toHourBankError(thrown: unknown, otherwise: ErrorKind = 'Refused'): HourBankError {
   if (thrown instanceof HourBankError) return thrown;
-  return new HourBankError(kindOf(thrown) ?? 'Refused', undefined, { cause: thrown });
+  return new HourBankError(kindOf(thrown) ?? otherwise, undefined, { cause: thrown });
 }

@@ -94,7 +94,7 @@ export async function signedInUser(): Promise<string> {
   try {
     ({ userSub } = await fetchAuthSession());
   } catch (thrown) {
-    throw toHourBankError(thrown);
+    throw toHourBankError(thrown, 'SignedOut');
   }
   if (!userSub) throw new HourBankError('SignedOut');
   return userSub;

@@ -13,15 +13,19 @@ export type Answer = { status?: number; body: unknown } | 'cut' | 'hang';
 
 export type AppSync = Awaited<ReturnType<typeof startAppSync>>;
 
-/** An HTTP server that answers as AppSync does, with whatever `answer` says; `calls` is what it was asked. */
+/**
+ * An HTTP server that answers as AppSync does, with whatever `script.answer` says. `calls` is what it was asked,
+ * `script.unheard` how many calls ended without an answer.
+ */
 export async function startAppSync() {
   const calls: Call[] = [];
-  const script = { answer: (_: Call): Answer => ({ body: { data: null } }) };
+  const script = { answer: (_: Call): Answer => ({ body: { data: null } }), unheard: 0 };
   const server = createServer((request, response) => {
     // a browser's question before it sends a token elsewhere, and the answer that AppSync gives
     response.setHeader('access-control-allow-origin', '*');
     response.setHeader('access-control-allow-headers', request.headers['access-control-request-headers'] ?? '*');
     if (request.method === 'OPTIONS') return void response.end();
+    response.on('close', () => (script.unheard += response.writableFinished ? 0 : 1));
     let text = '';
     request.on('data', (chunk: Buffer) => (text += chunk.toString()));
     request.on('end', () => {

@@ -280,6 +280,15 @@ describe('failures', () => {
     expect(server.calls).toHaveLength(0);
   });
 
+  test('the session cannot be read', async () => {
+    configure(server.url, () => {
+      throw new Error('Invalid token payload');
+    });
+    expect(await kindOf(bank.read('r1'))).toBe('SignedOut');
+    expect(await kindOf(bank.watch('r1').next())).toBe('SignedOut');
+    expect(await kindOf(bank.submitRequest({ serviceId: 's', providerId: 'bob', hours: 1 }))).toBe('SignedOut');
+  });
+
   test('the session cannot be renewed because there is no network', async () => {
     configure(server.url, () => {
       throw Object.assign(new Error('A network error has occurred.'), { name: 'NetworkError' });
@@ -383,6 +392,8 @@ describe('watch', () => {
     stop.abort();
 
     expect(await all).toHaveLength(when === 'while it reads' ? 0 : 1);
+    // a read that is under way is called off, not only forgotten
+    await vi.waitFor(() => expect(server.script.unheard).toBe(when === 'while it reads' ? 1 : 0));
     expect(await statesOf(bank.watch('r1', { signal: stop.signal }))).toEqual([]);
     expect(server.calls).toHaveLength(1);
   });
