@@ -10,7 +10,7 @@ export default defineConfig({
   forbidOnly: isCI,
   // an emulator on a busy machine is slow
   timeout: 180_000,
-  expect: { timeout: 20_000 },
+  expect: { timeout: 40_000 },
   reporter: 'list',
   use: {
     launchOptions: {

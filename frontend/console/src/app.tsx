@@ -36,6 +36,10 @@ function Bank({ config }: { config: Config }): JSX.Element {
   const newest = (machine: string) => executions.value?.filter((one) => one.machine === machine).at(-1);
   const asking = newest('ServiceRequestWorkflow');
 
+  useEffect(() => {
+    document.title = `${name(me.userId)} · HourBank`;
+  }, [me]);
+
   const goOnAs = (userId: string, requestId: string): void => {
     choose(requestId);
     become(userId);
@@ -205,8 +209,8 @@ function Trouble({ error }: { error: unknown }): JSX.Element {
         error.message
       ) : (
         <>
-          <strong>The server does not answer.</strong> Is <code>make up</code> still running? This page goes on by itself
-          as soon as it does.
+          <strong>The server does not answer.</strong> Is <code>make up</code> still running? This page goes on by
+          itself as soon as it does.
         </>
       )}
     </p>
@@ -216,7 +220,7 @@ function Trouble({ error }: { error: unknown }): JSX.Element {
 /** Who one is: kept in the address, so that each window can be another person, and a reload changes nothing. */
 function usePerson(people: Person[]): [Person, (userId: string) => void] {
   const find = (): Person =>
-    people.find((person) => person.userId === decodeURIComponent(location.hash.slice(1))) ?? people[0]!;
+    people.find((person) => `#${encodeURIComponent(person.userId)}` === location.hash) ?? people[0]!;
   const [person, setPerson] = useState(find);
   useEffect(() => {
     const look = (): void => setPerson(find());

@@ -45,7 +45,9 @@ export interface Entry {
 export const readConfig = (): Promise<Config> => read('local/config');
 export const readLedger = (): Promise<Ledger> => read('local/ledger');
 export const readExecutions = (requestId: string): Promise<Execution[]> =>
-  read<{ executions: Execution[] }>(`local/requests/${encodeURIComponent(requestId)}`).then((found) => found.executions);
+  read<{ executions: Execution[] }>(`local/requests/${encodeURIComponent(requestId)}`).then(
+    (found) => found.executions,
+  );
 
 async function read<T>(path: string): Promise<T> {
   const answer = await fetch(path, { headers: { Accept: 'application/json' } });

@@ -3,7 +3,7 @@ import type { JSX } from 'preact';
 
 import type { HourBank } from '../../src';
 import type { Person } from './local';
-import { hours } from './words';
+import { hours, inHundredths } from './words';
 
 interface Props {
   others: Person[];
@@ -23,6 +23,8 @@ export function NewRequest({ others, name, available, isOpenByItself, hourBank, 
   const [amount, setAmount] = useState('2');
   const [isSending, setSending] = useState(false);
   const [problem, setProblem] = useState('');
+  // the same as long as the request is the same: asked again after a failure, it is not asked twice
+  const id = useRef<string | null>(null);
   const toggle = useRef<HTMLButtonElement>(null);
   const isOpen = choice ?? isOpenByItself;
 
@@ -30,8 +32,11 @@ export function NewRequest({ others, name, available, isOpenByItself, hourBank, 
     event.preventDefault();
     setSending(true);
     setProblem('');
+    id.current ??= crypto.randomUUID();
     try {
-      onSubmitted(await hourBank.submitRequest({ serviceId: service.trim(), providerId, hours: Number(amount) }));
+      const request = { id: id.current, serviceId: service.trim(), providerId, hours: Number(amount) };
+      onSubmitted(await hourBank.submitRequest(request));
+      id.current = null;
       setChoice(null);
       toggle.current?.focus();
     } catch (error) {
@@ -57,6 +62,7 @@ export function NewRequest({ others, name, available, isOpenByItself, hourBank, 
         id="new-request"
         hidden={!isOpen}
         onFocusIn={() => setChoice(true)}
+        onInput={() => (id.current = null)}
         onSubmit={(event) => void submit(event)}
       >
         <div class="field">
@@ -98,8 +104,9 @@ export function NewRequest({ others, name, available, isOpenByItself, hourBank, 
           {isSending ? 'Sending…' : `Ask ${name(providerId)}`}
         </button>
         <p id="new-effect" class="quiet">
-          {hours(amount)} of your {hours(available)} will be held until {name(providerId)} has answered and you have
-          confirmed.
+          {inHundredths(amount) > inHundredths(available)
+            ? `You have ${hours(available)}: the workflow will say no.`
+            : `${hours(amount)} of your ${hours(available)} will be held until you confirm the service.`}
         </p>
         {problem && (
           <p class="problem" role="alert">

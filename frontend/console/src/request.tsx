@@ -21,7 +21,8 @@ interface Props {
 }
 
 /** One request as one person sees it: what happened, whose turn it is, and what this person can do now. */
-export function Request({ request, me, name, held, available, deadline, isShown, onShow, onBecome, onAct }: Props): JSX.Element {
+export function Request(props: Props): JSX.Element {
+  const { request, me, name, held, available, deadline, isShown, onShow, onBecome, onAct } = props;
   const role = roleOf(request, me);
   const isMine = role === 'requester';
   const scene: Scene = { requester: name(request.requesterId), provider: name(request.providerId), held, available };
@@ -78,6 +79,9 @@ export function Request({ request, me, name, held, available, deadline, isShown,
         </ul>
       )}
       {isSending && <p class="quiet">Sending…</p>}
+      {!isSending && told.turn === role && acts.length === 0 && (
+        <p class="quiet">Your answer is stored; the workflow goes on in a moment.</p>
+      )}
       {problem && (
         <p class="problem" role="alert">
           {problem}

@@ -98,7 +98,8 @@ export function story(request: ServiceRequest, me: string, scene: Scene): Story 
         label: ENDINGS[request.status] ?? 'Ended',
         sign: request.status === 'FAILED' ? '!' : '↩',
         tone: request.status === 'FAILED' ? 'bad' : 'over',
-        sentence: `${reason}${kept} went back to ${mine ? 'you' : requester}.`,
+        sentence:
+          reason + (held === null ? 'No hours were held.' : `${kept} went back to ${mine ? 'you' : requester}.`),
         turn: null,
       };
   }

@@ -29,8 +29,13 @@ export function Workflow({
     if (picture && place.current) place.current.replaceChildren(picture);
   }, [picture]);
   useEffect(() => {
-    if (picture) light(picture, execution);
-  }, [picture, execution]);
+    if (!picture || !place.current) return;
+    light(picture, execution);
+    // where the picture is wider than its place, as on a phone
+    const current = picture.querySelector('.current')?.getBoundingClientRect();
+    const { left, width } = place.current.getBoundingClientRect();
+    if (current) place.current.scrollLeft += current.left + current.width / 2 - (left + width / 2);
+  }, [picture, JSON.stringify(execution)]);
 
   return (
     <section class="workflow" aria-labelledby={`${machine}-title`}>

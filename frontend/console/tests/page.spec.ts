@@ -150,7 +150,9 @@ test('nothing moves for those who want no motion', async ({ open }) => {
 
 async function expectAccessible({ page }: Window): Promise<void> {
   // what fades in has its colours at the end
-  await page.waitForFunction(() => document.getAnimations().every((one) => one.effect?.getTiming().iterations === Infinity));
+  await page.waitForFunction(() =>
+    document.getAnimations().every((one) => one.effect?.getTiming().iterations === Infinity),
+  );
   await page.evaluate(axe.source);
   const { violations, passes } = await page.evaluate(() =>
     (window as unknown as { axe: typeof axe }).axe.run(document, {

@@ -69,6 +69,9 @@ test('what is forbidden is refused, whatever a page sends', async ({ open }) => 
 test('not enough hours: said before, and by the workflow', async ({ open }) => {
   const ana = await open('ana');
   const before = await ana.available();
+  await ana.unfold();
+  await ana.page.getByLabel('Hours', { exact: true }).fill('500');
+  await expect(ana.page.getByText(`You have ${before} h: the workflow will say no.`)).toBeVisible();
   await ana.ask('Ben', 'A house to build', '500');
   await ana.expectStatus('A house to build', 'Not possible');
   await expect(ana.request('A house to build')).toContainText(

@@ -130,13 +130,7 @@ test('nobody answers: the time runs down, and the hours come back', async ({ ope
 
   await ana.expectStatus('A letter', 'Timed out');
   await expect(ana.request('A letter')).toContainText('The provider did not answer in time. 2 h went back to you.');
-  await ana.expectPath(
-    'ServiceRequestWorkflow',
-    ...ASKED,
-    'TimeoutRequest',
-    'CheckProviderResponse',
-    'TimedOut',
-  );
+  await ana.expectPath('ServiceRequestWorkflow', ...ASKED, 'TimeoutRequest', 'CheckProviderResponse', 'TimedOut');
   await expect(ben.request('A letter').getByRole('button', { name: 'Accept' })).toHaveCount(0);
   await ana.expectAvailable(10);
 });
