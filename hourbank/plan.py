@@ -19,7 +19,7 @@ from hourbank import diagram, paths, prices, recorder
 from hourbank.emulator import LocalRunError
 from hourbank.recorder import FUNCTION, Resource
 from hourbank.rights import Names, Right, code, rights, sentences
-from hourbank.versions import MACHINE, ROOT, Stack, Version, extract, find, read
+from hourbank.versions import MACHINE, ROOT, Stack, Version, extract, find, key_of, read
 
 ALL = "all"
 MARKER = "<!-- hourbank plan -->"
@@ -106,11 +106,6 @@ class Difference:
         """The changes that replace."""
         return [change for change in self.changed if change.replaced]
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing differs; the code of functions aside."""
-        return not (self.added or self.removed or self.changed or self.outputs)
-
 
 MISSING = object()
 
@@ -128,7 +123,7 @@ def compare(before: Stack, after: Stack) -> Difference:
         after=after,
         added=[resource for key, resource in sorted(after.resources.items()) if key not in before.resources],
         removed=[resource for key, resource in sorted(before.resources.items()) if key not in after.resources],
-        changed=with_reasons(changed, before),
+        changed=with_reasons(changed, before, after),
         gained={right for right in has - had if not right.is_part_of(had)},
         lost={right for right in had - has if not right.is_part_of(has)},
         outputs=list(differing(before.outputs, after.outputs)),
@@ -160,27 +155,17 @@ def differing(before: Any, after: Any, path: str = "") -> Iterator[tuple[str, An
         yield path, before, after
 
 
-def with_reasons(changed: Sequence[Change], before: Stack) -> list[Change]:
+def with_reasons(changed: Sequence[Change], before: Stack, after: Stack) -> list[Change]:
     """Say which changes replace: by an input of their own, or because of what they belong to."""
-    found = [replace(change, replaced=reason_of(change)) for change in changed]
-    replaced = {f"${{{change.before.logical_id}}}": change.before for change in found if change.replaced}
-    known = {f"{change.before.type} {change.before.name}" for change in found}
-    followers = {
-        key: owner
-        for key, resource in before.resources.items()
-        for name in REPLACED_BY.get(resource.type, ())
-        if (owner := replaced.get(str(resource.inputs.get(name))))
-    }
-    for key, owner in sorted(followers.items()):
-        reason = f"what it belongs to is replaced, {Names.of(owner)}"
+    found = {key_of(change.after): replace(change, replaced=reason_of(change)) for change in changed}
+    replaced = {f"${{{change.before.logical_id}}}": change.before for change in found.values() if change.replaced}
+    for key in before.resources.keys() & after.resources.keys():
         resource = before.resources[key]
-        if key not in known:
-            found.append(Change(before=resource, after=resource, values=[], replaced=reason))
-        found = [
-            replace(change, replaced=reason) if change.before == resource and not change.replaced else change
-            for change in found
-        ]
-    return found
+        owners = [replaced.get(str(resource.inputs.get(name))) for name in REPLACED_BY.get(resource.type, ())]
+        change = found.get(key) or Change(before=resource, after=after.resources[key], values=[])
+        if not change.replaced and (owner := next(filter(None, owners), None)):
+            found[key] = replace(change, replaced=f"what it belongs to is replaced, {Names.of(owner)}")
+    return [found[key] for key in sorted(found)]
 
 
 def reason_of(change: Change) -> str:
