@@ -10,7 +10,7 @@ BIN := .venv/bin
 SYNC = UV_PYTHON_DOWNLOADS=never $$uv sync --locked --quiet --compile-bytecode --python "$$python"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test check lint types imports definitions schema template test-engine test-sam simulate contention bench pictures clean .venv .venv-emulator
+.PHONY: help demo up down test check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench pictures clean .venv .venv-emulator
 .SUFFIXES:
 
 help:
@@ -20,13 +20,17 @@ help:
 	@echo '  make down         end what make up started'
 	@echo 'develop'
 	@echo '  make test         all tests; ARGS="-k timeout" picks some'
-	@echo '  make check        format, lint, types, import rules, state machines, schema, template'
+	@echo '  make check        format, lint, types, import rules, state machines, schema, template, workflows'
 	@echo '  make test-engine  the program under the real Pulumi CLI that PULUMI_ENGINE names'
 	@echo '  make test-sam     the commands of docs/deploy-sam.md with the real SAM CLI and AWS CLI'
 	@echo '  make simulate     every fault at every point of every path; ARGS="--only TIMED_OUT" picks some'
 	@echo '  make contention   50 threads on the ledger, on DynamoDB Local (Java, Maven) and the emulator: how fast'
-	@echo '  make bench        import times, evaluation time, archive size'
+	@echo '  make bench        how fast: evaluation, imports, skipped time, requests a second; ARGS=--tests the tests too'
 	@echo '  make pictures     docs/pictures, drawn from the definitions'
+	@echo 'ship'
+	@echo '  make plan         what a change changes, without a cloud: make plan BASE=main'
+	@echo '  make preview      what pulumi up would do to a stack: make preview STACK=dev'
+	@echo '  make deploy       pulumi up: make deploy STACK=dev, which asks; ARGS=--yes does not'
 	@echo 'environments'
 	@echo '  make .venv        the locked environment (every target makes it when it is needed)'
 	@echo '  make clean        remove environments and caches'
@@ -44,7 +48,7 @@ test: .venv .venv-emulator
 	$(BIN)/pytest --numprocesses auto --dist loadgroup $(ARGS)
 
 # one of them alone: make types; all of them despite a failure: make -k check
-check: lint types imports definitions schema template
+check: lint types imports definitions schema template workflows
 
 lint: .venv
 	$(BIN)/ruff format --check --quiet
@@ -78,6 +82,8 @@ schema: .venv
 	  cp -R tools/amplify/gen2 tools/amplify/build/amplify && mkdir tools/amplify/build/amplify/data && \
 	  cp docs/amplify/data-resource.ts tools/amplify/build/amplify/data/resource.ts && \
 	  $(BIN)/hourbank export amplify-gen2 --into tools/amplify/build/amplify >/dev/null && \
+	  $(BIN)/python -c 'from hourbank import amplify_schema; print(amplify_schema.load()[1])' \
+	    >tools/amplify/build/stand-in.graphql && \
 	  echo 'tsc --project tools/amplify; node tools/amplify/check.mjs; node tools/amplify/synth.mjs' && \
 	  tools/amplify/node_modules/.bin/tsc --project tools/amplify && export JSII_DEPRECATED=quiet && \
 	  node tools/amplify/check.mjs && node tools/amplify/synth.mjs; \
@@ -94,6 +100,35 @@ tools/amplify/node_modules/.locked: tools/amplify/package-lock.json
 template: .venv
 	$(BIN)/python tools/template.py >.venv/template.json
 	$(BIN)/cfn-lint --template .venv/template.json
+
+# by `go run`, which fetches it as a Go module; its version is pinned here alone
+ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.7
+
+workflows:
+	@if go version >/dev/null 2>&1; then \
+	  echo 'go run $(ACTIONLINT)' && go run $(ACTIONLINT); \
+	else \
+	  echo 'make workflows: Go is not here, so actionlint did not read .github/workflows'; \
+	fi
+
+plan: .venv
+	@$(BIN)/hourbank plan --base "$(or $(BASE),main)" $(ARGS)
+
+# uv on the path, because the program's environment is uv's: a private one where make installed that
+define WITH_PULUMI
+@if [ -z "$(STACK)" ]; then \
+  echo 'make $@: which stack? Name it: make $@ STACK=dev' >&2; exit 1; \
+elif ! pulumi version >/dev/null 2>&1; then \
+  echo 'make $@: the Pulumi CLI is not here: install it, see https://www.pulumi.com/docs/install/' >&2; exit 1; \
+fi; \
+PATH="$$PWD/.uv/bin:$$PATH"; export PATH; exec pulumi
+endef
+
+preview: .venv
+	$(WITH_PULUMI) preview --diff --stack "$(STACK)" --non-interactive --color never $(ARGS)
+
+deploy: .venv
+	$(WITH_PULUMI) up --stack "$(STACK)" $(ARGS)
 
 test-engine: .venv .venv-emulator
 	@if [ -z "$$PULUMI_ENGINE" ]; then \
@@ -113,7 +148,7 @@ simulate: .venv
 contention: .venv .venv-emulator
 	@$(BIN)/pytest --quiet tests/contention $(ARGS)
 
-bench: .venv
+bench: .venv .venv-emulator
 	@$(BIN)/python -m bench $(ARGS)
 
 pictures: .venv

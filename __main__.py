@@ -7,6 +7,7 @@ from components import settings as configuration
 from components import tables as amplify_tables
 from components.auditor import Auditor
 from components.browser_starts import BrowserStarts
+from components.dashboard import Dashboard
 from components.event_bus import EventBus
 from components.functions import workflow_functions
 from components.stream_trigger import StreamTrigger
@@ -51,16 +52,31 @@ trigger = StreamTrigger(
 auditor = Auditor("auditLedger", {"settings": settings, "tables": tables, "requests": requests})
 
 # Only where the stack asks for it: AppSync's subscribers are told of events; a browser starts requests itself.
+subscriptions = None
 if settings.appsync:
-    Subscriptions("subscriptions", {"settings": settings, "api": settings.appsync, "bus": bus})
+    subscriptions = Subscriptions("subscriptions", {"settings": settings, "api": settings.appsync, "bus": bus})
 if settings.amplify_auth_role_name:
     role_name = settings.amplify_auth_role_name
     BrowserStarts("browserStarts", {"settings": settings, "role_name": role_name, "requests": requests})
+
+# One page shows a person all of it.
+everything = {**functions, "routeServiceRequest": trigger.router, "auditLedger": auditor.function}
+Dashboard(
+    "dashboard",
+    {
+        "settings": settings,
+        "requests": requests,
+        "releases": releases,
+        "functions": everything,
+        "trigger": trigger,
+        "auditor": auditor,
+        "subscriptions": subscriptions,
+    },
+)
 
 pulumi.export("serviceRequestWorkflowArn", requests.arn)
 pulumi.export("escrowManagementWorkflowArn", releases.arn)
 pulumi.export("serviceRequestWorkflowRoleArn", requests.role_arn)
 pulumi.export("escrowManagementWorkflowRoleArn", releases.role_arn)
 pulumi.export("eventBusName", bus.name)
-everything = {**functions, "routeServiceRequest": trigger.router, "auditLedger": auditor.function}
 pulumi.export("functionNames", {name: function.name for name, function in everything.items()})

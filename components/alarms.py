@@ -8,6 +8,8 @@ import pulumi_aws as aws
 from components.settings import Settings
 
 FIVE_MINUTES = 5 * 60
+# explains each alarm; a test holds the two together
+RUNBOOK = "docs/runbook.md"
 
 
 def alarm(
@@ -15,6 +17,7 @@ def alarm(
     settings: Settings,
     *,
     description: str,
+    section: str,
     namespace: str,
     metric: str,
     dimensions: Mapping[str, pulumi.Input[str]],
@@ -27,13 +30,14 @@ def alarm(
     """An alarm that goes off when the metric reaches the threshold in a period; no data is good news.
 
     With ``when_missing`` it is the other way round: it goes off when the metric stays below the threshold, or away.
+    Its description ends in the section of the runbook, by its anchor, that says what to do.
     It tells ``hourbank:alarmTopicArn``, where that is set, when it goes off and when it recovers.
     """
     actions = [settings.alarm_topic_arn] if settings.alarm_topic_arn else None
     return aws.cloudwatch.MetricAlarm(
         name,
         name=f"hourbank-{name}-{settings.env}",
-        alarm_description=description,
+        alarm_description=f"{description} What to do: {RUNBOOK}#{section}",
         namespace=namespace,
         metric_name=metric,
         dimensions=dimensions,

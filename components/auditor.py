@@ -21,17 +21,23 @@ SCAN = "dynamodb:Scan"
 # long enough for two runs, so that what one finds stays an alarm until the next says otherwise
 TWO_HOURS = 2 * 60 * 60
 ONE_DAY = 24 * 60 * 60
-# metric: what it means, the statistic and the threshold. A wait for the provider and then for the requester that is a
-# day older than both time-outs is stuck.
+# metric: what it means, its section of the runbook, the statistic and the threshold. A wait for the provider and then
+# for the requester that is a day older than both time-outs is stuck.
 ALARMS = {
-    "AuditMismatches": ("found hours, states or executions that do not fit: its log says which", "Maximum", 1),
-    "UnconfirmedServices": ("found services that nobody has ended for hourbank:confirmationDays", "Maximum", 1),
+    "AuditMismatches": ("found hours, states or executions that do not fit.", "books-do-not-fit", "Maximum", 1),
+    "UnconfirmedServices": (
+        "found services that nobody has ended for hourbank:confirmationDays.",
+        "services-that-nobody-ends",
+        "Maximum",
+        1,
+    ),
     "OldestWaitSeconds": (
-        "found a request that waits longer than any time-out allows",
+        "found a request that waits longer than any time-out allows.",
+        "a-request-waits-too-long",
         "Maximum",
         2 * THIRTY_DAYS + ONE_DAY,
     ),
-    "AuditIncomplete": ("ran out of time before it had read all requests: run `hourbank audit`", "Sum", 1),
+    "AuditIncomplete": ("ran out of time before it had read all requests.", "the-auditor-ran-out-of-time", "Sum", 1),
 }
 
 
@@ -49,6 +55,8 @@ class Auditor(pulumi.ComponentResource):
 
     function: WorkflowFunction
     """The function."""
+    alarms: list[aws.cloudwatch.MetricAlarm]
+    """Go off for what the auditor finds, and for its silence."""
 
     def __init__(self, name: str, args: AuditorArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("hourbank:index:Auditor", name, None, opts)
@@ -109,11 +117,12 @@ class Auditor(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[policy]),
         )
         dimensions = {"service": f"hourbank-{settings.env}"}
-        for metric, (meaning, statistic, threshold) in ALARMS.items():
+        self.alarms = [
             alarm(
                 f"{name}-{metric}",
                 settings,
-                description=f"The auditor {meaning}.",
+                description=f"The auditor {meaning}",
+                section=section,
                 namespace="HourBank",
                 metric=metric,
                 dimensions=dimensions,
@@ -122,10 +131,13 @@ class Auditor(pulumi.ComponentResource):
                 period=TWO_HOURS,
                 parent=self,
             )
-        alarm(
+            for metric, (meaning, section, statistic, threshold) in ALARMS.items()
+        ]
+        silence = alarm(
             f"{name}-AuditCompleted",
             settings,
             description="The auditor has not finished for a day: nobody watches the ledger.",
+            section="the-auditor-is-silent",
             namespace="HourBank",
             metric="AuditCompleted",
             dimensions=dimensions,
@@ -134,4 +146,5 @@ class Auditor(pulumi.ComponentResource):
             when_missing=True,
             parent=self,
         )
+        self.alarms.append(silence)
         self.register_outputs({})

@@ -9,8 +9,13 @@ from components.settings import Settings
 FOURTEEN_DAYS = 14 * 24 * 60 * 60
 
 
-def failure_queue(name: str, settings: Settings, *, alarm_description: str, parent: pulumi.Resource) -> aws.sqs.Queue:
-    """Declare the queue ``hourbank-<name>-failures-{env}`` and the alarm that its first message sets off."""
+def failure_queue(
+    name: str, settings: Settings, *, description: str, section: str, parent: pulumi.Resource
+) -> tuple[aws.sqs.Queue, aws.cloudwatch.MetricAlarm]:
+    """Declare the queue ``hourbank-<name>-failures-{env}`` and the alarm that its first message sets off.
+
+    What the alarm says is as for every ``alarm``.
+    """
     queue = aws.sqs.Queue(
         f"{name}-queue",
         name=f"hourbank-{name}-failures-{settings.env}",
@@ -19,14 +24,15 @@ def failure_queue(name: str, settings: Settings, *, alarm_description: str, pare
         tags=settings.tags,
         opts=pulumi.ResourceOptions(parent=parent),
     )
-    alarm(
+    first_message = alarm(
         f"{name}-failures",
         settings,
-        description=alarm_description,
+        description=description,
+        section=section,
         namespace="AWS/SQS",
         metric="ApproximateNumberOfMessagesVisible",
         dimensions={"QueueName": queue.name},
         statistic="Maximum",
         parent=parent,
     )
-    return queue
+    return queue, first_message

@@ -57,6 +57,10 @@ class StreamTrigger(pulumi.ComponentResource):
 
     router: WorkflowFunction
     """The function that reads the stream."""
+    failures: aws.sqs.Queue
+    """The queue of what it gave up on."""
+    alarms: list[aws.cloudwatch.MetricAlarm]
+    """Go off when records are given up on or read late."""
 
     def __init__(self, name: str, args: StreamTriggerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("hourbank:index:StreamTrigger", name, None, opts)
@@ -64,10 +68,11 @@ class StreamTrigger(pulumi.ComponentResource):
         requests, releases = args["requests"], args["releases"]
         child = pulumi.ResourceOptions(parent=self)
 
-        failures = failure_queue(
+        self.failures, given_up = failure_queue(
             name,
             settings,
-            alarm_description="Records of ServiceRequest's stream were given up on: the queue's messages say which.",
+            description="Records of ServiceRequest's stream were given up on.",
+            section="records-of-the-stream-were-given-up-on",
             parent=self,
         )
         self.router = WorkflowFunction(
@@ -105,7 +110,7 @@ class StreamTrigger(pulumi.ComponentResource):
                         "Action": "states:SendTaskSuccess",
                         "Resource": requests.arn,
                     },
-                    {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": failures.arn},
+                    {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": self.failures.arn},
                 ],
                 "environment": {
                     TABLE_VARIABLES["serviceRequest"]: table.name,
@@ -131,15 +136,16 @@ class StreamTrigger(pulumi.ComponentResource):
             bisect_batch_on_function_error=True,
             maximum_retry_attempts=10,
             maximum_record_age_in_seconds=ONE_DAY,
-            destination_config={"on_failure": {"destination_arn": failures.arn}},
+            destination_config={"on_failure": {"destination_arn": self.failures.arn}},
             tags=settings.tags,
             # It comes after the router, which comes after its policy: by then the role may read the stream.
             opts=child,
         )
-        alarm(
+        late = alarm(
             f"{name}-age",
             settings,
             description="ServiceRequest's stream is read 15 minutes late: requests start and answers arrive late.",
+            section="the-stream-is-read-late",
             namespace="AWS/Lambda",
             metric="IteratorAge",
             dimensions={"FunctionName": self.router.name},
@@ -147,4 +153,5 @@ class StreamTrigger(pulumi.ComponentResource):
             threshold=FIFTEEN_MINUTES_IN_MILLISECONDS,
             parent=self,
         )
+        self.alarms = [given_up, late]
         self.register_outputs({})

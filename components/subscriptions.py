@@ -52,6 +52,11 @@ class SubscriptionsArgs(TypedDict):
 class Subscriptions(pulumi.ComponentResource):
     """The rule from the bus to AppSync's mutation, its role, and a queue for what could not be delivered."""
 
+    failures: aws.sqs.Queue
+    """The queue of what AppSync did not take."""
+    alarms: list[aws.cloudwatch.MetricAlarm]
+    """Go off when AppSync did not take an event."""
+
     def __init__(self, name: str, args: SubscriptionsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("hourbank:index:Subscriptions", name, None, opts)
         settings, api = args["settings"], args["api"]
@@ -65,16 +70,18 @@ class Subscriptions(pulumi.ComponentResource):
             "StringEquals": {"aws:SourceAccount": settings.account_id},
         }
 
-        failures = failure_queue(
+        self.failures, not_taken = failure_queue(
             name,
             settings,
-            alarm_description="AppSync did not take an event: subscribers were not told; the queue's messages say why.",
+            description="AppSync did not take an event: subscribers were not told.",
+            section="appsync-did-not-take-an-event",
             parent=self,
         )
+        self.alarms = [not_taken]
         # EventBridge writes a dead-letter queue as itself, not with the target's role.
         queue_policy = aws.sqs.QueuePolicy(
             f"{name}-queue-policy",
-            queue_url=failures.url,
+            queue_url=self.failures.url,
             policy=pulumi.Output.json_dumps(
                 {
                     "Version": "2012-10-17",
@@ -83,7 +90,7 @@ class Subscriptions(pulumi.ComponentResource):
                             "Effect": "Allow",
                             "Principal": {"Service": "events.amazonaws.com"},
                             "Action": "sqs:SendMessage",
-                            "Resource": failures.arn,
+                            "Resource": self.failures.arn,
                             "Condition": only_this_rule,
                         }
                     ],
@@ -128,7 +135,7 @@ class Subscriptions(pulumi.ComponentResource):
                 "input_paths": {argument: path for argument, (_, path) in ARGUMENTS.items()},
                 "input_template": INPUT_TEMPLATE,
             },
-            dead_letter_config={"arn": failures.arn},
+            dead_letter_config={"arn": self.failures.arn},
             retry_policy={"maximum_event_age_in_seconds": ONE_HOUR, "maximum_retry_attempts": 60},
             # By then the role has its right, and the queue takes what cannot be delivered.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[policy, queue_policy]),

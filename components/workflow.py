@@ -12,12 +12,12 @@ from components.service_role import service_role
 from components.settings import Settings
 from components.workflow_function import WorkflowFunction
 
-# metric: what it means for whoever is woken up
+# metric: what it means for whoever is woken up, and its section of the runbook
 ALARMS = {
-    "ExecutionsFailed": "failed: see what failed in the execution's history; hours may still be held",
-    "ExecutionsTimedOut": "timed out as a whole; hours may still be held",
-    "ExecutionsAborted": "was stopped by hand; hours may still be held",
-    "ExecutionThrottled": "was throttled: Step Functions is at a limit of this account",
+    "ExecutionsFailed": ("failed; hours may still be held.", "an-execution-of-{name}-failed"),
+    "ExecutionsTimedOut": ("timed out as a whole; hours may still be held.", "an-execution-timed-out"),
+    "ExecutionsAborted": ("was stopped by hand; hours may still be held.", "an-execution-was-stopped"),
+    "ExecutionThrottled": ("was throttled: Step Functions is at a limit of this account.", "executions-are-throttled"),
 }
 
 
@@ -47,6 +47,8 @@ class Workflow(pulumi.ComponentResource):
     """The ARN, with a ``*``, of every execution of the state machine."""
     role_arn: pulumi.Output[str]
     """The ARN of the role that the state machine runs as."""
+    alarms: list[aws.cloudwatch.MetricAlarm]
+    """Go off when executions do not succeed."""
 
     def __init__(self, name: str, args: WorkflowArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("hourbank:index:Workflow", name, None, opts)
@@ -123,16 +125,19 @@ class Workflow(pulumi.ComponentResource):
             # Without the policy the first deployment ends in "not authorized to access the Log Destination".
             opts=pulumi.ResourceOptions(parent=self, depends_on=[policy], protect=settings.protects_workflows),
         )
-        for metric, meaning in ALARMS.items():
+        self.alarms = [
             alarm(
                 f"{name}-{metric}",
                 settings,
-                description=f"An execution of {machine_name} {meaning}.",
+                description=f"An execution of {machine_name} {meaning}",
+                section=section.format(name=name.lower()),
                 namespace="AWS/States",
                 metric=metric,
                 dimensions={"StateMachineArn": machine.arn},
                 parent=self,
             )
+            for metric, (meaning, section) in ALARMS.items()
+        ]
         self.executions_arn = settings.arn("states", f"execution:{machine_name}:*")
         self.name = machine.name
         self.arn = machine.arn

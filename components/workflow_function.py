@@ -36,6 +36,8 @@ class WorkflowFunction(pulumi.ComponentResource):
     """The function's ARN, without a version."""
     version_arn: pulumi.Output[str]
     """The ARN of the version that this deployment published; it runs this code for ever."""
+    alarm: aws.cloudwatch.MetricAlarm
+    """Goes off when the function raises errors."""
 
     def __init__(self, name: str, args: WorkflowFunctionArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("hourbank:index:WorkflowFunction", name, None, opts)
@@ -101,10 +103,11 @@ class WorkflowFunction(pulumi.ComponentResource):
             # The policy first, so that the first call has its rights; the log group, so that Lambda makes none itself.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[policy, logs]),
         )
-        alarm(
+        self.alarm = alarm(
             f"{name}-errors",
             settings,
             description=f"{function_name} raised an error; its log group has the reason.",
+            section="a-function-raised-errors",
             namespace="AWS/Lambda",
             metric="Errors",
             dimensions={"FunctionName": function.name},

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from handlers import requests, tables
 from handlers.requests import OWNER
 from handlers.tables import Change, Item, Plan, client
-from handlers.telemetry import count, gauge, logger
+from handlers.telemetry import count, gauge, logger, measure
 
 ENTRIES = ("ESCROW_HOLD", "ESCROW_ADJUST", "ESCROW_REFUND", "ESCROW_RELEASE")
 # What a request's status may be beside an escrow of its own in each status, or beside none.
@@ -79,6 +79,7 @@ class Audit:
     requests: int = 0
     missed: int = 0
     oldest_wait: timedelta = timedelta(0)
+    held: Decimal = Decimal(0)
     is_complete: bool = True
 
     def findings(self) -> Iterator[Finding]:
@@ -96,7 +97,9 @@ class Audit:
         for page in self._pages("Escrow"):
             owners = tables.read_many("ServiceRequest", [escrow["id"] for escrow in page])
             for escrow in page:
-                if not Case(escrow["id"], owners.get(escrow["id"]), escrow, []).is_owner:
+                case = Case(escrow["id"], owners.get(escrow["id"]), escrow, [])
+                self.held += case.held
+                if not case.is_owner:
                     yield from self._about_orphan(load(escrow["id"]))
 
     def _pages(self, model: str) -> Iterator[list[Item]]:
@@ -247,5 +250,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     }
     for metric, value in numbers.items():
         gauge(metric, value)
+    if audit.is_complete:  # else it is the sum of some
+        measure("HoursInEscrow", audit.held)
     count("AuditCompleted" if audit.is_complete else "AuditIncomplete")
     return numbers | {"complete": audit.is_complete}

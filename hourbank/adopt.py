@@ -112,6 +112,8 @@ class Names:
         if kind in ("EventBus", "EventRule", "Function", "LogGroup", "MetricAlarm", "Role"):
             bus = f"{self.resolve(inputs['eventBusName'])}/" if "eventBusName" in inputs else ""
             return bus + self.resolve(inputs["name"])
+        if kind == "Dashboard":
+            return self.resolve(inputs["dashboardName"])
         if kind == "RolePolicy":
             return f"{self.resolve(inputs['role'])}:{inputs['name']}"
         if kind == "StateMachine":

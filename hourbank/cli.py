@@ -79,6 +79,14 @@ def hours(text: str) -> Decimal:
     raise typer.BadParameter(f"{text} is not a number of hours: above 0, at most 2 decimals, such as 2 or 1.5")
 
 
+def minutes(text: str) -> float:
+    """Parse the minutes that people have to answer."""
+    with contextlib.suppress(ValueError):
+        if 0.05 <= (value := float(text)) <= 43200:
+            return value
+    raise typer.BadParameter(f"{text} is not a number of minutes from 0.05 to 43200, such as 15 or 0.1")
+
+
 Hours = Annotated[Decimal, typer.Option(parser=hours, metavar="HOURS", help="Such as 2 or 1.5.")]
 RequestId = Annotated[str, typer.Argument(metavar="REQUEST_ID", help="The request's id, or how it begins.")]
 
@@ -111,7 +119,10 @@ def demo() -> None:
 
 @app.command(rich_help_panel=TRY)
 def up(
-    minutes: Annotated[int, typer.Option(min=1, max=43200, help="Minutes that people have to answer.")] = 15,
+    given: Annotated[
+        float,
+        typer.Option("--minutes", parser=minutes, metavar="MINUTES", help="That people have to answer, also 0.1."),
+    ] = 15,
 ) -> None:
     """Leave a deployment running, to play with from other terminals."""
     for number in (signal.SIGINT, signal.SIGTERM):  # `down` is as good an end as Ctrl-C
@@ -120,7 +131,7 @@ def up(
 
     from hourbank.up import serve
 
-    serve(Console(), minutes)
+    serve(Console(), given)
 
 
 @app.command(rich_help_panel=TRY)
@@ -201,16 +212,20 @@ def confirm(request_id: RequestId) -> None:
     _requester_says(request_id, "COMPLETED", "COMPLETED")
 
 
-@app.command(rich_help_panel=TRY)
-def show(request_id: RequestId) -> None:
-    """Show a request, its escrow, its log and its path through the states."""
-    from rich.console import Console
-
+@app.command(rich_help_panel=OPERATE)
+def show(
+    request_id: Annotated[
+        str, typer.Argument(metavar="REQUEST_ID", help="The request's id; how it begins is enough without --stack.")
+    ],
+    stack: StackName = None,
+    region: Region = None,
+) -> None:
+    """Show a request's whole story: its record, its hours, its way through the states, and what can be done next."""
     from hourbank import show as view
     from hourbank.up import running
 
-    deployment = running()
-    view.show(Console(), deployment, view.find(deployment, request_id))
+    with _operate(stack, region) as (console, found):
+        view.show(console, found, request_id if stack else view.find(running(), request_id))
 
 
 @app.command(rich_help_panel=SHIP)

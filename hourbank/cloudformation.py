@@ -144,6 +144,10 @@ TYPES: dict[str, tuple[str, dict[str, Property]]] = {
             "tags": ("Tags", tags),
         },
     ),
+    "aws:cloudwatch/dashboard:Dashboard": (
+        "AWS::CloudWatch::Dashboard",
+        {"dashboardName": "DashboardName", "dashboardBody": "DashboardBody"},
+    ),
     "aws:scheduler/schedule:Schedule": (
         "AWS::Scheduler::Schedule",
         {

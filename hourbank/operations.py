@@ -22,8 +22,7 @@ from rich.text import Text
 
 from handlers import requests
 from handlers.audit_ledger import Audit, Case, load
-from handlers.execution import RELEASE_PREFIX, REQUEST_PREFIX, execution_name
-from handlers.requests import OWNER
+from handlers.execution import RELEASE_PREFIX, execution_name
 from handlers.tables import client, now
 from hourbank import stuck
 from hourbank.ledger_view import in_words
@@ -32,7 +31,6 @@ from hourbank.stack import in_words as error_in_words
 from hourbank.stuck import UNSUCCESSFUL, Finding, Run
 
 SETTLE_SECONDS = 15 * 60
-MOST_NAMES = 1000
 Confirm = Callable[[str], bool]
 
 
@@ -43,14 +41,15 @@ def audit(console: Console, stack: Stack, *, touch: bool) -> bool:
     with _live(lambda: f"{_many(run.requests, 'request')} read, {_many(len(findings), 'finding')}"):
         for found in run.findings():
             case = load(found.request_id)
-            helps = stuck.remedies(stack, case, stuck.owner_of(case))
+            helps = stuck.remedies(stack, case, stuck.owner_of(stack, case))
             findings.append(Finding(what=found.problem, request_id=found.request_id, hours=found.hours, remedies=helps))
     _print_findings(console, findings)
-    _say(console, f"{_many(run.requests, 'request')} read; the oldest wait is {duration(run.oldest_wait)}")
+    held, oldest = in_hours(run.held), duration(run.oldest_wait)
+    say(console, f"{_many(run.requests, 'request')} read, {held} held; the oldest wait is {oldest}")
     if run.missed:
         again = stack.command("audit", options=" --touch")
         done = "shown to the stream's reader again" if touch else f"missed by the stream: {again}"
-        _say(console, f"{_many(run.missed, 'record')} {done}")
+        say(console, f"{_many(run.missed, 'record')} {done}")
     _print_total(console, findings, "everything fits")
     return not findings
 
@@ -60,33 +59,33 @@ def show_stuck(console: Console, stack: Stack, limit: int) -> bool:
     confirmation = timedelta(days=int(os.environ["CONFIRMATION_DAYS"]))
     with _live(lambda: "looking at executions"):
         executions, more = stuck.of_executions(stack, limit)
-    _title(console, "Executions that did not succeed, and left hours or work behind")
+    title(console, "Executions that did not succeed, and left hours or work behind")
     _print_findings(console, executions)
     if more:
         line = f"only the newest {limit} were looked at, --limit takes more; `audit` looks at every request"
-        _say(console, (line, "dim"))
+        say(console, (line, "dim"))
 
     with _live(lambda: "reading requests"):
         seen = {finding.request_id for finding in executions}
         waits = [one for one in stuck.of_waits(stack, datetime.now(UTC), confirmation) if one.request_id not in seen]
-    _title(console, "Requests that wait too long")
+    title(console, "Requests that wait too long")
     _print_findings(console, waits[:limit])
     if len(waits) > limit:
-        _say(console, (f"and {len(waits) - limit} younger ones, --limit shows more", "dim"))
+        say(console, (f"and {len(waits) - limit} younger ones, --limit shows more", "dim"))
 
     with _live(lambda: "looking at the queue"):
         records, messages, more = stuck.of_stream(stack, limit)
         seen |= {finding.request_id for finding in waits}
         records = [one for one in records if one.request_id not in seen]
-    _title(console, "Records that the stream's reader gave up on")
+    title(console, "Records that the stream's reader gave up on")
     for message in messages:
-        _say(console, message)
+        say(console, message)
     if more:
-        _say(console, (f"and more messages: only {limit} were looked at, --limit takes more", "dim"))
+        say(console, (f"and more messages: only {limit} were looked at, --limit takes more", "dim"))
     _print_findings(console, records, or_else="" if messages else "none")
     if messages:
         empty = f"aws sqs purge-queue --queue-url {stuck.queue_url(stack)} --region {stack.region}"
-        _print_remedy(console, empty, "once all of it is done: the messages stay, and alarm, until they are removed")
+        print_remedy(console, empty, "once all of it is done: the messages stay, and alarm, until they are removed")
 
     console.print()
     _print_total(console, [*executions, *waits, *records], "nothing is stuck" if not messages else "")
@@ -118,7 +117,7 @@ def redrive(
     cases = stuck.load_cases({run.request_id for run in runs if isinstance(run.request_id, str)})
     for run in runs:
         held = cases[run.request_id].held if run.request_id in cases else Decimal(0)
-        _say(console, f"{run.arn.rpartition(':')[2]}: {run.status}, {_hours(held)} held")
+        say(console, f"{run.arn.rpartition(':')[2]}: {run.status}, {in_hours(held)} held")
     if not confirm(f"Let {'it' if len(runs) == 1 else f'all {len(runs)}'} go on, with the code they began with?"):
         raise StackError("nothing was done")
     who, well = by or _caller(), True
@@ -128,7 +127,7 @@ def redrive(
             outcome = "REDRIVEN"
         except ClientError as error:
             outcome, well = error_in_words(error), False
-        _say(console, f"{run.arn}: {outcome}")
+        say(console, f"{run.arn}: {outcome}")
         _log(stack, "redrive", who, reason, requestId=run.request_id, executionArn=run.arn, outcome=outcome)
     return well
 
@@ -144,12 +143,10 @@ def _to_redrive(stack: Stack, target: str) -> list[Run]:
     """Return the executions that are meant: of a request those with work unfinished, else the newest that failed."""
     if target.startswith("arn:"):
         runs = [stuck.describe(target)]
-        if not any(
-            target.startswith(_execution_arn(machine, "")) for machine in (stack.requests_arn, stack.releases_arn)
-        ):
+        if not stuck.is_own(stack, target):
             raise StackError(f"{target} is no execution of stack {stack.env} in {stack.region}")
     else:
-        runs = _runs_of(stack, target)
+        runs = stuck.runs_of(stack, stuck.load_cases([target])[target])
         if not runs:
             raise StackError(f"no execution of a request {target} is known: give its whole id, as it is in the table")
     failed = sorted((run for run in runs if run.status in UNSUCCESSFUL), key=_ended, reverse=True)
@@ -165,26 +162,6 @@ def _to_redrive(stack: Stack, target: str) -> list[Run]:
 
 def _ended(run: Run) -> datetime:
     return run.ended or datetime.min.replace(tzinfo=UTC)
-
-
-def _runs_of(stack: Stack, request_id: str) -> list[Run]:
-    """Return the executions that a request has or had: those named after it, and those that it or its escrow names."""
-    runs: dict[str, Run] = {}
-    for machine, prefix in ((stack.requests_arn, REQUEST_PREFIX), (stack.releases_arn, RELEASE_PREFIX)):
-        for number in range(1, MOST_NAMES):
-            arn = _execution_arn(machine, execution_name(prefix, request_id, number))
-            if (run := stuck.describe(arn)).status == "forgotten":
-                break
-            runs[arn] = run
-    case = stuck.load_cases([request_id])[request_id]
-    for owner in ((case.escrow or {}).get("executionArn"), (case.request or {}).get(OWNER)):
-        if isinstance(owner, str) and owner not in runs and (run := stuck.describe(owner)).status != "forgotten":
-            runs[owner] = run
-    return list(runs.values())
-
-
-def _execution_arn(machine: str, name: str) -> str:
-    return f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
 
 
 def settle(
@@ -209,15 +186,15 @@ def settle(
         raise StackError(f"nothing is held for {request_id}: give the request's whole id, as it is in the table")
     if not case.held:
         raise StackError(f"nothing is held for {request_id}: its hours were {case.escrow['status']} before")
-    owner = stuck.owner_of(case)
+    owner = stuck.owner_of(stack, case)
     if owner.status == "RUNNING":
         stop = f"aws stepfunctions stop-execution --execution-arn {owner.arn} --region {stack.region}"
         raise StackError(f"the execution that holds these hours still runs; let it end, or stop it first: {stop}")
 
     person = case.escrow["providerId" if decision == "RELEASE" else "requesterId"]
     to = f"{'the provider' if decision == 'RELEASE' else 'the requester'} {person}"
-    _say(console, f"{_hours(case.held)} go from escrow:{request_id} to {to}")
-    _say(console, f"{stuck.state_of(case)}{_status_after(case, decision)}; its execution is {owner.status}")
+    say(console, f"{in_hours(case.held)} go from escrow:{request_id} to {to}")
+    say(console, f"{stuck.state_of(case)}{_status_after(case, decision)}; its execution is {owner.status}")
     if not confirm("Settle it so?"):
         raise StackError("nothing was done")
 
@@ -231,12 +208,12 @@ def settle(
     )
     outcome = f"{decision} {run.status}"
     if settled:
-        words = f"settled: {to} has {_hours(case.held)} more; {stuck.state_of(after)}"
+        words = f"settled: {to} has {in_hours(case.held)} more; {stuck.state_of(after)}"
     elif run.status == "RUNNING":
         words = f"not yet: {arn} still runs, look again with `{stack.command('stuck')}`"
     else:
-        words = f"not settled, {_hours(after.held)} held: {refusal_of(run) or f'{arn} {run.status}'}"
-    _say(console, words)
+        words = f"not settled, {in_hours(after.held)} held: {refusal_of(run) or f'{arn} {run.status}'}"
+    say(console, words)
     _log(stack, "settle", who, reason, requestId=request_id, executionArn=arn, outcome=outcome)
     return settled
 
@@ -253,7 +230,7 @@ def _status_after(case: Case, decision: str) -> str:
 def _start(stack: Stack, request_id: str, order: dict[str, str]) -> str:
     """Start the release workflow under the first name that is free, and return the execution's ARN."""
     states = client("stepfunctions")
-    for number in range(1, MOST_NAMES):
+    for number in range(1, stuck.MOST_NAMES):
         name = execution_name(RELEASE_PREFIX, request_id, number)
         try:
             arn: str = states.start_execution(stateMachineArn=stack.releases_arn, name=name, input=json.dumps(order))[
@@ -262,7 +239,7 @@ def _start(stack: Stack, request_id: str, order: dict[str, str]) -> str:
         except states.exceptions.ExecutionAlreadyExists:
             continue
         return arn
-    raise StackError(f"{MOST_NAMES} executions have tried to settle {request_id}: look at them first")
+    raise StackError(f"{stuck.MOST_NAMES} executions have tried to settle {request_id}: look at them first")
 
 
 def _wait(arn: str) -> Run:
@@ -336,7 +313,7 @@ def _live(text: Callable[[], str]) -> Live:
     return Live(get_renderable=render, console=Console(stderr=True), transient=True, refresh_per_second=8)
 
 
-def _say(console: Console, *parts: str | tuple[str, str]) -> None:
+def say(console: Console, *parts: str | tuple[str, str]) -> None:
     """Print a whole line, for a terminal to wrap and for copying; parts may have a style.
 
     Ids and names are whatever clients chose: what is no printable character must not reach a terminal.
@@ -347,28 +324,28 @@ def _say(console: Console, *parts: str | tuple[str, str]) -> None:
     console.print(line, soft_wrap=True)
 
 
-def _title(console: Console, title: str) -> None:
+def title(console: Console, title: str) -> None:
     console.print()
-    _say(console, (title, "bold"))
+    say(console, (title, "bold"))
 
 
 def _print_findings(console: Console, findings: Sequence[Finding], or_else: str = "none") -> None:
     """Print a line on each finding and one on each remedy."""
     if not findings:
         if or_else:
-            _say(console, (or_else, "dim"))
+            say(console, (or_else, "dim"))
         return
-    _say(console, (f"{'hours':>8}  request", "dim"))
+    say(console, (f"{'hours':>8}  request", "dim"))
     for finding in findings:
         since = f", since {finding.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if finding.since else ""
         about = f"  {finding.request_id}  {finding.what}"
-        _say(console, (f"{in_words(finding.hours):>8}", "bold"), about, (since, "dim"))
+        say(console, (f"{in_words(finding.hours):>8}", "bold"), about, (since, "dim"))
         for remedy in finding.remedies:
-            _print_remedy(console, *remedy)
+            print_remedy(console, *remedy)
 
 
-def _print_remedy(console: Console, command: str, use: str) -> None:
-    _say(console, " " * 10, (f"{command}  " if command else "", "cyan"), (f"# {use}", "dim"))
+def print_remedy(console: Console, command: str, use: str) -> None:
+    say(console, " " * 10, (f"{command}  " if command else "", "cyan"), (f"# {use}", "dim"))
 
 
 def _print_total(console: Console, findings: Iterable[Finding], none: str) -> None:
@@ -376,14 +353,14 @@ def _print_total(console: Console, findings: Iterable[Finding], none: str) -> No
     by_request = {finding.request_id: finding.hours for finding in findings}
     if by_request:
         total = sum(by_request.values(), Decimal(0))
-        _say(console, (f"{_many(len(by_request), 'request')}, {_hours(total)} at stake", "bold red"))
+        say(console, (f"{_many(len(by_request), 'request')}, {in_hours(total)} at stake", "bold red"))
     elif none:
-        _say(console, (none, "bold green"))
+        say(console, (none, "bold green"))
 
 
 def _many(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _hours(hours: Decimal) -> str:
+def in_hours(hours: Decimal) -> str:
     return f"{in_words(hours)} hour{'' if hours == 1 else 's'}"

@@ -44,6 +44,7 @@ GET_ROLE = "aws:iam/getRole:getRole"
 
 # What other resources refer to, by type, in CloudFormation's words: Ref gives a name here and an ARN or a URL there.
 REFERENCES: dict[str, dict[str, str]] = {
+    "aws:cloudwatch/metricAlarm:MetricAlarm": {"arn": "${%s.Arn}"},
     "aws:cloudwatch/eventBus:EventBus": {"name": "${%s}", "arn": "${%s.Arn}"},
     # Only targets refer to a rule, and in a template they are a part of it.
     "aws:cloudwatch/eventRule:EventRule": {"name": "${%s}"},

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from handlers import ledger, requests, tables
 from handlers.audit_ledger import NEEDS_OWNER, PATIENCE, Case, age, is_missed
 from handlers.errors import ReleaseRefused
+from handlers.execution import RELEASE_PREFIX, REQUEST_PREFIX, execution_name
 from handlers.requests import OWNER
 from handlers.tables import Item, client
 from hourbank.stack import Stack
@@ -27,6 +28,7 @@ BUSY = timedelta(hours=1)
 HIDDEN_SECONDS = 60
 # GetRecords may give empty pages; a batch has at most 25 records.
 _MOST_PAGES = 100
+MOST_NAMES = 1000
 
 
 class Remedy(NamedTuple):
@@ -53,10 +55,13 @@ class Run(NamedTuple):
     arn: str
     status: str
     error: str | None = None
+    started: datetime | None = None
     ended: datetime | None = None
     request_id: Any = None
     can_go_on: bool = False
     """Whether a redrive would be accepted, and could change something."""
+    order: str | None = None
+    """What an operator decided, who and why, where one started it."""
 
     @property
     def words(self) -> str:
@@ -83,14 +88,17 @@ def describe(execution_arn: str) -> Run:
     except (states.exceptions.ExecutionDoesNotExist, states.exceptions.InvalidArn):
         return Run(execution_arn, "forgotten")
     given = json.loads(found.get("input") or "{}")
+    given = given if isinstance(given, dict) else {}
     return Run(
         arn=execution_arn,
         status=found["status"],
         error=found.get("error"),
+        started=found["startDate"],
         ended=found.get("stopDate"),
-        request_id=given.get("requestId") if isinstance(given, dict) else None,
+        request_id=given.get("requestId"),
         # A refusal is how its execution means to end: going on from there ends it again.
         can_go_on=found.get("redriveStatus") == "REDRIVABLE" and found.get("error") != "ReleaseRefused",
+        order=f"{given['decision']} by {given.get('by')}: {given.get('reason')}" if "decision" in given else None,
     )
 
 
@@ -116,9 +124,16 @@ def unfinished(stack: Stack, runs: Iterable[Run]) -> list[tuple[Run, Case]]:
     cases = load_cases({request_id for _, request_id in newest})
     return [
         (run, cases[request_id])
-        for (release, request_id), run in newest.items()
-        if (is_release_due(cases[request_id]) if release else is_abandoned(cases[request_id], run))
+        for (_, request_id), run in newest.items()
+        if is_unfinished(stack, cases[request_id], run)
     ]
+
+
+def is_unfinished(stack: Stack, case: Case, run: Run) -> bool:
+    """Whether an execution that did not succeed has left hours held or work unfinished."""
+    if run.status not in UNSUCCESSFUL:
+        return False
+    return is_release_due(case) if is_release(stack, run) else is_abandoned(case, run)
 
 
 def load_cases(request_ids: Iterable[str]) -> dict[str, Case]:
@@ -128,9 +143,37 @@ def load_cases(request_ids: Iterable[str]) -> dict[str, Case]:
     return {id_: Case(id_, found.get(id_), escrows.get(id_), []) for id_ in ids}
 
 
+def runs_of(stack: Stack, case: Case) -> list[Run]:
+    """Return the executions that a request has or had: those named after it, and those that it or its escrow names."""
+    runs: dict[str, Run] = {}
+    for machine, prefix in ((stack.requests_arn, REQUEST_PREFIX), (stack.releases_arn, RELEASE_PREFIX)):
+        for number in range(1, MOST_NAMES):
+            arn = execution_arn(machine, execution_name(prefix, case.request_id, number))
+            if (run := describe(arn)).status == "forgotten":
+                break
+            runs[arn] = run
+    for owner in ((case.escrow or {}).get("executionArn"), (case.request or {}).get(OWNER)):
+        # what a copied table names is another stack's
+        if not isinstance(owner, str) or not is_own(stack, owner) or owner in runs:
+            continue
+        if (run := describe(owner)).status != "forgotten":
+            runs[owner] = run
+    return list(runs.values())
+
+
+def execution_arn(machine: str, name: str) -> str:
+    """Return the ARN of a machine's execution."""
+    return f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
+
+
+def is_own(stack: Stack, arn: str) -> bool:
+    """Whether an ARN is that of an execution of this stack."""
+    return arn.startswith((execution_arn(stack.requests_arn, ""), execution_arn(stack.releases_arn, "")))
+
+
 def is_release(stack: Stack, run: Run) -> bool:
     """Whether an execution is of the release workflow."""
-    return run.arn.startswith(stack.releases_arn.replace(":stateMachine:", ":execution:") + ":")
+    return run.arn.startswith(execution_arn(stack.releases_arn, ""))
 
 
 def is_release_due(case: Case) -> bool:
@@ -181,9 +224,7 @@ def state_of(case: Case) -> str:
 
 def of_waits(stack: Stack, now: datetime, confirmation: timedelta) -> list[Finding]:
     """Return the requests that wait longer than they should, longest first."""
-    function = f"hourbank-validateServiceRequest-{stack.env}"
-    settings = client("lambda").get_function_configuration(FunctionName=function)["Environment"]["Variables"]
-    default = timedelta(seconds=int(settings["PROVIDER_RESPONSE_TIMEOUT_SECONDS"]))
+    default = time_to_answer(variables(stack))
     findings = []
     for page in tables.pages("ServiceRequest"):
         escrows = tables.read_many("Escrow", [request["id"] for request in page])
@@ -191,11 +232,31 @@ def of_waits(stack: Stack, now: datetime, confirmation: timedelta) -> list[Findi
             case = Case(request["id"], request, escrows.get(request["id"]), [])
             waited, what = waiting(case, now, default, confirmation)
             if what:
-                helps = touch(stack) if is_missed(request) else remedies(stack, case, owner_of(case))
+                helps = touch(stack) if is_missed(request) else remedies(stack, case, owner_of(stack, case))
                 findings.append(
                     Finding(what=what, request_id=case.request_id, hours=case.held, since=now - waited, remedies=helps)
                 )
     return sorted(findings, key=lambda finding: finding.since or now)
+
+
+def variables(stack: Stack) -> dict[str, str]:
+    """Return what the stack tells its first function: how long people have, and the table of their balances."""
+    function = f"hourbank-validateServiceRequest-{stack.env}"
+    told: dict[str, str] = client("lambda").get_function_configuration(FunctionName=function)["Environment"][
+        "Variables"
+    ]
+    return told
+
+
+def time_to_answer(told: dict[str, str]) -> timedelta:
+    """Return how long people have where a request does not say."""
+    return timedelta(seconds=int(told["PROVIDER_RESPONSE_TIMEOUT_SECONDS"]))
+
+
+def own_time_to_answer(request: Item) -> timedelta | None:
+    """Return how long a request itself gives people."""
+    own = request.get("providerResponseTimeoutSeconds")
+    return timedelta(seconds=int(own)) if isinstance(own, Decimal) else None
 
 
 def waiting(case: Case, now: datetime, default: timedelta, confirmation: timedelta) -> tuple[timedelta, str]:
@@ -214,8 +275,7 @@ def waiting(case: Case, now: datetime, default: timedelta, confirmation: timedel
     if is_missed(request):
         return changed, missed(request) if changed >= PATIENCE else ""
     if status in requests.WAITS:
-        own = request.get("providerResponseTimeoutSeconds")
-        allowed = timedelta(seconds=int(own)) if isinstance(own, Decimal) else default
+        allowed = own_time_to_answer(request) or default
         # first the provider, then the requester
         allowed *= 1 if status == "AWAITING_PROVIDER" else 2
         return held, f"{status}, and nobody was timed out" if held > allowed + BUSY else ""
@@ -362,10 +422,13 @@ def touch(stack: Stack) -> tuple[Remedy, ...]:
     return (Remedy(stack.command("audit", options=" --touch"), use),)
 
 
-def owner_of(case: Case) -> Run:
-    """Return the execution that must finish a request: its hours' owner, else its own."""
-    owner = case.escrow["executionArn"] if case.escrow and case.held else (case.request or {}).get(OWNER)
-    return describe(str(owner))
+def owner_of(stack: Stack, case: Case) -> Run:
+    """Return the execution that must finish a request: its hours' owner, else its own.
+
+    One of another stack, which a copied table names, is ``unknown``, as it is to the auditor.
+    """
+    owner = str(case.escrow["executionArn"] if case.escrow and case.held else (case.request or {}).get(OWNER))
+    return describe(owner) if is_own(stack, owner) else Run(owner, "unknown")
 
 
 def remedies(stack: Stack, case: Case, run: Run) -> tuple[Remedy, ...]:

@@ -74,6 +74,7 @@ def test_a_part_stands_after_the_component_that_it_is_a_part_of(made: dict[str, 
         ),
         ("aws:cloudwatch/logGroup:LogGroup createEscrow-logs", "/aws/lambda/hourbank-createEscrow-dev"),
         ("aws:cloudwatch/metricAlarm:MetricAlarm createEscrow-errors", "hourbank-createEscrow-errors-dev"),
+        ("aws:cloudwatch/dashboard:Dashboard dashboard", "hourbank-dev"),
         ("aws:iam/role:Role createEscrow-role", "hourbank-createEscrow-dev-us-east-1"),
         ("aws:iam/rolePolicy:RolePolicy createEscrow-policy", "hourbank-createEscrow-dev-us-east-1:function"),
         (

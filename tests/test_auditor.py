@@ -93,6 +93,14 @@ class Books:
         return [(finding.kind, finding.problem) for finding in audit.findings()], audit
 
 
+def context(milliseconds: int = 900_000) -> Any:
+    """What Lambda tells the function, and how much time it has left."""
+    return SimpleNamespace(
+        function_name="f", memory_limit_in_mb=256, invoked_function_arn="a", aws_request_id="1",
+        get_remaining_time_in_millis=lambda: milliseconds,
+    )  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Any]:
     tables.client.cache_clear()
@@ -302,6 +310,16 @@ def test_a_record_that_moved_on_or_went_is_not_touched(
         assert books._tables.Table("ServiceRequest").scan()["Count"] == 0
 
 
+def test_hours_in_escrow_are_those_of_every_hold_and_no_other(books: Books, log: pytest.CaptureFixture[str]) -> None:
+    books.held("AWAITING_PROVIDER", "r1")
+    books.held("IN_PROGRESS", "r2", "SUCCEEDED")
+    books.escrow("HELD", "r2", hours=Decimal("3.25"))
+    books.refunded("DECLINED", "r3")
+    books.escrow("HELD", "gone", hours=Decimal("0.5"))
+    audit_ledger.handler({}, context())
+    assert '"HoursInEscrow":[5.75]' in log.readouterr().out
+
+
 def test_tables_of_any_size_are_read_page_by_page(books: Books) -> None:
     for number in range(250):
         books.refunded("DECLINED", f"r{number}")
@@ -312,22 +330,17 @@ def test_tables_of_any_size_are_read_page_by_page(books: Books) -> None:
 def test_a_run_that_is_out_of_time_says_so(books: Books, log: pytest.CaptureFixture[str]) -> None:
     for number in range(120):
         books.request("REJECTED", f"r{number}")
-    context = SimpleNamespace(
-        function_name="f", memory_limit_in_mb=256, invoked_function_arn="a", aws_request_id="1",
-        get_remaining_time_in_millis=lambda: 1000,
-    )  # fmt: skip
-    answer = audit_ledger.handler({}, context)
+    answer = audit_ledger.handler({}, context(milliseconds=1000))
     assert (answer["RequestsAudited"], answer["complete"]) == (100, False)
-    assert "AuditIncomplete" in log.readouterr().out
+    out = log.readouterr().out
+    assert "AuditIncomplete" in out
+    # nor does it pass a part off as the whole
+    assert "HoursInEscrow" not in out
 
 
 def test_findings_are_lines_and_metrics_without_tokens(books: Books, log: pytest.CaptureFixture[str]) -> None:
     books.held("AWAITING_PROVIDER", execution="FAILED", taskToken="secret-token")
-    context = SimpleNamespace(
-        function_name="f", memory_limit_in_mb=256, invoked_function_arn="a", aws_request_id="1",
-        get_remaining_time_in_millis=lambda: 900_000,
-    )  # fmt: skip
-    assert audit_ledger.handler({}, context)["AuditMismatches"] == 1
+    assert audit_ledger.handler({}, context())["AuditMismatches"] == 1
     out = log.readouterr().out
     assert '"correlation_id":"r1"' in out and '"AuditMismatches":[1.0]' in out and '"AuditCompleted":[1.0]' in out
     assert "secret-token" not in out

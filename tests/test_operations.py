@@ -515,6 +515,12 @@ class TestOnTheEmulator:
             assert f"2.5  {request_id}  " in seen.stdout
             assert settle in seen.stdout
             assert "1 request, 2.5 hours at stake" in seen.stdout
+        shown = world.operator("show", request_id)
+        assert (shown.returncode, shown.stderr) == (0, "")
+        assert "  stopped by hand in WaitForProviderResponse\n" in shown.stdout
+        assert "  refused: The execution that holds these hours is still running\n" in shown.stdout
+        assert "  an operator's word: REFUND by olga: early\n" in shown.stdout
+        assert settle in shown.stdout.partition("\nNow\n  The request is AWAITING_PROVIDER, but its execution is")[2]
         # And nothing happens without a yes
         assert "nobody is there to say yes" in world.operator("settle", request_id, "--refund", "--reason", "x").stderr
         assert [one["name"] for one in world.released(request_id)] == [execution_name(RELEASE_PREFIX, request_id)]
@@ -535,6 +541,10 @@ class TestOnTheEmulator:
         assert world.record(request_id)["failureReason"] == "its code was wrong"
         assert stopped == world.ledger().escrows[request_id]["executionArn"]
         # And nothing is left to see or to do
+        shown = world.operator("show", request_id)
+        assert shown.stdout.startswith("FAILED  a step failed, and no hours are held: its code was wrong\n")
+        assert f"  an operator's word: REFUND by {line['by']}: its code was wrong\n" in shown.stdout
+        assert shown.stdout.endswith("\nNow\n  nothing is left to do\n")
         assert world.operator("audit").returncode == 0
         assert (after := world.operator("stuck")).returncode == 0, after.stdout
         assert after.stdout.endswith("nothing is stuck\n")
@@ -619,6 +629,7 @@ class TestOnTheEmulator:
         read_only = world.operator("audit")
         assert "1 record missed by the stream" in read_only.stdout
         assert world.record(request_id)["updatedAt"] == long_ago
+        assert "audit --touch --stack local" in world.operator("show", request_id).stdout
         # When the record is touched, the answer arrives
         assert "1 record shown to the stream's reader again" in world.operator("audit", "--touch").stdout
         world.until(request_id, "IN_PROGRESS")
@@ -637,7 +648,11 @@ class TestOnTheEmulator:
         )
         unknown = world.operator("settle", "nobody", "--refund", "--reason", "x", "--yes")
         assert "nothing is held for nobody: give the request's whole id" in unknown.stderr
+        unseen = world.operator("show", "nobody")
+        assert unseen.stderr == (
+            "hourbank: no request has the id nobody in stack local: give its whole id, as it is in the table\n"
+        )
         lacking = world.run(world.at_home, "redrive", "x", "--reason", "x", "--yes")
         assert "the emulator cannot redrive an execution" in lacking.stderr
-        for ended in (nowhere, unknown, lacking):
+        for ended in (nowhere, unknown, unseen, lacking):
             assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)

@@ -183,6 +183,7 @@ def test_everything_of_the_contract_is_there_under_its_name(recording: Recording
     }
     assert names(recording, "Role") == {f"hourbank-{name}-{env}-${{AWS::Region}}" for name in ROLES}
     assert names(recording, "Schedule") == {f"hourbank-auditLedger-{env}"}
+    assert [one.inputs["dashboardName"] for one in recording.of_type("Dashboard")] == [f"hourbank-{env}"]
     assert len(recording.of_type("EventSourceMapping")) == 1
 
 
@@ -451,6 +452,8 @@ def test_opting_in_adds_what_it_is_for_and_changes_nothing_else(dev: Recording, 
         ),
         "browserStarts-policy",
     }
+    # the page that shows everything shows these too
+    del before["dashboard"]
     for name, resource in before.items():
         assert after[name].dependencies == resource.dependencies
         assert after[name].version_id == resource.version_id
@@ -552,7 +555,7 @@ def test_everything_that_takes_tags_has_them(recording: Recording) -> None:
             assert resource.inputs.get("tags") == tags, resource.name
         else:
             untaggable.add(resource.type.split(":")[-1])
-    assert untaggable == {"RolePolicy", "Schedule"}
+    assert untaggable == {"Dashboard", "RolePolicy", "Schedule"}
 
 
 def test_logs_are_kept_as_long_as_the_stack_says(recording: Recording) -> None:

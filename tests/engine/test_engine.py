@@ -36,7 +36,9 @@ class Engine:
     state: Path
     emulator: Emulator
 
-    def run(self, stack: str, *command: str) -> subprocess.CompletedProcess[str]:
+    @property
+    def environment(self) -> dict[str, str]:
+        """With the CLI on the path, and the emulator for AWS."""
         engine = Path(os.environ["PULUMI_ENGINE"]).absolute()
         home = engine.parent.parent / "home"  # plugins that came with the CLI; without them, the user's own
         environment = os.environ | {
@@ -53,10 +55,13 @@ class Engine:
         }
         if home.is_dir():
             environment.setdefault("PULUMI_HOME", str(home))
+        return environment
+
+    def run(self, stack: str, *command: str) -> subprocess.CompletedProcess[str]:
         arguments = ["--cwd", self.program, *command, "--stack", stack, "--non-interactive", "--color", "never"]
         return subprocess.run(
-            [engine, *arguments],
-            env=environment,
+            [Path(os.environ["PULUMI_ENGINE"]).absolute(), *arguments],
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -185,6 +190,32 @@ def test_preview_of_a_stack_that_opts_in_creates_what_it_is_for(engine: Engine) 
         "aws:sqs/queuePolicy:QueuePolicy subscriptions-queue-policy",
         "aws:iam/rolePolicy:RolePolicy browserStarts-policy",
     } <= operations.keys()
+
+
+def test_make_previews_and_deploys_as_ci_does(engine: Engine) -> None:
+    shutil.copy2(PROJECT / "Makefile", engine.program)
+    outside = {name: value for name, value in engine.environment.items() if not name.startswith("MAKE")}
+
+    def make(*arguments: str) -> str:
+        done = subprocess.run(
+            ["make", "--silent", *arguments],
+            cwd=engine.program,
+            env=outside,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    shown = make("preview", "STACK=dev")
+    assert "ServiceRequestWorkflow-dev" in shown
+    assert "\x1b" not in shown
+    make("deploy", "STACK=dev", "ARGS=--yes --skip-preview")
+    assert engine.changes("dev") == {}
+    engine.succeed("dev", "destroy", "--yes", "--skip-preview")
 
 
 def test_up_makes_what_it_says_and_then_there_is_nothing_to_do(deployed: Engine) -> None:

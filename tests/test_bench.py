@@ -1,0 +1,55 @@
+"""`make bench`: what it does with its figures. The figures themselves are no test's business."""
+
+import subprocess
+import sys
+
+import pytest
+
+from bench.__main__ import BEGIN, END, NOISE, PAGE, ROOT, Handler, Report, Result, markdown, update
+
+REPORT = Report(
+    {"cores": 2, "processor": "x86_64", "system": "Linux", "python": "3.13.1", "rounds": 5},
+    [Result("evaluating", 1.234, "x", 1.5, "0.6 s / 0.5 s"), Result("requests", 5.85, "/ s")],
+    [Handler("create_escrow", 50.4, 123.4, 200)],
+)
+
+
+def test_the_page_has_a_place_for_the_report_and_keeps_all_else() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert page.count(BEGIN) == page.count(END) == 1
+    written = update(page, REPORT)
+    block = written.partition(BEGIN)[2].partition(END)[0]
+    assert block == f"\n{markdown(REPORT)}\n"
+    assert written.replace(block, "") == page.replace(page.partition(BEGIN)[2].partition(END)[0], "")
+    # and the next report takes the place of this one
+    assert update(written, REPORT) == written
+    with pytest.raises(SystemExit, match="has no place for the report"):
+        update("a page", REPORT)
+
+
+def test_the_report_says_on_what_it_was_measured_and_names_no_host() -> None:
+    assert markdown(REPORT).splitlines() == [
+        "Measured on 2 cores (x86_64), Linux, Python 3.13.1; medians of 5.",
+        "",
+        "| what | measured | promised |  |",
+        "|---|---|---|---|",
+        "| evaluating | 1.23 x | at most 1.5 x | 0.6 s / 0.5 s |",
+        "| requests | 5.85 / s |  |  |",
+        "",
+        "| handler | import, beyond boto3 | of boto3's own | loads of the archive |",
+        "|---|---|---|---|",
+        "| create_escrow | 50 ms | 0.25 x | 123 KB |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("measured", "target", "missed"), [(1.5, 1.5, False), (1.5 * (1 + NOISE) + 0.01, 1.5, True), (99, None, False)]
+)
+def test_a_promise_is_missed_by_more_than_noise(measured: float, target: float | None, missed: bool) -> None:
+    assert Result("", measured, "x", target).missed is missed
+
+
+def test_a_mistake_on_the_command_line_is_said() -> None:
+    command = [sys.executable, "-m", "bench", "--rounds", "0"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (ended.returncode, "--rounds: at least 1" in ended.stderr) == (2, True)

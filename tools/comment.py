@@ -1,0 +1,73 @@
+"""Posts what a pull request would change as one comment, or updates it: `comment.py NAME FILE`, for comment.yml.
+
+The file was made by the pull request's own code and is data: nothing of it is run, nobody is called by it, and it
+becomes a comment and nothing else. Needs the GitHub CLI with a token, and in the environment GH_REPO and the pull
+request's NUMBER.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+# https://docs.github.com/rest/issues/comments: a body has at most 65,536 characters
+LONGEST = 60_000
+FENCE = "`" * 6
+
+
+def body(name: str, text: str) -> str:
+    """The comment: Markdown as it is, other text in a fence that it cannot leave."""
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST]}\n\n(cut here: the workflow's artifact has all of it)"
+    # a mention would call people; an older fence could end the one around it
+    text = text.replace("@", "@\u200b")
+    if not name.startswith("plan"):
+        text = f"### {name}\n\n{FENCE}text\n{text.replace(FENCE, '')}\n{FENCE}"
+    # a plan begins with its marker already
+    return text if text.startswith(marker(name)) else f"{marker(name)}\n{text}"
+
+
+def marker(name: str) -> str:
+    """The first line of the comment, by which the next run finds it."""
+    return f"<!-- hourbank {name} -->"
+
+
+def gh(*arguments: str, given: object = None) -> str:
+    """What `gh api` answers; `given` is what it sends."""
+    sent = [] if given is None else ["--input", "-"]
+    done = subprocess.run(
+        ["gh", "api", *arguments, *sent], input=json.dumps(given), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        sys.exit(f"comment: gh api {' '.join(arguments)} failed: {done.stderr.strip()}")
+    return done.stdout
+
+
+def post(name: str, text: str) -> None:
+    """Post the comment, or put the new text in place of the old."""
+    issues = f"repos/{os.environ['GH_REPO']}/issues"
+    found = gh("--paginate", "--jq", ".[]", f"{issues}/{int(os.environ['NUMBER'])}/comments")
+    own = [
+        comment["id"]
+        for comment in map(json.loads, found.splitlines())
+        if comment["user"]["login"] == "github-actions[bot]" and comment["body"].startswith(marker(name))
+    ]
+    comment = {"body": body(name, text)}
+    if own:
+        gh("--method", "PATCH", f"{issues}/comments/{own[0]}", given=comment)
+    else:
+        gh("--method", "POST", f"{issues}/{int(os.environ['NUMBER'])}/comments", given=comment)
+
+
+def main() -> None:
+    """Post one file; one that is not there, or is no file, is left out."""
+    name, path = sys.argv[1], Path(sys.argv[2])
+    if path.is_symlink() or not path.is_file():
+        print(f"comment: {name} has no text")
+        return
+    post(name, path.read_text(encoding="utf-8", errors="replace"))
+
+
+if __name__ == "__main__":
+    main()
