@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,11 @@ LONGEST = 65_000
 LONGEST_VALUE = 90
 MACHINES = ("ServiceRequestWorkflow", "EscrowManagementWorkflow")
 UPGRADING = "docs/upgrade.md"
-ALARM = "aws:cloudwatch/metricAlarm:MetricAlarm"
+# What is paid for by the month, whatever happens.
+MONTHLY = {
+    "aws:cloudwatch/dashboard:Dashboard": prices.DASHBOARD,
+    "aws:cloudwatch/metricAlarm:MetricAlarm": prices.ALARM,
+}
 # Inputs with which the provider makes another resource, as its documentation says ("Forces new resource").
 REPLACED_BY: dict[str, tuple[str, ...]] = {
     "aws:cloudwatch/eventRule:EventRule": ("name", "eventBusName"),
@@ -354,10 +359,12 @@ def costs(difference: Difference) -> Iterator[str]:
             "Transitions and the workflows' calls alone, by the definitions; `hourbank cost` measures the rest.",
         ]
         yield "\n".join(table)
-    alarms = [len(stack.of_type(ALARM)) for stack in (difference.before, difference.after)]
-    if alarms[0] != alarms[1]:
-        old, new = (f"${count * prices.ALARM.each:.2f}" for count in alarms)
-        yield f"A month in which nothing happens: {alarms[0]} → {alarms[1]} alarms, {old} → {new}."
+    idle = [
+        sum(len(stack.of_type(type_)) * price.each for type_, price in MONTHLY.items())
+        for stack in (difference.before, difference.after)
+    ]
+    if idle[0] != idle[1]:
+        yield f"Alarms and dashboards cost ${idle[1]:.2f} a month, ${idle[0]:.2f} before."
 
 
 def price(stack: Stack, path: paths.Path) -> tuple[str, str, str]:
@@ -518,12 +525,20 @@ def from_to(old: Any, new: Any) -> str:
         return f"{value(new)}, new"
     if new is MISSING:
         return f"{value(old)}, no longer"
-    return f"{value(old)} → {value(new)}"
+    before, after = text_of(old), text_of(new)
+    if max(len(before), len(after)) > LONGEST_VALUE:  # what both begin with is not what is looked for
+        same = max(0, sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False))) - 25)
+        before, after = (f"… {text[same:]}" if same else text for text in (before, after))
+    return f"{value(before)} → {value(after)}"
+
+
+def text_of(given: Any) -> str:
+    return given if isinstance(given, str) else json.dumps(given, sort_keys=True, ensure_ascii=False)
 
 
 def value(given: Any) -> str:
     """A value as code, shortened in its middle."""
-    text = given if isinstance(given, str) else json.dumps(given, sort_keys=True, ensure_ascii=False)
+    text = text_of(given)
     if len(text) > LONGEST_VALUE:
         text = f"{text[: LONGEST_VALUE - 30]} … {text[-25:]}"
     return code(text)
