@@ -6,11 +6,13 @@ UV_VERSION := 0.13.9
 PYTHON :=
 
 BIN := .venv/bin
+# what `make up` serves, where Node could build it
+PAGE := frontend/console/dist/index.html
 # compiled once when installed: without bytecode every run of the program takes three times as long
 SYNC = UV_PYTHON_DOWNLOADS=never $$uv sync --locked --quiet --compile-bytecode --python "$$python"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench pictures clean .venv .venv-emulator
+.PHONY: help demo up down frontend test test-frontend test-browser check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench pictures clean .venv .venv-emulator
 .SUFFIXES:
 
 help:
@@ -18,9 +20,12 @@ help:
 	@echo '  make demo         play every story of a service request on this machine'
 	@echo '  make up           the same deployment, left running until Ctrl-C or make down'
 	@echo '  make down         end what make up started'
+	@echo '  make frontend     the browser'"'"'s side: the package and the page (Node)'
 	@echo 'develop'
-	@echo '  make test         all tests; ARGS="-k timeout" picks some'
+	@echo '  make test         all tests; ARGS="-k timeout" picks some of the Python ones'
 	@echo '  make check        format, lint, types, import rules, state machines, schema, template, workflows'
+	@echo '  make test-frontend  the package for the browser: types, templates, tests (Node)'
+	@echo '  make test-browser  the package and the page on a local run (Node, and Chromium for the page)'
 	@echo '  make test-engine  the program under the real Pulumi CLI that PULUMI_ENGINE names'
 	@echo '  make test-sam     the commands of docs/deploy-sam.md with the real SAM CLI and AWS CLI'
 	@echo '  make simulate     every fault at every point of every path; ARGS="--only TIMED_OUT" picks some'
@@ -39,6 +44,7 @@ demo: .venv .venv-emulator
 	@$(BIN)/hourbank demo $(ARGS)
 
 up: .venv .venv-emulator
+	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then $(MAKE) --silent $(PAGE); fi
 	@$(BIN)/hourbank up $(ARGS)
 
 down: .venv
@@ -46,6 +52,46 @@ down: .venv
 
 test: .venv .venv-emulator
 	$(BIN)/pytest --numprocesses auto --dist loadgroup $(ARGS)
+	@$(MAKE) --silent test-frontend
+
+frontend:
+	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
+	  $(MAKE) --silent frontend/node_modules/.locked $(PAGE) && npm --prefix frontend run --silent build; \
+	else \
+	  echo "make frontend: Node is not here, so the browser's side was not built"; \
+	fi
+
+# what needs no emulator
+test-frontend:
+	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
+	  $(MAKE) --silent frontend/node_modules/.locked && npm --prefix frontend run --silent build && \
+	  npm --prefix frontend run --silent check && npm --prefix frontend run --silent test; \
+	else \
+	  echo "make test-frontend: Node is not here, so the browser's side was not tested"; \
+	fi
+
+# the package and the page, on local runs of their own; in CI Chromium must be there
+test-browser: .venv .venv-emulator
+	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
+	  $(MAKE) --silent frontend && npm --prefix frontend run --silent test:emulator || exit 1; \
+	  CHROMIUM=$${CHROMIUM:-$$(command -v chromium || command -v chromium-browser || command -v google-chrome)}; \
+	  if [ -x "$$CHROMIUM" ]; then \
+	    export CHROMIUM; npm --prefix frontend run --silent test:browser -- $(ARGS); \
+	  else \
+	    echo 'make test-browser: Chromium is not here, so the page was not tested: install it, or set CHROMIUM to its path' >&2; \
+	    [ -z "$$CI" ]; \
+	  fi; \
+	else \
+	  echo "make test-browser: Node is not here, so the browser's side was not tested on a local run"; \
+	fi
+
+$(PAGE): frontend/node_modules/.locked $(shell find frontend/src frontend/console -type f -not -path '*/dist/*')
+	@echo 'building the page'; npm --prefix frontend run --silent build:console
+
+frontend/node_modules/.locked: frontend/package-lock.json
+	@echo 'installing the locked npm packages into frontend (once)'
+	@npm ci --prefix frontend --ignore-scripts --prefer-offline --no-audit --no-fund --loglevel error
+	@touch $@
 
 # one of them alone: make types; all of them despite a failure: make -k check
 check: lint types imports definitions schema template workflows
@@ -82,6 +128,8 @@ schema: .venv
 	  cp -R tools/amplify/gen2 tools/amplify/build/amplify && mkdir tools/amplify/build/amplify/data && \
 	  cp docs/amplify/data-resource.ts tools/amplify/build/amplify/data/resource.ts && \
 	  $(BIN)/hourbank export amplify-gen2 --into tools/amplify/build/amplify >/dev/null && \
+	  $(BIN)/python -c 'from hourbank import amplify_schema; print(amplify_schema.load()[1])' \
+	    >tools/amplify/build/stand-in.graphql && \
 	  echo 'tsc --project tools/amplify; node tools/amplify/check.mjs; node tools/amplify/synth.mjs' && \
 	  tools/amplify/node_modules/.bin/tsc --project tools/amplify && export JSII_DEPRECATED=quiet && \
 	  node tools/amplify/check.mjs && node tools/amplify/synth.mjs; \
@@ -156,6 +204,7 @@ pictures: .venv
 
 clean:
 	rm -rf .venv .venv-emulator tools/sam/.venv .uv .dynamodb-local .pytest_cache .ruff_cache .import_linter_cache .hypothesis tools/asl/node_modules tools/amplify/node_modules tools/amplify/build
+	rm -rf frontend/node_modules frontend/dist frontend/console/dist frontend/test-results
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 .venv: .venv/.locked

@@ -79,6 +79,14 @@ def hours(text: str) -> Decimal:
     raise typer.BadParameter(f"{text} is not a number of hours: above 0, at most 2 decimals, such as 2 or 1.5")
 
 
+def minutes(text: str) -> float:
+    """Parse the minutes that people have to answer."""
+    with contextlib.suppress(ValueError):
+        if 0.05 <= (value := float(text)) <= 43200:
+            return value
+    raise typer.BadParameter(f"{text} is not a number of minutes from 0.05 to 43200, such as 15 or 0.1")
+
+
 Hours = Annotated[Decimal, typer.Option(parser=hours, metavar="HOURS", help="Such as 2 or 1.5.")]
 RequestId = Annotated[str, typer.Argument(metavar="REQUEST_ID", help="The request's id, or how it begins.")]
 
@@ -111,7 +119,10 @@ def demo() -> None:
 
 @app.command(rich_help_panel=TRY)
 def up(
-    minutes: Annotated[int, typer.Option(min=1, max=43200, help="Minutes that people have to answer.")] = 15,
+    given: Annotated[
+        float,
+        typer.Option("--minutes", parser=minutes, metavar="MINUTES", help="That people have to answer, also 0.1."),
+    ] = 15,
 ) -> None:
     """Leave a deployment running, to play with from other terminals."""
     for number in (signal.SIGINT, signal.SIGTERM):  # `down` is as good an end as Ctrl-C
@@ -120,7 +131,7 @@ def up(
 
     from hourbank.up import serve
 
-    serve(Console(), minutes)
+    serve(Console(), given)
 
 
 @app.command(rich_help_panel=TRY)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
+from handlers.execution import RELEASE_PREFIX, REQUEST_PREFIX, execution_name
 from hourbank import emulator
+
+# What begins the names of a machine's executions, by the stack's output that has the machine.
+MACHINES = {"serviceRequestWorkflowArn": REQUEST_PREFIX, "escrowManagementWorkflowArn": RELEASE_PREFIX}
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ class Deployment:
         """
         states = self.client("stepfunctions")
         found = []
-        for output in ("serviceRequestWorkflowArn", "escrowManagementWorkflowArn"):
+        for output in MACHINES:
             pages = states.get_paginator("list_executions").paginate(stateMachineArn=self.outputs[output])
             for execution in [execution for page in pages for execution in page["executions"]]:
                 # by input: a name need not have the id in it, as it is or at all
@@ -51,12 +57,43 @@ class Deployment:
                     found.append(description | {"machine": self.outputs[output].rpartition(":")[2]})
         return sorted(found, key=lambda execution: execution["startDate"])
 
+    def named_executions(self, request_id: str) -> list[dict[str, Any]]:
+        """Return those of `executions` that have the request's names: few calls, however many executions there are.
+
+        The router and `hourbank settle` give these names, one after the other.
+        """
+        states = self.client("stepfunctions")
+        found = []
+        for output, prefix in MACHINES.items():
+            machine = self.outputs[output]
+            for number in itertools.count(1):
+                name = execution_name(prefix, request_id, number)
+                arn = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
+                try:
+                    description = states.describe_execution(executionArn=arn)
+                except states.exceptions.ExecutionDoesNotExist:
+                    break
+                found.append(description | {"machine": machine.rpartition(":")[2]})
+        return sorted(found, key=lambda execution: execution["startDate"])
+
+    def history(self, execution_arn: str) -> list[dict[str, Any]]:
+        """Return an execution's events, oldest first; a waiting state's has its task token in it."""
+        pages = self.client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=execution_arn)
+        return [event for page in pages for event in page["events"]]
+
     def path(self, execution_arn: str) -> list[str]:
         """Return the names of the states that an execution entered, in order."""
-        history = self.client("stepfunctions").get_paginator("get_execution_history")
-        events = [event for page in history.paginate(executionArn=execution_arn) for event in page["events"]]
-        return [event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event]
+        return [name for name, _ in entered(self.history(execution_arn))]
 
     def to_json(self) -> dict[str, Any]:
         """Return what `Deployment(**...)` takes, for a file."""
         return asdict(self)
+
+
+def entered(events: Iterable[dict[str, Any]]) -> list[tuple[str, datetime]]:
+    """Return the states that events of a history enter, in order: their names, and when."""
+    return [
+        (event["stateEnteredEventDetails"]["name"], event["timestamp"])
+        for event in events
+        if "stateEnteredEventDetails" in event
+    ]

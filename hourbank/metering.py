@@ -53,7 +53,7 @@ FIRST_STORIES = tuple(
     if story.title in ("Nobody answers", "Counter-offer, accepted and adjusted", "Declined", "Not enough hours")
 )
 # Longer than a story needs until an answer; the one that nobody answers takes this long.
-RESPONSE_TIMEOUT_SECONDS = 8
+RESPONSE_TIMEOUT_SECONDS = 12
 # Nearly one after the other, so that functions do not wait for each other's processors.
 STAGGER_SECONDS = 1.3
 RECORDS = 200

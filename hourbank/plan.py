@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from hourbank import diagram, paths, prices, recorder
 from hourbank.emulator import LocalRunError
 from hourbank.recorder import FUNCTION, Resource
 from hourbank.rights import Names, Right, code, rights, sentences
-from hourbank.versions import MACHINE, ROOT, Stack, Version, extract, find, read
+from hourbank.versions import MACHINE, ROOT, Stack, Version, extract, find, key_of, read
 
 ALL = "all"
 MARKER = "<!-- hourbank plan -->"
@@ -28,7 +29,11 @@ LONGEST = 65_000
 LONGEST_VALUE = 90
 MACHINES = ("ServiceRequestWorkflow", "EscrowManagementWorkflow")
 UPGRADING = "docs/upgrade.md"
-ALARM = "aws:cloudwatch/metricAlarm:MetricAlarm"
+# What is paid for by the month, whatever happens.
+MONTHLY = {
+    "aws:cloudwatch/dashboard:Dashboard": prices.DASHBOARD,
+    "aws:cloudwatch/metricAlarm:MetricAlarm": prices.ALARM,
+}
 # Inputs with which the provider makes another resource, as its documentation says ("Forces new resource").
 REPLACED_BY: dict[str, tuple[str, ...]] = {
     "aws:cloudwatch/eventRule:EventRule": ("name", "eventBusName"),
@@ -106,11 +111,6 @@ class Difference:
         """The changes that replace."""
         return [change for change in self.changed if change.replaced]
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing differs; the code of functions aside."""
-        return not (self.added or self.removed or self.changed or self.outputs)
-
 
 MISSING = object()
 
@@ -128,7 +128,7 @@ def compare(before: Stack, after: Stack) -> Difference:
         after=after,
         added=[resource for key, resource in sorted(after.resources.items()) if key not in before.resources],
         removed=[resource for key, resource in sorted(before.resources.items()) if key not in after.resources],
-        changed=with_reasons(changed, before),
+        changed=with_reasons(changed, before, after),
         gained={right for right in has - had if not right.is_part_of(had)},
         lost={right for right in had - has if not right.is_part_of(has)},
         outputs=list(differing(before.outputs, after.outputs)),
@@ -160,32 +160,24 @@ def differing(before: Any, after: Any, path: str = "") -> Iterator[tuple[str, An
         yield path, before, after
 
 
-def with_reasons(changed: Sequence[Change], before: Stack) -> list[Change]:
+def with_reasons(changed: Sequence[Change], before: Stack, after: Stack) -> list[Change]:
     """Say which changes replace: by an input of their own, or because of what they belong to."""
-    found = [replace(change, replaced=reason_of(change)) for change in changed]
-    replaced = {f"${{{change.before.logical_id}}}": change.before for change in found if change.replaced}
-    known = {f"{change.before.type} {change.before.name}" for change in found}
-    followers = {
-        key: owner
-        for key, resource in before.resources.items()
-        for name in REPLACED_BY.get(resource.type, ())
-        if (owner := replaced.get(str(resource.inputs.get(name))))
-    }
-    for key, owner in sorted(followers.items()):
-        reason = f"what it belongs to is replaced, {Names.of(owner)}"
+    found = {key_of(change.after): replace(change, replaced=reason_of(change)) for change in changed}
+    replaced = {f"${{{change.before.logical_id}}}": change.before for change in found.values() if change.replaced}
+    for key in before.resources.keys() & after.resources.keys():
         resource = before.resources[key]
-        if key not in known:
-            found.append(Change(before=resource, after=resource, values=[], replaced=reason))
-        found = [
-            replace(change, replaced=reason) if change.before == resource and not change.replaced else change
-            for change in found
-        ]
-    return found
+        owners = [replaced.get(str(resource.inputs.get(name))) for name in REPLACED_BY.get(resource.type, ())]
+        change = found.get(key) or Change(before=resource, after=after.resources[key], values=[])
+        if not change.replaced and (owner := next(filter(None, owners), None)):
+            found[key] = replace(change, replaced=f"what it belongs to is replaced, {Names.of(owner)}")
+    return [found[key] for key in sorted(found)]
 
 
 def reason_of(change: Change) -> str:
     forcing = REPLACED_BY.get(change.before.type, ("name",))
-    for path, _, _ in change.values:
+    for path, old, new in change.values:
+        if path in forcing and MISSING in (old, new):
+            return f"its {code(path)} is {'set' if old is MISSING else 'no longer set'}, unless that is the default"
         if path in forcing:
             return f"its {code(path)} changes"
         if path == "component":
@@ -231,7 +223,7 @@ def render(before: Version, after: Version, stacks: Sequence[str]) -> str:
 
 def summary(difference: Difference, before: Version, after: Version) -> str:
     if difference.before.refused or difference.after.refused:
-        return "The program refuses one of them."
+        return "The program refuses this stack."
     replaced = len(difference.replaced)
     parts = [
         f"{len(difference.added)} added",
@@ -367,10 +359,12 @@ def costs(difference: Difference) -> Iterator[str]:
             "Transitions and the workflows' calls alone, by the definitions; `hourbank cost` measures the rest.",
         ]
         yield "\n".join(table)
-    alarms = [len(stack.of_type(ALARM)) for stack in (difference.before, difference.after)]
-    if alarms[0] != alarms[1]:
-        old, new = (f"${count * prices.ALARM.each:.2f}" for count in alarms)
-        yield f"A month in which nothing happens: {alarms[0]} → {alarms[1]} alarms, {old} → {new}."
+    idle = [
+        sum(len(stack.of_type(type_)) * price.each for type_, price in MONTHLY.items())
+        for stack in (difference.before, difference.after)
+    ]
+    if idle[0] != idle[1]:
+        yield f"Alarms and dashboards cost ${idle[1]:.2f} a month, ${idle[0]:.2f} before."
 
 
 def price(stack: Stack, path: paths.Path) -> tuple[str, str, str]:
@@ -403,11 +397,16 @@ def resources(difference: Difference) -> Iterator[str]:
         for resource in found:
             named = f" ({code(str(resource.inputs['name']))})" if "name" in resource.inputs else ""
             yield f"- {mark} {Names.of(resource)} is {what}{named}"
-    for change in sorted(difference.changed, key=lambda change: not change.replaced):
+    for change in difference.replaced:
         head = f"- 🔁 {Names.of(change.before)} is **replaced**: {change.replaced}"
-        if not change.replaced:
-            head = f"- ✏️ {Names.of(change.before)} changes"
         yield "\n".join([head, *value_lines(change)])
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for change in difference.changed:
+        if not change.replaced:
+            alike.setdefault(tuple(value_lines(change)), []).append(Names.of(change.before))
+    for lines, names in alike.items():
+        head = f"- ✏️ {names[0]} changes" if len(names) == 1 else f"- ✏️ {len(names)} change alike: {', '.join(names)}"
+        yield "\n".join([head, *lines])
     for path, old, new in difference.outputs:
         yield f"- output {code(path)}: {from_to(old, new)}"
 
@@ -526,12 +525,20 @@ def from_to(old: Any, new: Any) -> str:
         return f"{value(new)}, new"
     if new is MISSING:
         return f"{value(old)}, no longer"
-    return f"{value(old)} → {value(new)}"
+    before, after = text_of(old), text_of(new)
+    if max(len(before), len(after)) > LONGEST_VALUE:  # what both begin with is not what is looked for
+        same = max(0, sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False))) - 25)
+        before, after = (f"… {text[same:]}" if same else text for text in (before, after))
+    return f"{value(before)} → {value(after)}"
+
+
+def text_of(given: Any) -> str:
+    return given if isinstance(given, str) else json.dumps(given, sort_keys=True, ensure_ascii=False)
 
 
 def value(given: Any) -> str:
     """A value as code, shortened in its middle."""
-    text = given if isinstance(given, str) else json.dumps(given, sort_keys=True, ensure_ascii=False)
+    text = text_of(given)
     if len(text) > LONGEST_VALUE:
         text = f"{text[: LONGEST_VALUE - 30]} … {text[-25:]}"
     return code(text)

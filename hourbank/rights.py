@@ -21,6 +21,7 @@ KINDS = {
     "aws:scheduler/schedule:Schedule": "schedule",
     "aws:cloudwatch/eventTarget:EventTarget": "event target",
     "aws:cloudwatch/eventRule:EventRule": "event rule",
+    "aws:cloudwatch/dashboard:Dashboard": "dashboard",
     "aws:cloudwatch/metricAlarm:MetricAlarm": "alarm",
     "aws:iam/role:Role": "role",
     "aws:iam/rolePolicy:RolePolicy": "policy",

@@ -65,28 +65,32 @@ def down() -> str:
     return "stopped"
 
 
-def serve(console: Console, minutes: int) -> None:
+def serve(console: Console, minutes: float) -> None:
     """Deploy, tell how to use it, and print what happens until the process is ended."""
     if (state := _read()) is not None:
         endpoint = state["deployment"]["endpoint"]
         raise LocalRunError(f"already running on {endpoint} (process {state['pid']}): `make down` ends it")
+    from hourbank import console as page
     from hourbank import local, people  # these import Pulumi, which `show` and the others do without
 
+    seconds = round(minutes * 60)
     with contextlib.ExitStack() as at_end:
         emulator = at_end.enter_context(Emulator())
         with console.status("Deploying to an emulator of AWS on this machine"):
             people.give_hours(emulator.client("dynamodb"), local.create_tables(emulator), PEOPLE)
             deployment = local.deploy(
                 emulator,
-                response_timeout_seconds=minutes * 60,
+                response_timeout_seconds=seconds,
                 config={"hourbank:startRequestsFrom": people.now()},
             )
+        address = at_end.enter_context(page.serve(page.Console(deployment, seconds)))
         STATE.parent.mkdir(exist_ok=True)
         for number in (signal.SIGINT, signal.SIGTERM):
             end_at(number, STOPPED, 0, forget=STATE)
-        STATE.write_text(json.dumps({"pid": os.getpid(), "deployment": deployment.to_json()}, indent=2))
+        state = {"pid": os.getpid(), "console": address, "deployment": deployment.to_json()}
+        STATE.write_text(json.dumps(state, indent=2))
         at_end.callback(STATE.unlink, missing_ok=True)
-        _explain(console, deployment, minutes)
+        _explain(console, deployment, address, minutes, page_is_built=(page.PAGES / "index.html").exists())
         _follow(console, deployment)
 
 
@@ -123,9 +127,10 @@ def _answers(endpoint: str) -> bool:
         connection.close()
 
 
-def _explain(console: Console, deployment: Deployment, minutes: int) -> None:
+def _explain(console: Console, deployment: Deployment, address: str, minutes: float, *, page_is_built: bool) -> None:
     call = command()
     lines = [
+        ("GraphQL", f"{address}/graphql (stands in for Amplify's API: docs/local-api.md)"),
         ("endpoint", f"{deployment.endpoint} (all of AWS)"),
         *((f"table {name}", table) for name, table in deployment.tables.items()),
         ("requests", deployment.outputs["serviceRequestWorkflowArn"]),
@@ -133,8 +138,11 @@ def _explain(console: Console, deployment: Deployment, minutes: int) -> None:
         ("bus", deployment.outputs["eventBusName"]),
         ("people", ", ".join(f"{name} ({hours} h)" for name, hours in PEOPLE.items())),
     ]
+    console.print(f"open [bold]{address}/[/] in a browser", highlight=False, soft_wrap=True)
+    if not page_is_built:
+        console.print("  (its page is not built: `make frontend` does it, where Node is)", highlight=False)
     console.print("[bold green]HourBank runs on this machine[/] until Ctrl-C or `make down`", highlight=False)
-    console.print(f"{minutes} minutes to answer\n", highlight=False)
+    console.print(f"{minutes:g} minutes to answer\n", highlight=False)
     if console.is_terminal:
         table = Table.grid(Column(style="dim", no_wrap=True), Column(overflow="fold"), padding=(0, 2, 0, 0))
         for name, value in lines:

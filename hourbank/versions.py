@@ -146,6 +146,9 @@ def to_stack(declared: Mapping[str, Any]) -> Stack:
         if one["version_id"]:  # another one for every change of the code, which is said once
             text = text.replace(f"${{{one['version_id']}}}", one["name"])
     resources = [replace(Resource(**one), version_id=None) for one in json.loads(text)]
-    return Stack(
-        resources={f"{resource.type} {resource.name}": resource for resource in resources}, outputs=declared["outputs"]
-    )
+    return Stack(resources={key_of(resource): resource for resource in resources}, outputs=declared["outputs"])
+
+
+def key_of(resource: Resource) -> str:
+    """What makes a resource the same one in two versions."""
+    return f"{resource.type} {resource.name}"

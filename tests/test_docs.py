@@ -5,17 +5,8 @@ from pathlib import Path
 
 import yaml
 
-from workflows import service_request
-
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def test_the_picture_has_every_state_and_no_other() -> None:
-    picture = README.split("```mermaid")[1].split("```")[0]
-    states = service_request.definition(functions={name: name for name in service_request.FUNCTIONS})["States"]
-    words = set(re.findall(r"\b[A-Z][a-z]+[A-Za-z]+\b", picture))
-    assert words == set(states)
 
 
 def test_every_key_of_the_configuration_is_explained_with_its_default() -> None:

@@ -92,6 +92,30 @@ def test_a_value_that_changes_is_shown_as_it_was_and_is():
     assert "  - `tags.Project`: `hourbank`, no longer\n" in text
 
 
+def test_of_long_values_the_part_that_differs_is_shown():
+    def change(resources):
+        named(resources, "createEscrow-errors")["inputs"]["alarmDescription"] = "x" * 80 + " was so. " + "y" * 20
+
+    def changed(resources):
+        named(resources, "createEscrow-errors")["inputs"]["alarmDescription"] = "x" * 80 + " is so. " + "y" * 20
+
+    text = plan.render(version({"dev": stack(change)}), version({"dev": stack(changed)}), ["dev"])
+    assert f"`… {'x' * 24} was so. {'y' * 20}` → `… {'x' * 24} is so. {'y' * 20}`" in text
+
+
+def test_what_changes_alike_is_said_once():
+    def change(resources):
+        for resource in resources:
+            if "tags" in resource["inputs"]:
+                resource["inputs"]["tags"]["Project"] = "other"
+        named(resources, "ServiceRequestWorkflow")["inputs"]["type"] = "STANDARD"
+
+    text = said(change)
+    assert text.count("`tags.Project`: `hourbank` → `other`") == 2
+    assert re.search(r"- ✏️ \d\d change alike: bus `eventBus`, log group .*alarm `auditLedger-AuditCompleted`", text)
+    assert "is **replaced**: its `type` is set, unless that is the default\n" in text
+
+
 def test_another_name_replaces_and_what_belongs_to_it_follows():
     text = said(lambda resources: named(resources, "createEscrow-role")["inputs"].update(name="other"))
     assert "**2 replaced**" in text
@@ -300,7 +324,7 @@ def test_an_alarm_more_is_paid_for_every_month():
         resources.append(alarm | {"name": "more", "logical_id": "More", "inputs": alarm["inputs"] | {"name": "more"}})
 
     text = said(change)
-    assert "28 → 29 alarms, $2.80 → $2.90." in text
+    assert "Alarms and dashboards cost $5.90 a month, $5.80 before." in text
     assert "transitions" not in text
 
 

@@ -1,0 +1,56 @@
+/** What `hourbank up` serves beside GraphQL: who the people are, and what an operator sees. No app's user has this. */
+
+export interface Person {
+  userId: string;
+  name: string;
+  token: string;
+}
+
+export interface Config {
+  people: Person[];
+  region: string;
+  graphqlEndpoint: string;
+  responseTimeoutSeconds: number;
+  notice: string;
+}
+
+export interface Execution {
+  machine: string;
+  name: string;
+  status: string;
+  path: string[];
+  current: string | null;
+  deadline: string | null;
+  error: string | null;
+}
+
+export interface Ledger {
+  balances: { userId: string; availableBalance: string }[];
+  escrows: { id: string; requesterId: string; providerId: string; hours: string; status: string }[];
+  entries: Entry[];
+  held: string;
+  total: string;
+}
+
+export interface Entry {
+  id: string;
+  requestId: string;
+  type: string;
+  hours: string;
+  fromAccount: string;
+  toAccount: string;
+  createdAt: string;
+}
+
+export const readConfig = (): Promise<Config> => read('local/config');
+export const readLedger = (): Promise<Ledger> => read('local/ledger');
+export const readExecutions = (requestId: string): Promise<Execution[]> =>
+  read<{ executions: Execution[] }>(`local/requests/${encodeURIComponent(requestId)}`).then(
+    (found) => found.executions,
+  );
+
+async function read<T>(path: string): Promise<T> {
+  const answer = await fetch(path, { headers: { Accept: 'application/json' } });
+  if (!answer.ok) throw new Error(`/${path} answered ${answer.status}`);
+  return (await answer.json()) as T;
+}

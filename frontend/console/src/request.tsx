@@ -1,0 +1,166 @@
+import { useEffect, useId, useRef, useState } from 'preact/hooks';
+import type { JSX } from 'preact';
+
+import { possibleActs, roleOf, type Act, type ServiceRequest } from '../../src';
+import { effect, hours, label, story, timeLeft, type Scene } from './words';
+
+interface Props {
+  request: ServiceRequest;
+  me: string;
+  name: (userId: string) => string;
+  /** Hours of its escrow; null where there is none. */
+  held: number | null;
+  available: number;
+  /** Until when somebody can answer, where the workflow waits. */
+  deadline: string | null;
+  isShown: boolean;
+  onShow: () => void;
+  onBecome: (userId: string) => void;
+  /** Does it; rejects with what to tell the person. */
+  onAct: (act: Act, offer?: number) => Promise<void>;
+}
+
+/** One request as one person sees it: what happened, whose turn it is, and what this person can do now. */
+export function Request(props: Props): JSX.Element {
+  const { request, me, name, held, available, deadline, isShown, onShow, onBecome, onAct } = props;
+  const role = roleOf(request, me);
+  const isMine = role === 'requester';
+  const scene: Scene = { requester: name(request.requesterId), provider: name(request.providerId), held, available };
+  const told = story(request, me, scene);
+  const other = isMine ? request.providerId : request.requesterId;
+  const acts = possibleActs(request, me);
+  const heading = useRef<HTMLHeadingElement>(null);
+  const titleId = `request-${request.id}`;
+  const [isSending, setSending] = useState(false);
+  const [problem, setProblem] = useState('');
+
+  const show = (): void => {
+    onShow();
+    // the button that has the focus is about to go, and the card may move
+    requestAnimationFrame(() => document.getElementById(titleId)?.focus());
+  };
+  const act = async (what: Act, offer?: number): Promise<void> => {
+    setSending(true);
+    setProblem('');
+    // the button that has the focus is about to go
+    heading.current?.focus();
+    try {
+      await onAct(what, offer);
+    } catch (error) {
+      setProblem(error instanceof Error ? error.message : String(error));
+    }
+    setSending(false);
+  };
+
+  return (
+    <article class={`request ${isShown ? 'shown' : ''}`} aria-labelledby={titleId}>
+      <header>
+        <h3 id={titleId} ref={heading} tabIndex={-1}>
+          {request.serviceId}
+          <span class="quiet">
+            {isMine ? `You ask ${scene.provider}` : `${scene.requester} asks you`}, {hours(request.estimatedHours)}
+          </span>
+        </h3>
+        <span class={`badge ${told.tone}`}>
+          <span aria-hidden="true">{told.sign}</span> {told.label}
+        </span>
+      </header>
+      <p>
+        {told.sentence}
+        {deadline && told.turn && <TimeLeft until={deadline} />}
+      </p>
+      {acts.length > 0 && !isSending && (
+        <ul class="acts" aria-label="What you can do now">
+          {acts.map((one) => (
+            <li key={one}>
+              <Choice act={one} words={effect(one, request, scene)} onAct={act} request={request} />
+            </li>
+          ))}
+        </ul>
+      )}
+      {isSending && <p class="quiet">Sending…</p>}
+      {!isSending && told.turn === role && acts.length === 0 && (
+        <p class="quiet">Your answer is stored; the workflow goes on in a moment.</p>
+      )}
+      {problem && (
+        <p class="problem" role="alert">
+          {problem}
+        </p>
+      )}
+      <footer>
+        {told.turn && told.turn !== role && (
+          <button type="button" class="link" onClick={() => onBecome(other)}>
+            Go on as {name(other)}
+          </button>
+        )}
+        {!isShown && (
+          <button type="button" class="link" aria-describedby={titleId} onClick={show}>
+            Show its workflow
+          </button>
+        )}
+      </footer>
+    </article>
+  );
+}
+
+function Choice({
+  act,
+  words,
+  onAct,
+  request,
+}: {
+  act: Act;
+  words: string;
+  onAct: (act: Act, offer?: number) => Promise<void>;
+  request: ServiceRequest;
+}): JSX.Element {
+  const [offer, setOffer] = useState('');
+  const id = useId();
+  if (act !== 'counterOffer') {
+    return (
+      <>
+        <button type="button" class={act} aria-describedby={id} onClick={() => void onAct(act)}>
+          {label(act)}
+        </button>
+        <p id={id}>{words}</p>
+      </>
+    );
+  }
+  const submit = (event: Event): void => {
+    event.preventDefault();
+    void onAct(act, Number(offer));
+  };
+  return (
+    <form class="offer" onSubmit={submit}>
+      <label for={`${id}-hours`}>Or for other hours</label>
+      <input
+        id={`${id}-hours`}
+        type="number"
+        min="0.01"
+        step="0.01"
+        required
+        inputMode="decimal"
+        placeholder={String(request.estimatedHours + 1)}
+        value={offer}
+        aria-describedby={id}
+        onInput={(event) => setOffer(event.currentTarget.value)}
+      />
+      <button type="submit">{label(act)}</button>
+      <p id={id}>{words}</p>
+    </form>
+  );
+}
+
+function TimeLeft({ until }: { until: string }): JSX.Element {
+  const [now, setNow] = useState(Date.now());
+  useEffect(() => {
+    const timer = setInterval(() => setNow(Date.now()), 500);
+    return () => clearInterval(timer);
+  }, []);
+  const left = Date.parse(until) - now;
+  return (
+    <span class="time-left" role="timer">
+      {left > 0 ? `${timeLeft(left)} left` : 'time is up'}
+    </span>
+  );
+}

@@ -1,0 +1,168 @@
+import { join } from 'node:path';
+import type { Locator } from '@playwright/test';
+import axe from 'axe-core';
+
+import { expect, test, type Window } from './bank';
+
+const PICTURES = join(import.meta.dirname, '../../test-results/pictures');
+
+test('the picture for the README', async ({ open }) => {
+  const [ana, ben] = [
+    await open('ana'),
+    await open('ben', { viewport: { width: 1280, height: 940 }, reducedMotion: 'reduce' }),
+  ];
+  await ana.ask('Ben', 'Help in the garden', '2');
+  await expect(ben.page.getByText('▲ +2')).toBeVisible();
+  await expect(ben.request('Help in the garden').getByRole('timer')).toBeVisible();
+  await expect(ben.state('WaitForProviderResponse')).toHaveClass(/current/);
+  await ben.page.screenshot({ path: join(PICTURES, 'console.png') });
+  await ana.do('Help in the garden', 'Cancel');
+  await ana.expectStatus('Help in the garden', 'Cancelled');
+});
+
+test('one window and one keyboard are enough for both workflows', async ({ open }) => {
+  const ana = await open('ana');
+  const { page } = ana;
+  await page.getByRole('button', { name: 'Ask for a service' }).focus();
+  await tabTo(ana, page.getByLabel('What for'));
+  await page.keyboard.press('Control+A');
+  await page.keyboard.type('By keyboard');
+  await tabTo(ana, page.getByLabel('Hours', { exact: true }));
+  await page.keyboard.press('Control+A');
+  await page.keyboard.type('0.5');
+  await page.keyboard.press('Enter');
+
+  const request = ana.request('By keyboard');
+  await tabTo(ana, request.getByRole('button', { name: 'Go on as Ben' }));
+  await page.keyboard.press('Enter');
+  await expect(page.getByRole('radio', { name: /Ben/ })).toBeFocused();
+  await tabTo(ana, request.getByRole('button', { name: 'Accept' }));
+  await page.keyboard.press('Enter');
+  await expect(request.getByRole('heading')).toBeFocused();
+  await tabTo(ana, request.getByRole('button', { name: 'Go on as Ana' }));
+  await page.keyboard.press('Enter');
+  await tabTo(ana, request.getByRole('button', { name: 'Confirm' }));
+  await page.keyboard.press('Enter');
+  await ana.expectStatus('By keyboard', 'Done and paid');
+  await expect(request.getByRole('heading')).toBeFocused();
+
+  // the arrow keys change the person, and the picture can be scrolled
+  await page.getByRole('radio', { name: /Ana/ }).focus();
+  await page.keyboard.press('ArrowRight');
+  await expect(page).toHaveURL(/#ben$/);
+  await tabTo(ana, page.getByRole('region', { name: 'Picture of ServiceRequestWorkflow' }));
+});
+
+/** Presses Tab until the focus is there, from wherever it is; each stop on the way shows that it has the focus. */
+async function tabTo({ page }: Window, goal: Locator): Promise<void> {
+  await expect(goal).toBeVisible();
+  for (let presses = 0; presses < 40; presses++) {
+    await page.keyboard.press('Tab');
+    const stop = await page.evaluate(() => {
+      const focused = document.activeElement!;
+      // a person's radio button is invisible under its name, which has the ring
+      const shows = (element: Element | null) => element && getComputedStyle(element).outlineStyle !== 'none';
+      const hasRing = focused === document.body || shows(focused) || shows(focused.nextElementSibling);
+      return hasRing ? '' : focused.outerHTML;
+    });
+    expect(stop, 'a stop without a focus ring').toBe('');
+    if (await goal.evaluate((element) => element === document.activeElement)) return;
+  }
+  throw new Error(`Tab does not lead to ${goal}`);
+}
+
+for (const colorScheme of ['light', 'dark'] as const) {
+  for (const [size, viewport] of Object.entries({
+    wide: { width: 1280, height: 800 },
+    narrow: { width: 360, height: 780 },
+  })) {
+    test(`accessible, ${colorScheme} and ${size}`, async ({ open }) => {
+      const ana = await open('ana', { colorScheme, viewport });
+      const ben = await open('ben', { colorScheme, viewport });
+      await expectAccessible(ana);
+      const service = `A lamp, ${colorScheme} and ${size}`;
+      await ana.ask('Ben', service, '0.25');
+      await expect(ben.request(service).getByRole('button', { name: 'Accept' })).toBeVisible();
+      await expect(ben.state('WaitForProviderResponse')).toHaveClass(/current/);
+      await expectAccessible(ben);
+      await expectAccessible(ana);
+      await picture(ben, `asked-${colorScheme}-${size}`);
+      await ben.do(service, 'Decline');
+      await ben.expectStatus(service, 'Declined');
+      await expectAccessible(ben);
+      // nothing but the pictures is wider than the window
+      const { scrollWidth, clientWidth } = await ben.page.evaluate(() => document.documentElement);
+      expect(scrollWidth).toBe(clientWidth);
+    });
+  }
+}
+
+test('a request that has ended can be looked at again', async ({ open }) => {
+  const [ana, ben] = [await open('ana'), await open('ben')];
+  for (const service of ['The first', 'The second']) {
+    await ana.ask('Ben', service, '0.5');
+    await ben.do(service, 'Decline');
+    await ana.expectStatus(service, 'Declined');
+  }
+  await expect(ana.page.getByRole('heading', { name: 'The workflows of “The second”' })).toBeVisible();
+  await expect(ana.request('The first')).toBeHidden();
+  await ana.page.getByText('Earlier requests').click();
+  await ana.do('The first', 'Show its workflow');
+  await expect(ana.page.getByRole('heading', { name: 'The workflows of “The first”' })).toBeVisible();
+  await expect(ana.request('The first').getByRole('heading')).toBeFocused();
+});
+
+test('an execution that failed is shown where it failed', async ({ open }) => {
+  const ana = await open('ana');
+  // the emulator has no failures to offer: this is what the server would say of one
+  await ana.page.route('**/local/requests/*', async (route) => {
+    const path = ['ValidateRequest', 'RefundAfterFailure', 'RequestFailed'];
+    const failed = { machine: 'ServiceRequestWorkflow', status: 'FAILED', path, error: 'RequestFailed' };
+    await route.fulfill({ json: { executions: [{ ...failed, current: null, deadline: null }] } });
+  });
+  await ana.ask('Ben', 'A failure', '0.5');
+  await expect(ana.state('RequestFailed')).toHaveClass(/failed/);
+  await expect(ana.state('RefundAfterFailure')).toHaveClass(/taken/);
+  await expect(ana.state('RefundAfterFailure')).not.toHaveClass(/failed/);
+  await expect(ana.page.getByText('Failed: RequestFailed')).toBeVisible();
+  await ana.do('A failure', 'Cancel');
+  await ana.expectStatus('A failure', 'Cancelled');
+});
+
+test('news are told to screen readers', async ({ open }) => {
+  const [ana, ben] = [await open('ana'), await open('ben')];
+  const live = ben.page.locator('[aria-live=polite]');
+  await expect(live).toBeEmpty();
+  await ana.ask('Ben', 'A song', '0.5');
+  await expect(live).toContainText('A song: You are asked. Ana asks you, and 0.5 h of Ana’s are held.');
+  await ana.do('A song', 'Cancel');
+  await expect(live).toContainText('A song: Cancelled. The requester cancelled. 0.5 h went back to Ana.');
+});
+
+test('nothing moves for those who want no motion', async ({ open }) => {
+  const ana = await open('ana', { reducedMotion: 'reduce' });
+  await ana.ask('Ben', 'A rest', '0.5');
+  await expect(ana.state('WaitForProviderResponse')).toHaveClass(/current/);
+  expect(await ana.page.evaluate(() => document.getAnimations().length)).toBe(0);
+  await ana.do('A rest', 'Cancel');
+  await ana.expectStatus('A rest', 'Cancelled');
+});
+
+async function expectAccessible({ page }: Window): Promise<void> {
+  // what fades in has its colours at the end
+  await page.waitForFunction(() =>
+    document.getAnimations().every((one) => one.effect?.getTiming().iterations === Infinity),
+  );
+  await page.evaluate(axe.source);
+  const { violations, passes } = await page.evaluate(() =>
+    (window as unknown as { axe: typeof axe }).axe.run(document, {
+      runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
+    }),
+  );
+  expect(passes.length).toBeGreaterThan(20);
+  expect(violations.map(({ id, nodes }) => ({ id, where: nodes.map((node) => node.html) }))).toEqual([]);
+}
+
+async function picture({ page }: Window, name: string): Promise<void> {
+  await page.screenshot({ path: join(PICTURES, `${name}.png`), fullPage: true });
+}

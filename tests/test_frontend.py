@@ -1,0 +1,40 @@
+"""What the browser's side says again in TypeScript: frontend/test/vectors.json, which its own tests read too."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from handlers import requests
+from handlers.execution import REQUEST_PREFIX, execution_name
+from handlers.hours import is_legal
+
+ROOT = Path(__file__).parent.parent
+VECTORS: dict[str, Any] = json.loads((ROOT / "frontend/test/vectors.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(("request_id", "name"), VECTORS["executionNames"].items())
+def test_an_execution_has_the_name_that_the_browser_gives_it(request_id: str, name: str) -> None:
+    assert execution_name(REQUEST_PREFIX, request_id) == name
+
+
+@pytest.mark.parametrize(("hours", "legal"), VECTORS["hours"].items())
+def test_hours_are_legal_where_the_browser_takes_them(hours: str, legal: bool) -> None:
+    assert is_legal(Decimal(hours)) is legal
+
+
+def test_the_browser_knows_each_status_and_which_are_ends() -> None:
+    assert {status: not followers for status, followers in requests.TRANSITIONS.items()} == VECTORS["ended"]
+
+
+@pytest.mark.parametrize("answer", VECTORS["answers"], ids=lambda answer: answer["act"])
+def test_what_the_browser_writes_is_an_answer(answer: dict[str, Any]) -> None:
+    request = {"status": answer["status"], "taskToken": "token"}
+    assert not requests.is_answered(request)
+    assert not requests.is_decided(request)
+
+    request |= answer["writes"]
+    assert requests.is_answered(request) or requests.is_decided(request)
+    assert requests.answer_awaited(request) != "UNKNOWN"
