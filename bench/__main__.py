@@ -272,7 +272,7 @@ def skipped(rounds: int) -> Result:
     seconds = statistics.median(times)
     detail = f"{days * 86400 / seconds:,.0f} times as fast; every law checked after each write"
     what = f"a request that times out after {days:.0f} days, time skipped"
-    return Result(what, seconds * 1000, "ms", None, detail)
+    return Result(what, seconds, "s", None, detail)
 
 
 def tests() -> Result:
@@ -323,7 +323,7 @@ def measure(arguments: argparse.Namespace, say: Say) -> Report:
 
 
 RESULTS = ("what", "measured", "promised", "")
-HANDLERS = ("handler", "import, beyond boto3", "of boto3's own", "loads of the archive")
+HANDLERS = ("handler", "import, beyond boto3", "of boto3's own", "source that it loads")
 
 
 def markdown(report: Report) -> str:
@@ -366,7 +366,9 @@ def draw(console: Console, report: Report) -> None:
         style = "red" if result.missed else "green" if result.target is not None else "bold"
         results.add_row(what, f"[{style}]{measured}[/]", promised, detail)
     console.print(results)
-    loaded = Table(*HANDLERS, title="Handlers", title_justify="left")
+    loaded = Table(title="Handlers", title_justify="left")
+    for heading in HANDLERS:
+        loaded.add_column(heading, no_wrap=heading == HANDLERS[0])
     for handler in report.handlers:
         loaded.add_row(*handler.words)
     console.print(loaded)

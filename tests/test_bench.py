@@ -36,7 +36,7 @@ def test_the_report_says_on_what_it_was_measured_and_names_no_host() -> None:
         "| evaluating | 1.23 x | at most 1.5 x | 0.6 s / 0.5 s |",
         "| requests | 5.85 / s |  |  |",
         "",
-        "| handler | import, beyond boto3 | of boto3's own | loads of the archive |",
+        "| handler | import, beyond boto3 | of boto3's own | source that it loads |",
         "|---|---|---|---|",
         "| create_escrow | 50 ms | 0.25 x | 123 KB |",
     ]
