@@ -79,6 +79,14 @@ def hours(text: str) -> Decimal:
     raise typer.BadParameter(f"{text} is not a number of hours: above 0, at most 2 decimals, such as 2 or 1.5")
 
 
+def minutes(text: str) -> float:
+    """Parse the minutes that people have to answer."""
+    with contextlib.suppress(ValueError):
+        if 0.05 <= (value := float(text)) <= 43200:
+            return value
+    raise typer.BadParameter(f"{text} is not a number of minutes from 0.05 to 43200, such as 15 or 0.1")
+
+
 Hours = Annotated[Decimal, typer.Option(parser=hours, metavar="HOURS", help="Such as 2 or 1.5.")]
 RequestId = Annotated[str, typer.Argument(metavar="REQUEST_ID", help="The request's id, or how it begins.")]
 
@@ -111,8 +119,9 @@ def demo() -> None:
 
 @app.command(rich_help_panel=TRY)
 def up(
-    minutes: Annotated[
-        float, typer.Option(min=0.05, max=43200, help="Minutes that people have to answer, such as 15 or 0.1.")
+    given: Annotated[
+        float,
+        typer.Option("--minutes", parser=minutes, metavar="MINUTES", help="That people have to answer, also 0.1."),
     ] = 15,
 ) -> None:
     """Leave a deployment running, to play with from other terminals."""
@@ -122,7 +131,7 @@ def up(
 
     from hourbank.up import serve
 
-    serve(Console(), minutes)
+    serve(Console(), given)
 
 
 @app.command(rich_help_panel=TRY)
@@ -238,6 +247,30 @@ def doctor(
 
         if not examine(Console(), stack, region):
             raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=SHIP)
+def cost(as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False) -> None:
+    """Say what a request costs on AWS, path by path, and an idle month: measured on this machine, in half a minute."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        end_at(number, "interrupted; nothing is left running", 128 + number)
+    from rich.console import Console
+
+    from hourbank.cost import cost as measure_and_print
+
+    measure_and_print(Console(), Console(stderr=True), as_json=as_json)
+
+
+@app.command(rich_help_panel=SHIP)
+def plan(
+    base: Annotated[str, typer.Option(metavar="REF", help="The branch, tag or commit that this is a change of.")],
+    head: Annotated[str | None, typer.Option(metavar="REF", help="The change; else the files as they are.")] = None,
+    stack: Annotated[str, typer.Option(metavar="NAME", help="The stack, or `all`.")] = "dev",
+) -> None:
+    """Say what a change of the program changes in what is deployed, as Markdown for a pull request; asks no account."""
+    from hourbank.plan import plan as compare
+
+    typer.echo(compare(base, head, stack), nl=False)
 
 
 @app.command(rich_help_panel=SHIP)

@@ -379,6 +379,11 @@ def archive_bytes(extra_files: Mapping[str, bytes] | None = None) -> bytes:
     """
     contents = {name: (path.read_bytes(), 0o644) for name, path in handler_files().items()}
     contents |= {name: (content, 0o755) for name, content in (extra_files or {}).items()}
+    return zipped(contents)
+
+
+def zipped(contents: Mapping[str, tuple[bytes, int]]) -> bytes:
+    """A zip of files, given as content and mode by their path inside: the same bytes for the same files."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, (content, mode) in sorted(contents.items()):

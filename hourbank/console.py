@@ -133,9 +133,8 @@ class Console:
 
     def _read_ledger(self) -> ledger_view.Ledger:
         ledger = ledger_view.read(self._dynamodb, self._deployment.tables)
-        for _ in range(
-            5
-        ):  # four scans are no snapshot: hours that move meanwhile would seem lost, or to be there twice
+        # four scans are no snapshot: hours that move meanwhile would seem lost, or to be there twice
+        for _ in range(5):
             before, ledger = ledger, ledger_view.read(self._dynamodb, self._deployment.tables)
             if before == ledger:
                 break
@@ -157,7 +156,7 @@ class Console:
         if states and execution["status"] == "RUNNING":
             name, at = states[-1]
             progress |= {"current": name, "enteredAt": _time(at)}
-            state = self._definitions[execution["machine"]]["States"][name]
+            state = self._definitions[execution["machine"]]["States"].get(name, {})  # it may have been changed since
             if state.get("Resource", "").endswith(".waitForTaskToken"):
                 # not since the entry: each attempt has the whole time
                 tried = [event["timestamp"] for event in events if event["type"] == "TaskScheduled"][-1]

@@ -30,7 +30,7 @@ def play(console: Console) -> bool:
     """Set up, play, report; True if every story ended as it must and no hour was lost."""
     began = time.monotonic()
     with ExitStack() as at_end:
-        with _step(console, "An emulator of AWS, on this machine only"):
+        with step(console, "An emulator of AWS, on this machine only"):
             emulator = at_end.enter_context(Emulator())
         deployment, before = _set_up(console, emulator)
         stage = stories.Stage(deployment)
@@ -38,11 +38,11 @@ def play(console: Console) -> bool:
         after = ledger_view.read(deployment.client("dynamodb"), deployment.tables)
         problems = _problems(deployment, stage, before, after)
         console.print()
-        _print(console, _ledger_table(before, after))
-        _print(console, _paths(console, stage.performances))
+        show(console, _ledger_table(before, after))
+        show(console, _paths(console, stage.performances))
         for text, problem in problems:
             line = Text.assemble(("✗ ", "bold red"), (text + ": ", "bold"), problem) if problem else _tick(text)
-            _print(console, _hanging(console, line))
+            show(console, _hanging(console, line))
         failed = [p for p in stage.performances if p.problem]
         ok = not failed and not any(problem for _, problem in problems)
         seconds = time.monotonic() - began
@@ -60,13 +60,13 @@ def play(console: Console) -> bool:
 
 def _set_up(console: Console, emulator: Emulator) -> tuple[local.Deployment, Ledger]:
     dynamodb = emulator.client("dynamodb")
-    with _step(console, "Amplify's four tables, people with hours, and 100 requests from last year"):
+    with step(console, "Amplify's four tables, people with hours, and 100 requests from last year"):
         tables = local.create_tables(emulator)
         people.give_hours(dynamodb, tables, stories.BALANCES)
         for record in stories.old_records():
             people.submit(dynamodb, tables, record)
         before = ledger_view.read(dynamodb, tables)
-    with _step(console, "The program, recorded for the stack `local` and deployed"):
+    with step(console, "The program, recorded for the stack `local` and deployed"):
         deployment = local.deploy(
             emulator,
             response_timeout_seconds=RESPONSE_TIMEOUT_SECONDS,
@@ -76,7 +76,8 @@ def _set_up(console: Console, emulator: Emulator) -> tuple[local.Deployment, Led
 
 
 @contextmanager
-def _step(console: Console, text: str) -> Iterator[None]:
+def step(console: Console, text: str) -> Iterator[None]:
+    """Show what is being done, and at its end how long it took."""
     began = time.monotonic()
     with console.status(text):
         yield
@@ -87,7 +88,7 @@ def _tick(text: str) -> Text:
     return Text.assemble(("✓ ", "bold green"), text)
 
 
-def _print(console: Console, what: RenderableType) -> None:
+def show(console: Console, what: RenderableType) -> None:
     """Print, with no spaces at the ends of a file's lines, which Rich fills up to its width."""
     with console.capture() as capture:
         console.print(what)

@@ -49,6 +49,21 @@ def know_machines_of_tokens() -> None:
     iam.update(extract_iam_action=action, extract_resource_arn=resource)
 
 
+def lengthen_tokens() -> None:
+    """Make task tokens as long as AWS's may be, as they make the records that they are stored in larger.
+
+    https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskSuccess.html
+    """
+    states = vars(importlib.import_module("ministack.services.stepfunctions"))
+    wait = states["_invoke_with_callback"]
+
+    def wait_for_token(resource, task, token, state):
+        long_token = token.ljust(2048, "0")
+        return wait(resource, json.loads(json.dumps(task).replace(token, long_token)), long_token, state)
+
+    states["_invoke_with_callback"] = wait_for_token
+
+
 def main() -> None:
     if os.getpgrp() != os.getpid():
         sys.exit("start this in a session of its own: it kills its whole process group")
@@ -58,6 +73,7 @@ def main() -> None:
     vars(importlib.import_module("ministack.core.lambda_runtime"))["_PROVIDED_INIT_TIMEOUT"] = 60.0
     if os.environ["AUTH"] == "true":
         know_machines_of_tokens()
+    lengthen_tokens()
     sys.argv = ["ministack"]
     runpy.run_module("ministack", run_name="__main__")
 

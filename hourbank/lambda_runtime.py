@@ -1,7 +1,8 @@
 """What a function's process runs locally: Lambda's Runtime API, in the standard library alone.
 
 awslambdaric does the same but has wheels for Linux only. Started by the `bootstrap` that `hourbank.local` puts into the
-archive, so it must not import anything of this project.
+archive, so it must not import anything of this project. Where `HOURBANK_METER` names a file, hourbank/meter.py writes
+there what each invocation uses.
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 """
 
@@ -11,10 +12,12 @@ import http.client
 import importlib
 import json
 import os
+import runpy
 import sys
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 API = "/2018-06-01/runtime"
@@ -103,12 +106,17 @@ def post(connection: http.client.HTTPConnection, path: str, body: str) -> None:
 def main() -> None:
     """Load the handler once, then handle invocations until the environment is stopped."""
     connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    meter: Any = None
+    if file := os.environ.get("HOURBANK_METER"):
+        meter = runpy.run_path(str(Path(__file__).with_name("meter.py")))["Meter"](Path(file))
     try:
         handler = load_handler(os.environ["_HANDLER"])
     except Exception as error:  # noqa: BLE001 - reported as Lambda does, whatever an import raises
         traceback.print_exc()
         post(connection, "init/error", json.dumps(error_payload(error, "Runtime.ImportModuleError")))
         sys.exit(1)
+    if meter:
+        handler = meter.around(handler)
     while True:
         serve(connection, handler)
 

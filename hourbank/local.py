@@ -111,7 +111,13 @@ def create_tables(emulator: Emulator) -> dict[str, str]:
     return names
 
 
-def deploy(emulator: Emulator, *, response_timeout_seconds: int, config: Mapping[str, str] | None = None) -> Deployment:
+def deploy(
+    emulator: Emulator,
+    *,
+    response_timeout_seconds: int,
+    config: Mapping[str, str] | None = None,
+    meter: Path | None = None,
+) -> Deployment:
     """Deploy what the program declares for the stack `local`, or update what is deployed already.
 
     Parameters
@@ -122,6 +128,8 @@ def deploy(emulator: Emulator, *, response_timeout_seconds: int, config: Mapping
         How long people have to answer.
     config : mapping, optional
         Configuration that replaces the stack's own, by full key such as `hourbank:startRequestsFrom`.
+    meter : Path, optional
+        A file to which the functions add what each invocation uses (`hourbank.meter`).
 
     Raises
     ------
@@ -136,7 +144,7 @@ def deploy(emulator: Emulator, *, response_timeout_seconds: int, config: Mapping
         )
     except pulumi.RunError as error:
         raise LocalRunError(f"the program refuses the stack {STACK}: {error}") from error
-    key = upload(emulator, cloudformation.archive_bytes({"bootstrap": bootstrap().encode()}))
+    key = upload(emulator, cloudformation.archive_bytes({"bootstrap": bootstrap(meter).encode()}))
     template = adapt(cloudformation.template(recording, bucket=BUCKET, key=key), response_timeout_seconds)
     outputs = apply(emulator, template)
     return Deployment(endpoint=emulator.endpoint, tables=tables, outputs=outputs, credentials=emulator.credentials)
@@ -151,15 +159,16 @@ def adapt(template: dict[str, Any], response_timeout_seconds: int) -> dict[str, 
     return template
 
 
-def bootstrap() -> str:
+def bootstrap(meter: Path | None = None) -> str:
     """Return the executable that the emulator starts for each Lambda process.
 
     Handlers and Powertools come from the archive; boto3 from this environment, as from Lambda's own runtime.
     """
     python, runtime = shlex.quote(sys.executable), shlex.quote(str(Path(lambda_runtime.__file__)))
+    metered = f"export HOURBANK_METER={shlex.quote(str(meter))}\n" if meter else ""
     return f"""#!/bin/sh
 unset PYTHONDONTWRITEBYTECODE
-export PYTHONPATH="$LAMBDA_TASK_ROOT"
+{metered}export PYTHONPATH="$LAMBDA_TASK_ROOT"
 exec {python} -P {runtime}
 """
 

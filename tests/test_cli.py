@@ -1,5 +1,7 @@
 """The command line, as a person meets it: one line an error, and no process left behind."""
 
+import http.client
+import json
 import os
 import re
 import signal
@@ -47,6 +49,13 @@ def read_until(process: subprocess.Popen, text: str) -> str:
     pytest.fail(f"{text!r} was not printed: {seen}")
 
 
+def config_of(page: str) -> dict:
+    """What the local server tells its page."""
+    connection = http.client.HTTPConnection(page.removeprefix("http://"), timeout=10)
+    connection.request("GET", "/local/config")
+    return json.load(connection.getresponse())
+
+
 def descendants(pid: int) -> set[int]:
     """Process ids of everything that a process started, and what that started."""
     rows = subprocess.run(["ps", "-axo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout.split()
@@ -74,9 +83,7 @@ def test_help_is_grouped_and_imports_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
     shown = run(dict(os.environ), "--help").stdout
     assert "Try it on this machine" in shown
-    assert {"demo", "up", "down", "request", "answer", "respond", "cancel", "confirm", "show", "diagram"} <= set(
-        shown.split()
-    )
+    assert {"demo", "up", "down", "request", "answer", "respond", "cancel", "confirm", "show"} <= set(shown.split())
 
 
 @pytest.mark.parametrize(
@@ -93,6 +100,9 @@ def test_help_is_grouped_and_imports_nothing_heavy():
         (["answer", "x", "counter"], "a counter-offer, and nothing else, takes --hours"),
         (["answer", "x", "accept", "--hours", "2"], "a counter-offer, and nothing else, takes --hours"),
         (["answer", "x", "maybe"], "Invalid value for 'says': 'maybe' is not one of 'accept', 'decline'"),
+        (["up", "--minutes", "0.01"], "0.01 is not a number of minutes from 0.05 to 43200"),
+        (["up", "--minutes", "nan"], "nan is not a number of minutes"),
+        (["up", "--minutes", "soon"], "soon is not a number of minutes"),
         (["diagram"], "two pictures need a folder, or name a workflow"),
         (["diagram", "--out", "/nowhere"], "/nowhere is not a folder, as 2 pictures need"),
         (["diagram", "Request"], "'Request' is not one of 'ServiceRequestWorkflow', 'EscrowManagementWorkflow'"),
@@ -141,10 +151,14 @@ class TestRunning:
     """With an emulator."""
 
     def test_up_is_found_by_other_terminals_and_ended_by_down(self, environment, tmp_path):
-        with start(environment, "up") as up:
-            read_until(up, "request --from ana --to ben")
+        with start(environment, "up", "--minutes", "90.5") as up:
+            printed = read_until(up, "request --from ana --to ben")
             everything = descendants(up.pid)
             assert everything
+            page = json.loads((tmp_path / "up.json").read_text())["console"]
+            assert printed.startswith(f"open {page}/ in a browser\n")
+            assert f"{page}/graphql" in printed
+            assert config_of(page)["responseTimeoutSeconds"] == 5430
 
             second = run(environment, "up")
             assert (second.returncode, second.stderr.count("\n")) == (1, 1)
@@ -178,18 +192,21 @@ class TestRunning:
             for text in ("COMPLETED", "RELEASED, 2.5 h", "ESCROW_RELEASE", "ProcessEscrowRelease"):
                 assert text in shown
             assert re.search(r"ben has\s+12\.5 h", shown)
+            assert "no request begins with nope" in run(environment, "show", "nope").stderr
+            assert "an empty id means no request" in run(environment, "show", "").stderr
+
             drawn = run(environment, "diagram", "ServiceRequestWorkflow", "--request", request_id[:8]).stdout
             assert 'class="state task end taken" data-state="StartServiceExecution"' in drawn
             assert 'class="state task" data-state="RefundAfterFailure"' in drawn
             assert (
                 run(environment, "diagram", "--request", request_id, "--out", str(tmp_path)).stdout.count(".svg") == 2
             )
-            assert "no request begins with nope" in run(environment, "show", "nope").stderr
-            assert "an empty id means no request" in run(environment, "show", "").stderr
 
             ended = run(environment, "down")
             assert (ended.returncode, ended.stdout) == (0, "stopped\n")
             assert up.wait(10) == 0
+            with pytest.raises(ConnectionRefusedError):
+                config_of(page)
         assert_gone(everything)
         assert run(environment, "down").stdout == "nothing was running\n"
 

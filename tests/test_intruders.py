@@ -468,18 +468,21 @@ def test_a_task_token_is_nowhere_but_in_its_record(
     assert told in places["events"] and "ProviderAsked" in places["events"] and "RequesterAsked" in places["events"]
     assert told in places["inputs, outputs and errors of executions"]
     assert "AWAITING_PROVIDER" in said and "WaitForProviderResponse" in said and "IN_PROGRESS" in said
+    assert "hours at stake" in said and "cannot redrive" in said and "settled: the requester" in said
     assert {place for place, text in places.items() if any(token in text for token in tokens)} == set()
 
 
 def commands(world: Guarded, directory: Any) -> Iterator[str]:
-    """What the commands print that are about a request which waits, is answered and goes on."""
+    """What commands print about a request that waits, is answered and goes on, and about one that is stuck."""
     (directory / "up.json").write_text(json.dumps({"pid": os.getpid(), "deployment": world.deployment.to_json()}))
     environment = os.environ | {"HOURBANK_STATE": str(directory), "COLUMNS": "200"}
 
-    def run(*arguments: str) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [*HOURBANK, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=True
+    def run(*arguments: str, status: int = 0) -> subprocess.CompletedProcess:
+        ended = subprocess.run(
+            [*HOURBANK, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
         )
+        assert ended.returncode == status, ended.stdout + ended.stderr
+        return ended
 
     asked = run("request", "--from", "rosa", "--to", "theo", "--hours", "1")
     request_id = asked.stdout.strip()
@@ -491,6 +494,14 @@ def commands(world: Guarded, directory: Any) -> Iterator[str]:
     outputs += [run("show", request_id), run("confirm", request_id)]
     world.until(request_id, "COMPLETED")
     outputs.append(run("show", request_id))
+
+    # and about an execution that was stopped
+    stuck = world.until(world.submit(), "AWAITING_PROVIDER")
+    arn, reason = stuck["stepFunctionExecutionArn"], ("--reason", "stopped by hand")
+    world.states.stop_execution(executionArn=arn, error="Stopped", cause="by hand")
+    outputs += [run("audit", "--touch", status=1), run("stuck", status=1), run("show", stuck["id"])]
+    outputs += [run("redrive", stuck["id"], *reason, "--yes", status=1)]
+    outputs += [run("settle", stuck["id"], "--refund", *reason, "--yes"), run("stuck"), run("show", stuck["id"])]
     for output in outputs:
         yield output.stdout + output.stderr
 

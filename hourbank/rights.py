@@ -1,0 +1,242 @@
+"""What roles may do, in words, as they are declared: by policies, by trust, and by what resources allow to others."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from hourbank.recorder import FUNCTION, Resource
+
+MODELS = ("ServiceRequest", "Escrow", "UserBalance", "TransactionLog")
+KINDS = {
+    FUNCTION: "function",
+    "aws:sfn/stateMachine:StateMachine": "workflow",
+    "aws:cloudwatch/eventBus:EventBus": "bus",
+    "aws:sqs/queue:Queue": "queue",
+    "aws:cloudwatch/logGroup:LogGroup": "log group",
+    "aws:scheduler/schedule:Schedule": "schedule",
+    "aws:cloudwatch/eventTarget:EventTarget": "event target",
+    "aws:cloudwatch/eventRule:EventRule": "event rule",
+    "aws:cloudwatch/metricAlarm:MetricAlarm": "alarm",
+    "aws:iam/role:Role": "role",
+    "aws:iam/rolePolicy:RolePolicy": "policy",
+    "aws:lambda/eventSourceMapping:EventSourceMapping": "event source mapping",
+    "aws:sqs/queuePolicy:QueuePolicy": "queue policy",
+}
+# Transitive, for what follows; what is not here is said by its action.
+VERBS = {
+    "dynamodb:GetItem": "read",
+    "dynamodb:BatchGetItem": "read",
+    "dynamodb:Query": "query",
+    "dynamodb:Scan": "read all of",
+    "dynamodb:PutItem": "write items of",
+    "dynamodb:UpdateItem": "change",
+    "dynamodb:DeleteItem": "delete items of",
+    "dynamodb:ConditionCheckItem": "check",
+    "dynamodb:DescribeStream": "read",
+    "dynamodb:GetRecords": "read",
+    "dynamodb:GetShardIterator": "read",
+    "events:PutEvents": "send events to",
+    "lambda:InvokeFunction": "call",
+    "logs:CreateLogStream": "write",
+    "logs:PutLogEvents": "write",
+    "sqs:SendMessage": "send messages to",
+    "states:DescribeExecution": "look at",
+    "states:GetExecutionHistory": "read the history, with task tokens, of",
+    "states:SendTaskFailure": "fail tasks of",
+    "states:SendTaskSuccess": "answer tasks of",
+    "states:StartExecution": "start",
+}
+PSEUDO_PARAMETER = re.compile(r"\$\{AWS::\w+\}")
+REFERENCE = re.compile(r"\$\{(\w+)(?:\.\w+)?\}")
+
+
+@dataclass(frozen=True, order=True, kw_only=True)
+class Right:
+    """One action of somebody on something.
+
+    Attributes
+    ----------
+    who, what : str
+        In Markdown, names as code.
+    is_allowed : bool
+        Or denied.
+    condition : str
+        JSON, empty where there is none.
+    """
+
+    who: str
+    what: str
+    action: str
+    is_allowed: bool = True
+    condition: str = ""
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether it is for more than named actions on a named resource."""
+        return self.is_allowed and ("*" in self.action or self.what.startswith(EVERYTHING))
+
+    def is_part_of(self, others: Iterable[Right]) -> bool:
+        """Whether one of the others gives it already, as `dynamodb:*` on a table gives every action on it."""
+        return any(
+            self.is_allowed
+            and (self.who, self.is_allowed) == (other.who, other.is_allowed)
+            and other.what in (self.what, EVERYTHING)
+            and other.condition in (self.condition, "")
+            and fnmatchcase(self.action, other.action)
+            for other in others
+        )
+
+
+EVERYTHING = "**everything**"
+TRUST = "sts:AssumeRole"
+
+
+def code(text: str) -> str:
+    """A text as Markdown's code, whatever is in it: nothing of it can be read as Markdown, HTML or a mention."""
+    text = " ".join(text.split()) or " "
+    fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
+    pad = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{pad}{text}{pad}{fence}"
+
+
+class Names:
+    """What the references and ARNs of a recording mean."""
+
+    def __init__(self, resources: Iterable[Resource]) -> None:
+        resources = list(resources)
+        self.by_id = {resource.logical_id: resource for resource in resources}
+        self.by_id |= {resource.version_id: resource for resource in resources if resource.version_id}
+        self.users: dict[str, str] = {}
+        for resource in resources:
+            for role in roles_of(resource):
+                self.users[role] = self.of(resource)
+
+    @staticmethod
+    def of(resource: Resource) -> str:
+        """Such as "function `createEscrow`"."""
+        return f"{KINDS.get(resource.type, resource.type.rpartition(':')[2])} {code(resource.name)}"
+
+    def who(self, role: Any) -> str:
+        """Whom a policy is for, given its role: what runs as it."""
+        if found := REFERENCE.fullmatch(str(role)):
+            logical_id = found[1]
+            if user := self.users.get(logical_id):
+                return user
+            if logical_id in self.by_id:
+                return self.of(self.by_id[logical_id])
+        return f"Amplify's role {code(str(role))}"
+
+    def what(self, arn: str) -> str:
+        """What an ARN, with placeholders, is of."""
+        if arn == "*":
+            return EVERYTHING
+        if (found := re.fullmatch(r"\$\{(\w+)(?:\.\w+)?\}(:\*)?", arn)) and found[1] in self.by_id:
+            named = self.of(self.by_id[found[1]])
+            return f"every version of the {named}" if found[2] else f"the {named}"
+        tail = PSEUDO_PARAMETER.sub("", arn).split(":", 5)[-1]
+        if found := re.fullmatch(r"table/([^/]+)(/stream/.*)?", tail):
+            model = next((model for model in MODELS if found[1].startswith(f"{model}-")), found[1])
+            return f"{'the stream of ' if found[2] else ''}the table {code(model)}"
+        if (found := re.fullmatch(r"log-group:\$\{(\w+)\}:\*", tail)) and found[1] in self.by_id:
+            return f"the {self.of(self.by_id[found[1]])}"
+        if found := re.fullmatch(r"execution:([^:]+):\*", tail):
+            return f"executions of {code(found[1])}"
+        return code(arn)
+
+
+def roles_of(resource: Resource) -> Iterator[str]:
+    """The logical ids of the roles that a resource runs as."""
+    inputs = resource.inputs
+    for role in (inputs.get("role"), inputs.get("roleArn"), (inputs.get("target") or {}).get("roleArn")):
+        if (found := REFERENCE.fullmatch(str(role))) and resource.type != "aws:iam/rolePolicy:RolePolicy":
+            yield found[1]
+
+
+def rights(resources: Iterable[Resource]) -> set[Right]:
+    """All that the resources allow and deny."""
+    resources = list(resources)
+    names = Names(resources)
+    found: set[Right] = set()
+    for resource in resources:
+        inputs = resource.inputs
+        if resource.type == "aws:iam/rolePolicy:RolePolicy":
+            who = names.who(inputs["role"])
+            for statement in statements(inputs["policy"]):
+                found |= set(of_statement(statement, who, names))
+        elif resource.type == "aws:iam/role:Role":
+            what = f"the role of the {names.users.get(resource.logical_id, names.of(resource))}"
+            for statement in statements(inputs["assumeRolePolicy"]):
+                for who in principals(statement):
+                    found |= set(of_statement({**statement, "Resource": what}, who, None))
+        elif "policy" in inputs:  # of a queue, and of whatever else says itself who may use it
+            for statement in statements(inputs["policy"]):
+                for who in principals(statement):
+                    found |= set(of_statement(statement, who, names))
+    return found
+
+
+def statements(policy: str) -> list[Mapping[str, Any]]:
+    return as_list(json.loads(policy)["Statement"])
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def principals(statement: Mapping[str, Any]) -> Iterator[str]:
+    principal = statement.get("Principal", "*")
+    if not isinstance(principal, dict):
+        yield "**anybody**" if principal == "*" else code(str(principal))
+        return
+    for values in principal.values():
+        for value in as_list(values):
+            yield "**anybody**" if value == "*" else code(value)
+
+
+def of_statement(statement: Mapping[str, Any], who: str, names: Names | None) -> Iterator[Right]:
+    """Each action on each resource; what is written by exception (NotAction, NotResource) is said as it is."""
+    condition = json.dumps(statement["Condition"], sort_keys=True) if "Condition" in statement else ""
+    actions = as_list(statement.get("Action", f"* except {statement.get('NotAction')}"))
+    if "NotResource" in statement:
+        whats = [f"**everything** except {code(str(statement['NotResource']))}"]
+    else:
+        whats = [names.what(arn) if names else arn for arn in as_list(statement.get("Resource", "*"))]
+    for action in actions:
+        for what in whats:
+            yield Right(
+                who=who, what=what, action=action, is_allowed=statement["Effect"] == "Allow", condition=condition
+            )
+
+
+def sentences(changed: Iterable[Right], *, gained: bool) -> list[str]:
+    """The rights as sentences in Markdown, those on the same thing in one: `createEscrow` may now read the table."""
+    groups: dict[tuple[str, str, bool, str], list[str]] = {}
+    for right in sorted(changed):
+        groups.setdefault((right.who, right.what, right.is_allowed, right.condition), []).append(right.action)
+    lines = []
+    for (who, what, is_allowed, condition), actions in groups.items():
+        wide = any(Right(who=who, what=what, action=action, is_allowed=is_allowed).is_wide for action in actions)
+        warning = "⚠️ " if wide and gained else ""
+        where = f", where {code(condition)}" if condition else ""
+        lines.append(f"{warning}{who} {modal(is_allowed=is_allowed, gained=gained)} {do(actions, what)}{where}")
+    return lines
+
+
+def modal(*, is_allowed: bool, gained: bool) -> str:
+    if is_allowed:
+        return "may now" if gained else "may no longer"
+    return "is now forbidden to" if gained else "is no longer forbidden to"
+
+
+def do(actions: list[str], what: str) -> str:
+    if actions == [TRUST]:
+        return f"take {what}"
+    verbs = list(dict.fromkeys(VERBS.get(action, f"do {code(action)} on") for action in actions))
+    verb = f"{', '.join(verbs[:-1])} and {verbs[-1]}" if len(verbs) > 1 else verbs[0]
+    known = [code(action) for action in actions if action in VERBS]
+    return f"{verb} {what}" + (f" ({', '.join(known)})" if known else "")

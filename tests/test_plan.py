@@ -1,0 +1,549 @@
+"""What `hourbank plan` says of a change: of recordings in this process, and of commits of a repository made for it."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hourbank import plan, recorder, rights, snapshot, versions
+from hourbank.emulator import LocalRunError
+from hourbank.recorder import Resource
+
+ROOT = Path(__file__).parent.parent
+DEV = recorder.record("dev")
+TABLE = "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/ServiceRequest-abc-dev"
+
+
+def version(stacks: dict[str, versions.Stack], **changes) -> versions.Version:
+    base = versions.Version(
+        name="abc1234567",
+        stacks=stacks,
+        files={"handlers/x.py": b"1"},
+        archive_bytes=1000,
+        keys={},
+        config={s: {} for s in stacks},
+        packages={},
+    )
+    return replace(base, **changes)
+
+
+def stack(change: Callable[[list[dict]], None] = lambda _: None, **outputs) -> versions.Stack:
+    declared = json.loads(json.dumps([snapshot.declared(resource) for resource in DEV.resources]))
+    change(declared)
+    return versions.to_stack({"resources": declared, "outputs": {**DEV.outputs, **outputs}})
+
+
+def named(resources: list[dict], name: str) -> dict:
+    return next(resource for resource in resources if resource["name"] == name)
+
+
+def allow(resources: list[dict], policy: str, *statements: dict) -> None:
+    document = json.loads(named(resources, policy)["inputs"]["policy"])
+    document["Statement"] += [{"Effect": "Allow", **statement} for statement in statements]
+    named(resources, policy)["inputs"]["policy"] = json.dumps(document)
+
+
+def said(change: Callable[[list[dict]], None], **changes) -> str:
+    return plan.render(version({"dev": stack()}), version({"dev": stack(change)}, **changes), ["dev"])
+
+
+# --- resources --------------------------------------------------------------------------------------------------------
+
+
+def test_no_change_reads_like_that():
+    text = said(lambda _: None)
+    assert text.startswith("<!-- hourbank plan -->\n")
+    assert "**No change** in what is deployed to `dev`." in text
+    assert "###" not in text
+
+
+def test_another_order_in_a_policy_is_no_change_of_rights():
+    def shuffle(resources):
+        policy = named(resources, "createEscrow-policy")["inputs"]
+        policy["policy"] = json.dumps(
+            {"Statement": json.loads(policy["policy"])["Statement"][::-1], "Version": "2012-10-17"}
+        )
+
+    text = said(shuffle)
+    assert "### Permissions" not in text
+    assert "policy `createEscrow-policy` changes" in text
+
+
+def test_a_value_that_changes_is_shown_as_it_was_and_is():
+    def change(resources):
+        named(resources, "createEscrow")["inputs"]["timeout"] = 45
+        named(resources, "createEscrow")["inputs"]["environment"]["variables"]["NEW"] = "x" * 200
+        named(resources, "auditLedger-AuditIncomplete")["inputs"]["alarmActions"] = ["arn"]
+        del named(resources, "auditLedger-AuditIncomplete")["inputs"]["tags"]["Project"]
+
+    text = said(change)
+    assert "Resources: 0 added, **2 changed**, 0 replaced, 0 removed." in text
+    assert "- ✏️ function `createEscrow` changes\n" in text
+    assert "  - `timeout`: `30` → `45`\n" in text
+    assert re.search(r"  - `environment.variables.NEW`: `x+ … x+`, new\n", text)
+    assert '  - `alarmActions`: `["arn"]`, new\n' in text
+    assert "  - `tags.Project`: `hourbank`, no longer\n" in text
+
+
+def test_another_name_replaces_and_what_belongs_to_it_follows():
+    text = said(lambda resources: named(resources, "createEscrow-role")["inputs"].update(name="other"))
+    assert "**2 replaced**" in text
+    assert "- 🔁 role `createEscrow-role` is **replaced**: its `name` changes\n" in text
+    assert (
+        "- 🔁 policy `createEscrow-policy` is **replaced**: what it belongs to is replaced, role `createEscrow-role`"
+        in text
+    )
+
+
+def test_what_ends_executions_that_wait_is_said_first():
+    def change(resources):
+        named(resources, "ServiceRequestWorkflow")["inputs"]["name"] = "Requests-dev"
+        named(resources, "EscrowManagementWorkflow-role")["inputs"]["name"] = "other"
+        named(resources, "createEscrow")["inputs"]["environment"]["variables"]["ESCROW_TABLE_NAME"] = "Other"
+        named(resources, "auditLedger-AuditIncomplete")["name"] = "auditLedger-Incomplete"
+        resources.remove(named(resources, "adjustEscrow"))
+
+    def protected(resources):
+        named(resources, "ServiceRequestWorkflow")["protect"] = True
+
+    def both(resources):
+        protected(resources)
+        change(resources)
+
+    text = plan.render(version({"dev": stack(protected)}), version({"dev": stack(both)}), ["dev"])
+    first = text.partition("### Permissions")[0]
+    for line in (
+        "The workflow `ServiceRequestWorkflow` is replaced, and protected: `pulumi up` will refuse.",
+        "The workflow `ServiceRequestWorkflow` is replaced: its executions end at their next state, hours held.",
+        "The role of the workflow `EscrowManagementWorkflow` is replaced: executions that run need the old one.",
+        "The function `adjustEscrow` is removed: all its versions go with it",
+        "The function `createEscrow` uses another table: executions that wait go on with the old one.",
+        "The alarm `auditLedger-AuditIncomplete` is `auditLedger-Incomplete` now, with its name on AWS",
+    ):
+        assert f"- {line}" in first
+    unprotected = plan.render(version({"dev": stack(protected)}), version({"dev": stack()}), ["dev"])
+    assert "- The workflow `ServiceRequestWorkflow` is protected no longer." in unprotected
+
+
+def test_another_component_is_another_urn():
+    text = said(lambda resources: named(resources, "eventBus").update(parent="hourbank:index:Bus"))
+    assert "bus `eventBus` is **replaced**: it is another component's, unless that is given an alias" in text
+
+
+def test_code_alone_changes_no_resource_but_is_said():
+    new_code = said(lambda _: None, files={"handlers/x.py": b"22", "handlers/y.py": b"3"}, archive_bytes=1100)
+    assert "0 added, 0 changed, 0 replaced, 0 removed; new code for every function." in new_code
+    assert "1,000 → 1,100 bytes (+100)" in new_code
+    assert "- `handlers/x.py` changed (+1 bytes)\n- `handlers/y.py` added (+1 bytes)\n" in new_code
+
+    def renumber(resources):
+        for resource in resources:
+            if resource["version_id"]:
+                old, resource["version_id"] = resource["version_id"], resource["logical_id"] + "Version0"
+                for machine in ("ServiceRequestWorkflow", "EscrowManagementWorkflow"):
+                    inputs = named(resources, machine)["inputs"]
+                    inputs["definition"] = inputs["definition"].replace(old, resource["version_id"])
+
+    assert "**No change**" in said(renumber)
+
+
+def test_keys_values_and_packages_are_compared():
+    before = {"keys": {"old": {"type": "string", "default": ""}, "days": {"type": "integer", "default": 14}}}
+    text = plan.render(
+        version(
+            {"dev": stack()},
+            packages={"boto3": "1.40"},
+            config={"dev": {"hourbank:key": {"secure": "v1:aaaaaaaa"}}},
+            **before,
+        ),
+        version(
+            {"dev": stack(answer="42")},
+            packages={"boto3": "1.41"},
+            config={"dev": {"hourbank:key": {"secure": "v1:bbbbbbbb"}}},
+            keys={"days": {"type": "integer", "default": 30}, "new": {"type": "boolean"}},
+        ),
+        ["dev"],
+    )
+    assert "- key `days`, `default`: `14` → `30`\n" in text
+    assert "- key `new` is added: `boolean`, **required**\n" in text
+    assert "- key `old` is removed: a stack that sets it is refused\n" in text
+    assert "- `Pulumi.dev.yaml`, `hourbank:key`: `a secret (aaaaaa)` → `a secret (bbbbbb)`\n" in text
+    assert "- `boto3`: `1.40` → `1.41`\n" in text
+    assert "- output `answer`: `42`, new\n" in text
+
+
+def test_a_stack_that_is_refused_says_why():
+    refused = versions.to_stack({"refused": "hourbank:amplifyEnv is missing"})
+    text = plan.render(version({"dev": stack()}), version({"dev": refused}), ["dev"])
+    assert "The program now refuses the stack `dev`: `hourbank:amplifyEnv is missing`" in text
+    assert "### Resources" not in text
+
+
+# --- rights -----------------------------------------------------------------------------------------------------------
+
+
+def test_rights_are_said_in_words():
+    def change(resources):
+        allow(
+            resources,
+            "createEscrow-policy",
+            {"Action": "dynamodb:Query", "Resource": TABLE},
+            {
+                "Action": "s3:GetObject",
+                "Resource": "arn:aws:s3:::b/*",
+                "Condition": {"Bool": {"x": "y"}},
+            },
+            {"Effect": "Deny", "Action": "events:PutEvents", "Resource": "${EventBus.Arn}"},
+        )
+        policy = named(resources, "ServiceRequestWorkflow-policy")["inputs"]
+        policy["policy"] = policy["policy"].replace('"${AdjustEscrow.Arn}:*", ', "")
+        trust = named(resources, "createEscrow-role")["inputs"]
+        trust["assumeRolePolicy"] = trust["assumeRolePolicy"].replace("lambda.amazonaws.com", "ec2.amazonaws.com")
+
+    text = said(change).partition("### Permissions\n\n")[2].partition("\n###")[0]
+    assert text.splitlines() == [
+        "- `ec2.amazonaws.com` may now take the role of the function `createEscrow`",
+        '- function `createEscrow` may now do `s3:GetObject` on `arn:aws:s3:::b/*`, where `{"Bool": {"x": "y"}}`',
+        "- function `createEscrow` is now forbidden to send events to the bus `eventBus` (`events:PutEvents`)",
+        "- function `createEscrow` may now query the table `ServiceRequest` (`dynamodb:Query`)",
+        "- `lambda.amazonaws.com` may no longer take the role of the function `createEscrow`",
+        (
+            "- workflow `ServiceRequestWorkflow` may no longer call every version of the function `adjustEscrow` "
+            "(`lambda:InvokeFunction`)"
+        ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        ({"Action": "dynamodb:*", "Resource": TABLE}, "may now do `dynamodb:*` on the table `ServiceRequest`"),
+        ({"Action": "dynamodb:Scan", "Resource": "*"}, "may now read all of **everything** (`dynamodb:Scan`)"),
+        ({"NotAction": "iam:*", "Resource": TABLE}, "may now do `* except iam:*` on the table `ServiceRequest`"),
+        ({"Action": "s3:Get", "NotResource": TABLE}, f"may now do `s3:Get` on **everything** except `{TABLE}`"),
+    ],
+)
+def test_what_is_wide_is_marked(statement, says):
+    text = said(lambda resources: allow(resources, "createEscrow-policy", statement))
+    assert f"- ⚠️ function `createEscrow` {says}\n" in text
+    assert "- ⚠️ Rights are gained for more than named actions" in text.partition("### Permissions")[0]
+
+
+def test_a_right_that_a_wider_one_gives_is_not_lost():
+    table = TABLE.replace("-abc-", "-abcdefghijklmnopqrstuvwxyz-")
+
+    def widen(resources):
+        policy = named(resources, "notifyProvider-policy")["inputs"]
+        statements = json.loads(policy["policy"])["Statement"]
+        statements[0] = {"Effect": "Allow", "Action": "dynamodb:*", "Resource": table}
+        policy["policy"] = json.dumps({"Version": "2012-10-17", "Statement": statements})
+
+    text = said(widen)
+    assert "rights: 1 gained, 0 lost" in text
+    assert "Rights are lost" not in text
+
+
+def test_the_words_of_what_is_deployed_name_everything():
+    words = [*rights.sentences(rights.rights(DEV.resources), gained=True)]
+    for line in (
+        "function `notifyProvider` may now send events to the bus `eventBus` (`events:PutEvents`)",
+        "function `validateEscrowRelease` may now read the table `Escrow` (`dynamodb:GetItem`)",
+        "schedule `auditLedger-schedule` may now call the function `auditLedger` (`lambda:InvokeFunction`)",
+    ):
+        assert line in words
+    assert any("the stream of the table `ServiceRequest`" in line for line in words)
+    assert not [
+        line for line in words if "arn:" in line.partition(", where")[0] or "${" in line.partition(", where")[0]
+    ]
+
+
+def test_nothing_of_a_change_can_be_read_as_markdown():
+    evil = "a`b``<!-- @everyone -->\n| x"
+    assert rights.code(evil) == "```a`b``<!-- @everyone --> | x```"
+    assert rights.code("`x`") == "`` `x` ``"
+    text = said(lambda resources: named(resources, "createEscrow")["inputs"].update(timeout=evil))
+    assert "→ ```a`b``<!-- @everyone --> | x```" in text
+
+
+# --- workflows and cost -----------------------------------------------------------------------------------------------
+
+
+def definition(resources: list[dict], change: Callable[[dict], None]) -> None:
+    inputs = named(resources, "ServiceRequestWorkflow")["inputs"]
+    asl = json.loads(inputs["definition"])
+    change(asl["States"])
+    inputs["definition"] = json.dumps(asl)
+
+
+def test_a_way_that_is_gone_says_so_where_its_price_was():
+    def change(states):
+        states["CheckProviderResponse"]["Choices"] = states["CheckProviderResponse"]["Choices"][1:]
+
+    text = said(lambda resources: definition(resources, change))
+    assert (
+        "| accepted and released | 8 → **-** | 6 → **-** | 0.2012 → **`CheckProviderResponse has no ACCEPTED`** |"
+        in text
+    )
+    assert "| declined | 5 | 4 | 0.1258 |" in text
+
+
+def test_an_alarm_more_is_paid_for_every_month():
+    def change(resources):
+        alarm = json.loads(json.dumps(named(resources, "createEscrow-errors")))
+        resources.append(alarm | {"name": "more", "logical_id": "More", "inputs": alarm["inputs"] | {"name": "more"}})
+
+    text = said(change)
+    assert "28 → 29 alarms, $2.80 → $2.90." in text
+    assert "transitions" not in text
+
+
+# --- all of it in a comment -------------------------------------------------------------------------------------------
+
+
+def test_a_long_comment_is_cut_between_its_blocks():
+    def change(resources):
+        for number in range(3000):
+            resources.append(
+                {
+                    "type": "aws:sqs/queue:Queue",
+                    "name": f"queue-{number}",
+                    "logical_id": f"Queue{number}",
+                    "version_id": None,
+                    "inputs": {"name": f"q{number}"},
+                }
+            )
+
+    text = said(change, files={"handlers/x.py": b"2"})
+    assert 60_000 < len(text) < 65_536
+    assert re.search(r"\n… and \d+ more that a comment has no room for\.\n", text)
+    assert "**3000 added**" in text
+    assert all(line.endswith(")") for line in text.splitlines() if line.startswith("- ➕"))
+    assert "### Code of the functions" in text
+
+
+def test_other_stacks_are_folded_unless_they_are_the_same():
+    def change(resources):
+        named(resources, "createEscrow")["inputs"]["timeout"] = 45
+
+    def more(resources):
+        change(resources)
+        named(resources, "createEscrow")["inputs"]["memorySize"] = 1024
+
+    before = version({name: stack() for name in ("dev", "staging", "prod", "local")})
+    after = version({"dev": stack(change), "staging": stack(change), "prod": stack(more), "local": stack()})
+    text = plan.render(before, after, ["dev", "staging", "prod", "local"])
+    assert "\n`staging`: the same as `dev`.\n" in text
+    assert "\n`local`: no change.\n" in text
+    folded = text.partition(
+        "<details><summary>prod: resources: 0 added, 1 changed, 0 replaced, 0 removed.</summary>\n\n"
+    )[2]
+    assert "  - `memorySize`: `512` → `1024`\n" in folded
+    assert folded.rstrip().partition("</details>")[0].endswith("\n\n")
+
+
+# --- commits ----------------------------------------------------------------------------------------------------------
+
+FILES = (
+    "__main__.py",
+    "components",
+    "workflows",
+    "handlers",
+    "hourbank",
+    "uv.lock",
+    *(path.name for path in ROOT.glob("Pulumi*.yaml")),
+)
+COMMAND = [sys.executable, "-c", "from hourbank.cli import main; main()", "plan"]
+
+
+class Clone:
+    """A repository with this program in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in FILES:
+            source, target = ROOT / name, folder / name
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, target)
+        self.git("init", "--quiet", "--initial-branch", "main")
+        self.commit()
+
+    def git(self, *arguments: str) -> str:
+        identity = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+        command = ["git", *identity, *arguments]
+        return subprocess.run(command, cwd=self.folder, check=True, capture_output=True, text=True).stdout
+
+    def commit(self) -> None:
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "--message", "a change")
+
+    def branch(self, name: str, changes: dict[str, tuple[str, str]]) -> None:
+        """A branch of main, in which in each file one text is another."""
+        self.git("checkout", "--quiet", "-B", name, "main")
+        for file, (old, new) in changes.items():
+            text = (self.folder / file).read_text(encoding="utf-8")
+            assert text.count(old) == 1, f"{file} has {old!r} {text.count(old)} times"
+            (self.folder / file).write_text(text.replace(old, new), encoding="utf-8")
+        self.commit()
+
+    def plan(self, *arguments: str) -> subprocess.CompletedProcess:
+        environment = {**os.environ, "AWS_PROFILE": "nobody", "PYTHONDONTWRITEBYTECODE": "1"}
+        return subprocess.run(
+            [*COMMAND, *arguments],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def text(self, *arguments: str) -> str:
+        ended = self.plan(*arguments)
+        assert (ended.returncode, ended.stderr) == (0, "")
+        return ended.stdout
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    return Clone(tmp_path_factory.mktemp("clone"))
+
+
+CREATE_ESCROW = """"Resource": functions["createEscrow"],
+                "Parameters": CONTEXT,
+                "TimeoutSeconds": """
+BEFORE_WAITING = """"ResultPath": "$.states.EscrowHours",
+                "Next": "{}",
+            }},
+"""
+NEW_STATE = """            "AskAgain": {
+                "Type": "Task",
+                "Comment": "Looks at the request once more.",
+                "Resource": functions["validateServiceRequest"],
+                "Parameters": CONTEXT,
+                "TimeoutSeconds": 60,
+                "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "RefundAfterFailure"}],
+                "ResultPath": "$.states.AskAgain",
+                "Next": "WaitForProviderResponse",
+            },
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("plan")
+class TestCommits:
+    """With git, and a process for each version."""
+
+    def test_another_timeout_of_a_state(self, clone):
+        clone.branch("timeout", {"workflows/service_request.py": (CREATE_ESCROW + "60", CREATE_ESCROW + "90")})
+        text = clone.text("--base", "main", "--head", "timeout")
+        assert "Resources: 0 added, **1 changed**, 0 replaced, 0 removed." in text
+        assert "**`ServiceRequestWorkflow`**\n\n- state `EscrowHours`, `TimeoutSeconds`: `60` → `90`\n" in text
+        assert "\n```mermaid\nflowchart TD\n" in text
+        assert "class EscrowHours changed" in text
+        assert "EscrowManagementWorkflow" not in text
+        assert "### Cost" not in text
+        assert "### Code" not in text
+        assert clone.text("--base", "main", "--head", "timeout") == text, "the same commits, the same text"
+
+    def test_a_new_state(self, clone):
+        change = (BEFORE_WAITING.format("WaitForProviderResponse"), BEFORE_WAITING.format("AskAgain") + NEW_STATE)
+        clone.branch("state", {"workflows/service_request.py": change})
+        text = clone.text("--base", "main", "--head", "state")
+        assert "- state `AskAgain` is added: `Task`, calls `validateServiceRequest`\n" in text
+        assert "- state `EscrowHours`, `Next`: `WaitForProviderResponse` → `AskAgain`\n" in text
+        assert "class AskAgain added" in text
+        assert "| accepted and released | 8 → **9** | 6 → **7** | 0.2012 → **0.2264** |" in text
+        assert "| invalid | 2 | 2 | 0.0504 |" in text
+
+    def test_a_wider_right(self, clone):
+        changes = {
+            "components/functions.py": (
+                '"notifyProvider": Access(request=(GET, UPDATE),',
+                '"notifyProvider": Access(request=(GET, UPDATE, "dynamodb:Scan"),',
+            )
+        }
+        clone.branch("right", changes)
+        text = clone.text("--base", "main", "--head", "right")
+        documented = (ROOT / "docs" / "plan.md").read_text(encoding="utf-8").split("~~~markdown\n")[1].split("~~~")[0]
+        commits = re.compile("`[0-9a-f]{10}`")
+        assert commits.sub("`…`", text) == commits.sub("`…`", documented)
+        assert "rights: 1 gained, 0 lost" in text
+        assert "- function `notifyProvider` may now read all of the table `ServiceRequest` (`dynamodb:Scan`)\n" in text
+        assert "- ✏️ policy `notifyProvider-policy` changes\n  - `policy`: see Permissions\n" in text
+        assert "### Workflows" not in text
+
+    def test_files_that_are_not_committed_are_the_change(self, clone):
+        clone.branch("files", {})
+        with (clone.folder / "handlers" / "hours.py").open("a") as file:
+            file.write("# more\n")
+        text = clone.text("--base", "main")
+        clone.git("checkout", "--quiet", "--force", "main")
+        assert "to `the files as they are`" in text
+        assert "new code for every function" in text
+        assert "- `handlers/hours.py` changed (+7 bytes)\n" in text
+        assert "### Resources" not in text
+
+    def test_what_main_has_done_since_is_not_the_change(self, clone):
+        clone.branch("old", {})
+        clone.git("checkout", "--quiet", "-B", "newer", "main")
+        (clone.folder / "handlers" / "more.py").write_text("")
+        clone.commit()
+        assert "**No change**" in clone.text("--base", "newer", "--head", "old")
+
+    def test_a_version_that_cannot_be_recorded_is_one_line(self, clone):
+        clone.branch("broken", {"__main__.py": ("settings = configuration.load()", "raise KeyError('oh\\nno')")})
+        ended = clone.plan("--base", "main", "--head", "broken")
+        assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
+        assert ended.stderr.endswith("cannot be recorded with what is installed here: KeyError: 'oh\\nno'\n")
+        assert "**No change**" in clone.text("--base", "broken", "--head", "main"), "that is not main's doing"
+
+    @pytest.mark.parametrize(
+        ("base", "head", "says"),
+        [
+            ("nowhere", None, "there is no commit nowhere here: fetch it (git fetch origin nowhere), or name another"),
+            ("main", "nowhere", "there is no commit nowhere here"),
+            ("--help", None, "there is no commit --help here"),
+        ],
+    )
+    def test_a_commit_that_is_not_there_is_one_line(self, clone, monkeypatch, base, head, says):
+        monkeypatch.setattr(versions, "ROOT", clone.folder)
+        with pytest.raises(LocalRunError, match=re.escape(says)):
+            versions.find(base, head)
+
+
+def test_a_version_from_before_the_program_is_told_so(tmp_path):
+    with pytest.raises(LocalRunError, match=r"abc cannot be recorded: it has no __main__\.py and components/"):
+        versions.read("abc", tmp_path, ["dev"])
+
+
+def test_outside_of_a_repository_there_is_nothing_to_compare(tmp_path, monkeypatch):
+    monkeypatch.setattr(versions, "ROOT", tmp_path)
+    with pytest.raises(LocalRunError, match="is not in a git repository: run this in a clone"):
+        versions.find("main", None)
+
+
+def test_an_unknown_stack_is_one_line():
+    with pytest.raises(LocalRunError, match="there is no stack moon: the stacks are dev, staging, prod, local, or all"):
+        plan.plan("main", None, "moon")
+
+
+def test_a_machine_without_git_is_told_so(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(LocalRunError, match="there is no git on the PATH"):
+        versions.find("main", None)
+
+
+def test_a_resource_is_all_that_a_snapshot_says():
+    declared = snapshot.declared(DEV.named("createEscrow"))
+    assert set(declared) | {"dependencies"} == set(Resource.__dataclass_fields__)
+    assert "code" not in declared["inputs"]
+    assert declared["parent"] == "pulumi:pulumi:Stack$hourbank:index:WorkflowFunction"
