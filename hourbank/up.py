@@ -27,7 +27,13 @@ from hourbank.interruption import STOPPED, end_at
 STATE = Path(os.environ.get("HOURBANK_STATE", PROJECT / ".hourbank")) / "up.json"
 PEOPLE = {"ana": Decimal(10), "ben": Decimal(10), "chloé": Decimal(10)}
 LOOK_EVERY_SECONDS = 0.5
-CREDENTIALS = ("AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=local", "AWS_SECRET_ACCESS_KEY=local")
+# the older AWS CLI reads AWS_DEFAULT_REGION alone
+CREDENTIALS = (
+    "AWS_REGION=us-east-1",
+    "AWS_DEFAULT_REGION=us-east-1",
+    "AWS_ACCESS_KEY_ID=local",
+    "AWS_SECRET_ACCESS_KEY=local",
+)
 # What to type next, by the status that asks for it.
 NEXT = {
     "AWAITING_PROVIDER": "answer {id} accept  (or: decline, counter --hours 3)",
