@@ -12,8 +12,18 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError, PartialCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
+from botocore.exceptions import ConnectionError as NoConnection
 
+from handlers.requests import IllegalSetting
 from handlers.tables import Contended, client
 from hourbank import up
 from hourbank.emulator import REGION, LocalRunError
@@ -149,17 +159,16 @@ def _turn_to_emulator() -> None:
 
 @contextlib.contextmanager
 def errors_in_words() -> Iterator[None]:
-    """Turn what AWS refuses into a StackError."""
+    """Turn what AWS refuses, and what it cannot be asked with, into a StackError."""
     try:
         yield
-    except NoRegionError:
-        raise StackError("no AWS region: give --region, or set AWS_REGION") from None
-    except (NoCredentialsError, PartialCredentialsError):
-        raise StackError("no AWS credentials: log in (such as `aws sso login`), or set AWS_PROFILE") from None
-    except ClientError as error:
+    except (BotoCoreError, ClientError, Contended, IllegalSetting) as error:
         raise StackError(in_words(error)) from error
-    except (BotoCoreError, Contended) as error:
-        raise StackError(" ".join(str(error).split())[:300]) from error
+    except ValueError as error:
+        # botocore raises just that for an address, of the environment or a profile, with which it makes no client
+        if not str(error).startswith(("Invalid endpoint", "Port ")):
+            raise
+        raise StackError(f"{one_line(error)}: see AWS_ENDPOINT_URL, or unset it") from None
 
 
 def is_refusal(error: ClientError) -> bool:
@@ -167,8 +176,25 @@ def is_refusal(error: ClientError) -> bool:
     return error.response["Error"]["Code"] in _FORBIDDEN
 
 
-def in_words(error: ClientError) -> str:
-    """Return what AWS refused, in one line."""
+def one_line(error: Exception) -> str:
+    """Return an error's own words in one line."""
+    return " ".join(str(error).split())[:300]
+
+
+def in_words(error: Exception) -> str:
+    """Return what AWS refused, or why it was not asked, in one line that says what to do."""
+    if isinstance(error, NoRegionError):
+        return "no AWS region: give --region, or set AWS_REGION"
+    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+        return "no AWS credentials: log in (such as `aws sso login`), or set AWS_PROFILE"
+    if isinstance(error, ProfileNotFound):
+        return f"{one_line(error)}: see AWS_PROFILE, or unset it"
+    if isinstance(error, HTTPClientError | NoConnection):
+        told = any(name.startswith("AWS_ENDPOINT_URL") for name in os.environ)
+        instead = "is `make up` still running? see AWS_ENDPOINT_URL" if told else "see --region, and the network"
+        return f"{one_line(error)}: {instead}"
+    if not isinstance(error, ClientError):
+        return one_line(error)
     code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
     if code in _UNKNOWN:
         return f"AWS does not take these credentials ({code}): log in again, or look at AWS_PROFILE"
