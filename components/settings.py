@@ -144,11 +144,25 @@ def load() -> Settings:
     return Settings(
         env=env,
         stack=f"{pulumi.get_organization()}/{pulumi.get_project()}/{env}",
-        account_id=aws.get_caller_identity().account_id,
-        region=aws.get_region().region,
-        partition=aws.get_partition().partition,
+        **place(),
         **checked,
     )
+
+
+def place() -> dict[str, str]:
+    """Where this is, as AWS says; the first that AWS is asked."""
+    try:
+        return {
+            "account_id": aws.get_caller_identity().account_id,
+            "region": aws.get_region().region,
+            "partition": aws.get_partition().partition,
+        }
+    except Exception as error:  # noqa: BLE001 the SDK raises just that, whatever the provider answers
+        reason = " ".join(str(error).split())[:300]
+        instead = "log in, see AWS_PROFILE and AWS_ENDPOINT_URL, and allow sts:GetCallerIdentity"
+        raise pulumi.RunError(
+            f"AWS does not say whose account this is ({reason}): {instead} (stack {pulumi.get_stack()})"
+        ) from None
 
 
 def refuse_unknown_keys() -> None:

@@ -22,9 +22,9 @@ from components.settings import MODELS
 from components.subscriptions import ARGUMENTS, MUTATION
 from components.tables import HASH_KEYS, STREAMED, Description, objection_to
 from handlers.tables import client
-from hourbank import recorder, up
-from hourbank.recorder import GET_EXPORT, GET_TABLE, PROJECT, ROOT, Recording, stack_config
-from hourbank.stack import LOCAL, StackError, in_words, is_refusal, reach
+from hourbank import recorder
+from hourbank.recorder import GET_EXPORT, GET_TABLE, PROJECT, Recording
+from hourbank.stack import LOCAL, configuration, in_words, is_refusal, reach
 
 WRITTEN = ("createdAt", "updatedAt")
 # What a client must be able to ask GraphQL for, by model; docs/amplify has them with who may read and write them.
@@ -122,10 +122,7 @@ def doctor(console: Console, env: str | None, region: str | None) -> bool:
     StackError
         If there is no such stack, or AWS does not let anybody in.
     """
-    config = stack_config(env or LOCAL)
-    if not (ROOT / f"Pulumi.{env or LOCAL}.yaml").is_file():
-        first = f"`pulumi stack init {env}`, then let `{up.command()} doctor --amplify PATH` propose its configuration"
-        raise StackError(f"there is no Pulumi.{env}.yaml beside the program: {first}")
+    config = configuration(env or LOCAL)
     env, _ = reach(env, region or (config.get("aws:region") if env else None))
     with Console(stderr=True).status("looking at the account"):
         checks = list(examine(env, config))

@@ -136,6 +136,27 @@ def reach(env: str | None, region: str | None) -> tuple[str, str]:
     return env, options
 
 
+def configuration(env: str) -> dict[str, str]:
+    """Return a stack's configuration by full key such as `aws:region`, with the defaults.
+
+    Raises
+    ------
+    StackError
+        If there is none, or nobody can read it.
+    """
+    import pulumi
+
+    from hourbank.recorder import ROOT, stack_config  # the commands that look at what is deployed do without Pulumi
+
+    if not (ROOT / f"Pulumi.{env}.yaml").is_file():
+        first = f"`pulumi stack init {env}`, then let `{up.command()} doctor --amplify PATH` propose its configuration"
+        raise StackError(f"there is no Pulumi.{env}.yaml beside the program: {first}")
+    try:
+        return stack_config(env)
+    except pulumi.RunError as error:
+        raise StackError(str(error)) from None
+
+
 def _turn_to_emulator() -> None:
     """Let boto3 speak to what runs on this machine and, whatever the user's own settings are, to nothing else."""
     try:
