@@ -28,8 +28,8 @@ def write(out: Path, stack: str, region: str | None) -> int:
     Raises
     ------
     StackError
-        One line: there is no such stack, the program refuses its configuration, something to adopt is not there, or the file cannot be
-        written.
+        One line: there is no such stack, the program refuses its configuration, something to adopt is not there, or the
+        file cannot be written.
     """
     # where Pulumi imports from
     configured = configuration(stack).get("aws:region")

@@ -87,10 +87,10 @@ def minutes(text: str) -> float:
     raise typer.BadParameter(f"{text} is not a number of minutes from 0.05 to 43200, such as 15 or 0.1")
 
 
-def not_empty(context: typer.Context, parameter: typer.CallbackParam, value: str | None) -> str | None:
+def not_empty(value: str | None) -> str | None:
     """Refuse an empty text, such as that of a variable that a script has not set."""
     if value is not None and not value.strip():
-        raise typer.BadParameter("it is empty", context, parameter)
+        raise typer.BadParameter("it is empty")
     return value
 
 

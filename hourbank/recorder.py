@@ -257,7 +257,7 @@ def stack_config(stack: str) -> dict[str, str]:
     path = ROOT / f"Pulumi.{stack}.yaml"
     own = load_yaml(path).get("config") or {} if path.exists() else {}
     if not isinstance(own, dict):
-        raise pulumi.RunError(f"{path.name}: config is not a map of keys and values: correct it, or get it from git again")
+        raise pulumi.RunError(f"{path.name}: config is not a map of keys and values: correct it")
     defaults = {
         f"{PROJECT}:{key}": declared["default"]
         for key, declared in load_yaml(ROOT / "Pulumi.yaml")["config"].items()
@@ -267,16 +267,15 @@ def stack_config(stack: str) -> dict[str, str]:
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
-    instead = "correct it, or get it from git again"
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise pulumi.RunError(f"{path.name} is no YAML (line {line}: {error.problem}): {instead}") from None
+        raise pulumi.RunError(f"{path.name} is no YAML (line {line}: {error.problem}): correct it") from None
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise pulumi.RunError(f"{path.name} cannot be read ({' '.join(str(error).split())}): {instead}") from None
+        raise pulumi.RunError(f"{path.name} cannot be read ({' '.join(str(error).split())}): correct it") from None
     if not isinstance(content, dict):
-        raise pulumi.RunError(f"{path.name} is not a map of keys and values: {instead}")
+        raise pulumi.RunError(f"{path.name} is not a map of keys and values: correct it")
     return content
 
 

@@ -192,9 +192,9 @@ def errors_in_words() -> Iterator[None]:
         raise StackError(f"{one_line(error)}: see AWS_ENDPOINT_URL, or unset it") from None
 
 
-def is_refusal(error: ClientError) -> bool:
+def is_refusal(error: Exception) -> bool:
     """Whether AWS knows who asks, and does not allow it."""
-    return error.response["Error"]["Code"] in _FORBIDDEN
+    return isinstance(error, ClientError) and error.response["Error"]["Code"] in _FORBIDDEN
 
 
 def one_line(error: Exception) -> str:

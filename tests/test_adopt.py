@@ -5,6 +5,7 @@ What an engine makes of the file is tried in tests/engine/test_handover.py.
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -126,18 +127,17 @@ def test_a_stack_that_is_not_there_or_that_the_program_refuses_is_one_line(
         (b"\xff", r"^Pulumi\.mine\.yaml cannot be read"),
     ],
 )
-@pytest.mark.parametrize("command", ["adopt", "doctor"])
+@pytest.mark.parametrize(
+    "command", [lambda out: adopt.write(out, "mine", "us-east-1"), lambda _: doctor.doctor(Console(), "mine", None)]
+)
 def test_a_stacks_file_that_nobody_can_read_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | bytes, says: str, command: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | bytes, says: str, command: Callable[[Path], object]
 ) -> None:
     shutil.copy(recorder.ROOT / "Pulumi.yaml", tmp_path)
     (tmp_path / "Pulumi.mine.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
     monkeypatch.setattr(recorder, "ROOT", tmp_path)
     with pytest.raises(adopt.StackError, match=says) as refused:
-        if command == "adopt":
-            adopt.write(tmp_path / "adopt.json", "mine", "us-east-1")
-        else:
-            doctor.doctor(Console(), "mine", None)
+        command(tmp_path / "adopt.json")
     assert "\n" not in str(refused.value)
 
 

@@ -363,7 +363,10 @@ def test_a_request_waits_too_long(monkeypatch, status, held_for, changed, more, 
         (NoRegionError(), "no AWS region: give --region"),
         (NoCredentialsError(), "no AWS credentials: log in"),
         (ProfileNotFound(profile="nope"), r"profile \(nope\) could not be found: see AWS_PROFILE"),
-        (EndpointConnectionError(endpoint_url="https://x"), 'endpoint URL: "https://x": see --region, and the network$'),
+        (
+            EndpointConnectionError(endpoint_url="https://x"),
+            'endpoint URL: "https://x": see --region, and the network$',
+        ),
         (ClientError({"Error": {"Code": "ExpiredToken"}}, "Scan"), "AWS does not take these credentials"),
         (
             ClientError({"Error": {"Code": "AccessDeniedException", "Message": "User x\nmay not"}}, "Scan"),
