@@ -141,14 +141,27 @@ def load() -> Settings:
         "amplify_auth_role_name": role_name("amplifyAuthRoleName"),
         "appsync": appsync(),
     }
+    account_id, region, partition = place()
     return Settings(
         env=env,
         stack=f"{pulumi.get_organization()}/{pulumi.get_project()}/{env}",
-        account_id=aws.get_caller_identity().account_id,
-        region=aws.get_region().region,
-        partition=aws.get_partition().partition,
+        account_id=account_id,
+        region=region,
+        partition=partition,
         **checked,
     )
+
+
+def place() -> tuple[str, str, str]:
+    """The account's id, the region and the partition: the first that AWS is asked."""
+    try:
+        return aws.get_caller_identity().account_id, aws.get_region().region, aws.get_partition().partition
+    except Exception as error:  # noqa: BLE001 the SDK raises just that, whatever the provider answers
+        reason = " ".join(str(error).split())[:300]
+        instead = "log in, see AWS_PROFILE and AWS_ENDPOINT_URL, and allow sts:GetCallerIdentity"
+        raise pulumi.RunError(
+            f"AWS does not say whose account this is ({reason}): {instead} (stack {pulumi.get_stack()})"
+        ) from None
 
 
 def refuse_unknown_keys() -> None:

@@ -84,6 +84,7 @@ class Audit:
 
     def findings(self) -> Iterator[Finding]:
         """Every problem that is still there when all its records are looked at again, at one moment."""
+        requests.start_requests_from()  # refused also where no record asks for it: nothing could be started
         for page in self._pages("ServiceRequest"):
             self.requests += len(page)
             for case in cases(page):

@@ -4,6 +4,7 @@ Attributes are those of the contract; absent means missing or of type NULL.
 """
 
 import os
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeGuard
@@ -37,6 +38,10 @@ LONGEST_ID_BYTES = 1024
 LONGEST_RESPONSE_TIMEOUT_SECONDS = 30 * 24 * 3600
 
 _COMPARED_WITH_INPUT = ("serviceId", "requesterId", "providerId", "estimatedHours", "providerResponseTimeoutSeconds")
+
+
+class IllegalSetting(Exception):
+    """The deployment was told something that cannot be; the message is one line, and has nothing secret."""
 
 
 def is_short(id_: str) -> bool:
@@ -105,7 +110,7 @@ def requester_answer(request: Item) -> str | None:
     return response if response in ("ACCEPTED", "REJECTED", "CANCELLED") else None
 
 
-def moment(item: Item, attribute: str) -> datetime | None:
+def moment(item: Mapping[str, Any], attribute: str) -> datetime | None:
     """A time that Amplify or a handler wrote; None where there is none, or none with its offset."""
     try:
         parsed = datetime.fromisoformat(item[attribute])
@@ -114,16 +119,34 @@ def moment(item: Item, attribute: str) -> datetime | None:
     return parsed if parsed.utcoffset() is not None else None
 
 
+def start_requests_from() -> datetime:
+    """Since when requests are the workflows'.
+
+    Raises
+    ------
+    IllegalSetting
+        The deployment was told no time: a template's parameter may be any text.
+    """
+    if begin := moment(os.environ, "START_REQUESTS_FROM"):
+        return begin
+    told = os.environ["START_REQUESTS_FROM"]
+    raise IllegalSetting(
+        f"START_REQUESTS_FROM is {told!r}, which is no time with its offset from UTC: "
+        "deploy with a legal startRequestsFrom, such as 2026-12-01T00:00:00Z"
+    )
+
+
 def was_there_before(request: Item) -> bool:
     """Whether the request was made before the workflows were deployed."""
     created = moment(request, "createdAt")
-    return created is not None and created < datetime.fromisoformat(os.environ["START_REQUESTS_FROM"])
+    return created is not None and created < start_requests_from()
 
 
 def is_due(request: Item) -> bool:
     """Whether nobody has begun with this request, and it was made after the workflows were deployed."""
-    is_dated = moment(request, "createdAt") is not None and not was_there_before(request)
-    return status_of(request) == "PENDING" and OWNER not in request and is_dated
+    if status_of(request) != "PENDING" or OWNER in request:
+        return False
+    return moment(request, "createdAt") is not None and not was_there_before(request)
 
 
 def is_answered(request: Item) -> bool:

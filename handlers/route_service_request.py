@@ -43,8 +43,10 @@ def route_record(record: Any) -> None:
     try:
         route(from_image(image))
     except Exception as error:
-        # By name alone: the message of an AWS error can quote a task token.
+        # By name alone: the message of an AWS error can quote a task token. Ours about a setting cannot.
         code = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
+        if isinstance(error, requests.IllegalSetting):
+            code = str(error)
         logger.error("Not routed: it will be delivered again", error=code)
         raise
 

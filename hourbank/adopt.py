@@ -14,8 +14,8 @@ from typing import Any
 import boto3
 import pulumi
 
-from hourbank.recorder import Recording, Resource, record, stack_config
-from hourbank.stack import StackError, errors_in_words, reach
+from hourbank.recorder import Recording, Resource, record
+from hourbank.stack import StackError, configuration, errors_in_words, reach
 
 REFERENCE = re.compile(r"\$\{([^}]+)\}")
 QUEUE = "aws:sqs/queue:Queue"
@@ -28,11 +28,11 @@ def write(out: Path, stack: str, region: str | None) -> int:
     Raises
     ------
     StackError
-        One line: the program refuses the stack's configuration, something to adopt is not there, or the file cannot be
-        written.
+        One line: there is no such stack, the program refuses its configuration, something to adopt is not there, or the
+        file cannot be written.
     """
     # where Pulumi imports from
-    configured = stack_config(stack).get("aws:region")
+    configured = configuration(stack).get("aws:region")
     if region and configured and region != configured:
         raise StackError(f"stack {stack} is in {configured} (aws:region), not in {region}: leave --region out")
     try:

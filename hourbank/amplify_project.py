@@ -96,7 +96,7 @@ def read(path: Path, stack: str | None, region: str | None) -> Project:
     file = find(path)
     content = load(file)
     if file.name == META:
-        return of_meta(file, content, region)
+        return of_meta(file, content, stack, region)
     if file.name == PROVIDERS:
         return of_providers(file, content, stack, region)
     return of_outputs(file, content, region)
@@ -108,6 +108,8 @@ def find(path: Path) -> Path:
     for place in PLACES:
         if (path / place).is_file():
             return path / place
+    if (path / "backend.ts").is_file() and (path / ".." / OUTPUTS).is_file():  # Gen 2's `amplify`
+        return Path(os.path.normpath(path / ".." / OUTPUTS))
     what = "there is no such folder" if not path.exists() else f"it has no {', '.join((PLACES[0], PLACES[2], OUTPUTS))}"
     first = "`amplify pull` (Gen 1) or `npx ampx generate outputs` (Gen 2) makes one"
     raise StackError(f"{printable(path)} is no Amplify project, {what}: give the folder that `amplify` is in; {first}")
@@ -119,11 +121,11 @@ def load(file: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise StackError(f"{printable(file)} cannot be read ({one_line(error)}): pull it again") from None
     if not isinstance(content, dict):
-        raise StackError(f"{printable(file)} is no object: pull it again")
+        raise StackError(f"{printable(file)} is not a JSON object: pull it again")
     return content
 
 
-def of_meta(file: Path, content: dict[str, Any], region: str | None) -> Project:
+def of_meta(file: Path, content: dict[str, Any], stack: str | None, region: str | None) -> Project:
     provider = part(content, "providers", "awscloudformation")
     apis = [api for api in part(content, "api").values() if isinstance(api, dict) and api.get("service") == "AppSync"]
     outputs = [part(api, "output") for api in apis]
@@ -131,14 +133,27 @@ def of_meta(file: Path, content: dict[str, Any], region: str | None) -> Project:
         raise StackError(f"{printable(file)} has no GraphQL API that was pushed: `amplify push`, then `amplify pull`")
     local = file.parent.parent / ".config" / "local-env-info.json"
     env = load(local).get("envName") if local.is_file() else None
+    env = env or env_of(string(provider, "StackName")) or missing(file, "environment", "`amplify pull` again")
+    refuse_another(file, env, stack)
     return Project(
         file=file,
-        region=region or string(provider, "Region") or missing(file, "a region", "give --region"),
+        region=region or string(provider, "Region") or missing(file, "region", "give --region"),
         api_id=string(outputs[0], "GraphQLAPIIdOutput") or "",
-        env=env or env_of(string(provider, "StackName")) or missing(file, "an environment", "`amplify pull` again"),
+        env=env,
         auth_role=string(provider, "AuthRoleName"),
         endpoint=string(outputs[0], "GraphQLAPIEndpointOutput"),
     )
+
+
+def refuse_another(file: Path, env: str, stack: str | None) -> None:
+    """Refuse to propose the tables of one environment for the stack that is named after another.
+
+    A stack may be called as it likes, but for the name of an environment that this project has and that is not here.
+    """
+    providers = file.parent.parent / PROVIDERS
+    if stack and stack != env and providers.is_file() and stack in load(providers):
+        checkout = f"run `amplify env checkout {stack}`"
+        raise StackError(f"{printable(env)} is checked out in {printable(file)}, and the stack is {stack}: {checkout}")
 
 
 def env_of(root: str | None) -> str | None:
@@ -150,14 +165,14 @@ def env_of(root: str | None) -> str | None:
 def of_providers(file: Path, content: dict[str, Any], stack: str | None, region: str | None) -> Project:
     environments = {env: part(part(content, env), "awscloudformation") for env in content}
     if not environments:
-        missing(file, "an environment", "`amplify init` makes one")
+        missing(file, "environment", "`amplify init` makes one")
     env = stack if stack in environments else next(iter(environments))
     if stack not in environments and len(environments) > 1:
         among = ", ".join(map(printable, environments))
         raise StackError(f"{printable(file)} has the environments {among}: say which with --stack, or pull one")
     provider = environments[env]
-    root = string(provider, "StackName") or missing(file, f"a stack of {env}", "`amplify pull`")
-    region = region or string(provider, "Region") or missing(file, f"a region of {env}", "give --region")
+    root = string(provider, "StackName") or missing(file, f"stack of {env}", "`amplify pull`")
+    region = region or string(provider, "Region") or missing(file, f"region of {env}", "give --region")
     os.environ["AWS_DEFAULT_REGION"] = region
     outputs = api_of(root, region)
     return Project(
@@ -234,7 +249,7 @@ def string(content: Mapping[str, Any], key: str) -> str | None:
 
 
 def missing(file: Path, what: str, instead: str) -> Any:
-    raise StackError(f"{printable(file)} has not {what}: {instead}")
+    raise StackError(f"{printable(file)} has no {what}: {instead}")
 
 
 def legal(key: str, value: str, file: Path) -> str:

@@ -87,14 +87,27 @@ def minutes(text: str) -> float:
     raise typer.BadParameter(f"{text} is not a number of minutes from 0.05 to 43200, such as 15 or 0.1")
 
 
+def not_empty(value: str | None) -> str | None:
+    """Refuse an empty text, such as that of a variable that a script has not set."""
+    if value is not None and not value.strip():
+        raise typer.BadParameter("it is empty")
+    return value
+
+
 Hours = Annotated[Decimal, typer.Option(parser=hours, metavar="HOURS", help="Such as 2 or 1.5.")]
 RequestId = Annotated[str, typer.Argument(metavar="REQUEST_ID", help="The request's id, or how it begins.")]
 
 StackName = Annotated[
     str | None,
-    typer.Option("--stack", metavar="NAME", help="A stack on AWS, such as dev; without it, what `hourbank up` runs."),
+    typer.Option(
+        "--stack",
+        metavar="NAME",
+        help="A stack on AWS, such as dev; without it, what `hourbank up` runs.",
+        callback=not_empty,
+    ),
 ]
 Region = Annotated[str | None, typer.Option(metavar="REGION", help="AWS's region; else AWS_REGION, or the profile's.")]
+OwnRegion = Annotated[str | None, typer.Option(metavar="REGION", help="AWS's region; else the stack's own.")]
 Reason = Annotated[str, typer.Option(metavar="WHY", help="Why: it is kept in the log.")]
 By = Annotated[str | None, typer.Option(metavar="NAME", help="Who decides; else the caller, as AWS knows it.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
@@ -215,7 +228,12 @@ def confirm(request_id: RequestId) -> None:
 @app.command(rich_help_panel=OPERATE)
 def show(
     request_id: Annotated[
-        str, typer.Argument(metavar="REQUEST_ID", help="The request's id; how it begins is enough without --stack.")
+        str,
+        typer.Argument(
+            metavar="REQUEST_ID",
+            help="The request's id; how it begins is enough without --stack.",
+            callback=not_empty,
+        ),
     ],
     stack: StackName = None,
     region: Region = None,
@@ -231,7 +249,7 @@ def show(
 @app.command(rich_help_panel=SHIP)
 def doctor(
     stack: StackName = None,
-    region: Annotated[str | None, typer.Option(metavar="REGION", help="AWS's region; else the stack's own.")] = None,
+    region: OwnRegion = None,
     amplify: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Propose a stack's configuration for this Amplify project.")
     ] = None,
@@ -269,7 +287,7 @@ def cost(as_json: Annotated[bool, typer.Option("--json", help="Print JSON instea
 def plan(
     base: Annotated[str, typer.Option(metavar="REF", help="The branch, tag or commit that this is a change of.")],
     head: Annotated[str | None, typer.Option(metavar="REF", help="The change; else the files as they are.")] = None,
-    stack: Annotated[str, typer.Option(metavar="NAME", help="The stack, or `all`.")] = "dev",
+    stack: Annotated[str, typer.Option(metavar="NAME", help="The stack, or `all`.", callback=not_empty)] = "dev",
 ) -> None:
     """Say what a change of the program changes in what is deployed, as Markdown for a pull request; asks no account."""
     from hourbank.plan import plan as compare
@@ -336,7 +354,10 @@ def stuck(stack: StackName = None, region: Region = None, limit: Limit = 200) ->
 @app.command(rich_help_panel=OPERATE)
 def redrive(
     reason: Reason,
-    target: Annotated[str | None, typer.Argument(metavar="REQUEST_ID|EXECUTION_ARN", help="What is to go on.")] = None,
+    target: Annotated[
+        str | None,
+        typer.Argument(metavar="REQUEST_ID|EXECUTION_ARN", help="What is to go on.", callback=not_empty),
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Everything that is unfinished and can go on.")] = False,
     stack: StackName = None,
     region: Region = None,
@@ -358,7 +379,9 @@ def redrive(
 
 @app.command(rich_help_panel=OPERATE)
 def settle(
-    request_id: Annotated[str, typer.Argument(metavar="REQUEST_ID", help="The request's whole id.")],
+    request_id: Annotated[
+        str, typer.Argument(metavar="REQUEST_ID", help="The request's whole id.", callback=not_empty)
+    ],
     reason: Reason,
     release: Annotated[bool, typer.Option("--release", help="The hours go to the provider.")] = False,
     refund: Annotated[bool, typer.Option("--refund", help="The hours go back to the requester.")] = False,
@@ -382,8 +405,10 @@ def settle(
 
 @app.command(rich_help_panel=OPERATE)
 def adopt(
-    stack: Annotated[str, typer.Option("--stack", metavar="NAME", help="The stack that takes over, such as dev.")],
-    region: Region = None,
+    stack: Annotated[
+        str, typer.Option("--stack", metavar="NAME", help="The stack that takes over, such as dev.", callback=not_empty)
+    ],
+    region: OwnRegion = None,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the file goes.")] = Path("adopt.json"),
 ) -> None:
     """Write the file with which `pulumi import` takes over what a template of ours made; docs/migrate.md goes first."""

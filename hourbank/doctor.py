@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any
 
 import pulumi
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -22,9 +22,9 @@ from components.settings import MODELS
 from components.subscriptions import ARGUMENTS, MUTATION
 from components.tables import HASH_KEYS, STREAMED, Description, objection_to
 from handlers.tables import client
-from hourbank import recorder, up
-from hourbank.recorder import GET_EXPORT, GET_TABLE, PROJECT, ROOT, Recording, stack_config
-from hourbank.stack import LOCAL, StackError, in_words, is_refusal, reach
+from hourbank import recorder
+from hourbank.recorder import GET_EXPORT, GET_TABLE, PROJECT, Recording
+from hourbank.stack import LOCAL, configuration, in_words, is_refusal, reach
 
 WRITTEN = ("createdAt", "updatedAt")
 # What a client must be able to ask GraphQL for, by model; docs/amplify has them with who may read and write them.
@@ -122,10 +122,7 @@ def doctor(console: Console, env: str | None, region: str | None) -> bool:
     StackError
         If there is no such stack, or AWS does not let anybody in.
     """
-    config = stack_config(env or LOCAL)
-    if not (ROOT / f"Pulumi.{env or LOCAL}.yaml").is_file():
-        first = f"`pulumi stack init {env}`, then let `{up.command()} doctor --amplify PATH` propose its configuration"
-        raise StackError(f"there is no Pulumi.{env}.yaml beside the program: {first}")
+    config = configuration(env or LOCAL)
     env, _ = reach(env, region or (config.get("aws:region") if env else None))
     with Console(stderr=True).status("looking at the account"):
         checks = list(examine(env, config))
@@ -168,16 +165,20 @@ def examine(env: str, config: Mapping[str, str]) -> Iterator[Check]:
     yield Check("configuration", State.FITS, f"Pulumi.{env}.yaml")
     settings = {key: (config.get(f"{PROJECT}:{key}") or "").strip() for key in SETTING_CHECKS}
     accepts = config.get(f"{PROJECT}:allowConflictResolution") == "true"
-    yield from tables(names, account, accepts=accepts, env=env)
+    api_id, endpoint = (config.get(f"{PROJECT}:{key}", "").strip() for key in ("amplifyApiId", "appsyncEndpoint"))
+    # what `hourbank up` runs has tables, and no API
+    has_api = bool(api_id) and not (env == LOCAL and not endpoint)
+    # that a table is another app's is said in place of what else there is to say of it
+    strange = {one.what: one for one in seen("tables", lambda: foreign(api_id, names))} if has_api else {}
+    for check in tables(names, account, accepts=accepts, env=env):
+        yield strange.pop(check.what, check)
+    yield from strange.values()
     yield from seen("names", lambda: owners(recording, env))
     for key, check in SETTING_CHECKS.items():
         if settings[key]:
             yield from seen(key, lambda check=check, key=key: check(settings[key], account))
-    if api_id := (config.get(f"{PROJECT}:amplifyApiId") or "").strip():
-        endpoint = (config.get(f"{PROJECT}:appsyncEndpoint") or "").strip()
-        if not (env == LOCAL and not endpoint):  # what `hourbank up` runs has tables, and no API
-            yield from seen("tables", lambda: foreign(api_id, names))
-            yield from seen("schema", lambda: schema(api_id, endpoint, account))
+    if has_api:
+        yield from seen("schema", lambda: schema(api_id, endpoint, account))
 
 
 def whoami() -> Account:
@@ -216,13 +217,14 @@ def plan(env: str, config: Mapping[str, str], account: Account) -> tuple[Recordi
 
 
 def seen(what: str, look: Callable[[], Iterable[Check]]) -> Iterator[Check]:
-    """Look, and say so where AWS does not let anybody see."""
+    """Look, and say so where AWS does not let anybody see, or fails: the rest is looked at all the same."""
     try:
         yield from look()
-    except ClientError as error:
-        if not is_refusal(error):
-            raise
-        yield Check(what, State.UNSEEN, in_words(error))
+    except (BotoCoreError, ClientError) as error:
+        if is_refusal(error):
+            yield Check(what, State.UNSEEN, in_words(error))
+        else:
+            yield Check(what, State.MISS, in_words(error), "look again: nobody can say whether this fits")
 
 
 # ---- tables and the stream
@@ -399,16 +401,24 @@ def schema(api_id: str, endpoint: str, account: Account) -> Iterator[Check]:
     appsync = client("appsync")
     try:
         api = appsync.get_graphql_api(apiId=api_id)["graphqlApi"]
-        answer = json.loads(appsync.get_introspection_schema(apiId=api_id, format="JSON")["schema"].read())
     except ClientError as error:
         if error.response["Error"]["Code"] not in GONE:
             raise
         pages = appsync.get_paginator("list_graphql_apis").paginate()
         there = ", ".join(f"{one['apiId']} ({one['name']})" for page in pages for one in page["graphqlApis"])
         found = f"there is no API {api_id} in {account.region}"
-        yield Check("schema", State.MISS, found, f"set amplifyApiId to one of {there}" if there else "see aws:region")
+        remedy = f"set amplifyApiId to one of {there}" if there else "check amplifyApiId and aws:region"
+        yield Check("schema", State.MISS, found, remedy)
         return
-    types = {one["name"]: one for one in answer.get("data", answer)["__schema"]["types"]}
+    try:
+        answer = json.loads(appsync.get_introspection_schema(apiId=api_id, format="JSON")["schema"].read())
+        types = {one["name"]: one for one in answer.get("data", answer)["__schema"]["types"]}
+    except (ClientError, AttributeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, ClientError) and is_refusal(error):
+            raise
+        found = in_words(error) if isinstance(error, ClientError) else f"AppSync shows none of API {api_id}"
+        yield Check("schema", State.MISS, found, "deploy the API's schema, with the models of docs/amplify")
+        return
     for model in FIELDS:
         problems = [Check(f"schema {model}", State.MISS, *problem) for problem in of_model(model, types)]
         yield from problems or [Check(f"schema {model}", State.FITS, f"{len(FIELDS[model])} fields")]

@@ -43,19 +43,23 @@ def audit(console: Console, stack: Stack, *, touch: bool) -> bool:
             case = load(found.request_id)
             helps = stuck.remedies(stack, case, stuck.owner_of(stack, case))
             findings.append(Finding(what=found.problem, request_id=found.request_id, hours=found.hours, remedies=helps))
-    _print_findings(console, findings)
+    _print_findings(console, findings, "" if run.missed else "nothing that does not fit")
     held, oldest = in_hours(run.held), duration(run.oldest_wait)
     say(console, f"{_many(run.requests, 'request')} read, {held} held; the oldest wait is {oldest}")
     if run.missed:
         again = stack.command("audit", options=" --touch")
         done = "shown to the stream's reader again" if touch else f"missed by the stream: {again}"
         say(console, f"{_many(run.missed, 'record')} {done}")
-    _print_total(console, findings, "everything fits")
+    if run.missed and not touch:
+        _print_total(console, findings, "")
+        return False
+    _print_total(console, findings, "everything else fits" if run.missed else "everything fits")
     return not findings
 
 
 def show_stuck(console: Console, stack: Stack, limit: int) -> bool:
     """Print what is stuck, and return whether nothing is."""
+    requests.start_requests_from()  # refused at once, not after half of what there is to say
     confirmation = timedelta(days=int(os.environ["CONFIRMATION_DAYS"]))
     with _live(lambda: "looking at executions"):
         executions, more = stuck.of_executions(stack, limit)

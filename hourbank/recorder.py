@@ -247,9 +247,17 @@ def quiet_logger() -> logging.Logger:
 
 
 def stack_config(stack: str) -> dict[str, str]:
-    """The values of ``Pulumi.<stack>.yaml`` over the defaults of ``Pulumi.yaml``, as the engine hands them over."""
+    """The values of ``Pulumi.<stack>.yaml`` over the defaults of ``Pulumi.yaml``, as the engine hands them over.
+
+    Raises
+    ------
+    pulumi.RunError
+        One line: the file cannot be read, or is no map.
+    """
     path = ROOT / f"Pulumi.{stack}.yaml"
     own = load_yaml(path).get("config") or {} if path.exists() else {}
+    if not isinstance(own, dict):
+        raise pulumi.RunError(f"{path.name}: config is not a map of keys and values: correct it")
     defaults = {
         f"{PROJECT}:{key}": declared["default"]
         for key, declared in load_yaml(ROOT / "Pulumi.yaml")["config"].items()
@@ -259,7 +267,16 @@ def stack_config(stack: str) -> dict[str, str]:
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
-    return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise pulumi.RunError(f"{path.name} is no YAML (line {line}: {error.problem}): correct it") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise pulumi.RunError(f"{path.name} cannot be read ({' '.join(str(error).split())}): correct it") from None
+    if not isinstance(content, dict):
+        raise pulumi.RunError(f"{path.name} is not a map of keys and values: correct it")
+    return content
 
 
 class Recorder(Mocks):

@@ -145,7 +145,10 @@ def show(console: Console, stack: Stack, request_id: str) -> None:
     ------
     StackError
         If nothing is known of such a request.
+    IllegalSetting
+        If the stack was told no time from which requests are its own: then nobody can say what waits.
     """
+    requests.start_requests_from()
     told = stuck.variables(stack)
     os.environ.setdefault("USER_BALANCE_TABLE_NAME", told["USER_BALANCE_TABLE_NAME"])
     case = audit_ledger.load(request_id)

@@ -12,8 +12,18 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError, PartialCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
+from botocore.exceptions import ConnectionError as NoConnection
 
+from handlers.requests import IllegalSetting
 from handlers.tables import Contended, client
 from hourbank import up
 from hourbank.emulator import REGION, LocalRunError
@@ -126,6 +136,27 @@ def reach(env: str | None, region: str | None) -> tuple[str, str]:
     return env, options
 
 
+def configuration(env: str) -> dict[str, str]:
+    """Return a stack's configuration by full key such as `aws:region`, with the defaults.
+
+    Raises
+    ------
+    StackError
+        If there is none, or nobody can read it.
+    """
+    import pulumi
+
+    from hourbank.recorder import ROOT, stack_config  # the commands that look at what is deployed do without Pulumi
+
+    if not (ROOT / f"Pulumi.{env}.yaml").is_file():
+        first = f"`pulumi stack init {env}`, then let `{up.command()} doctor --amplify PATH` propose its configuration"
+        raise StackError(f"there is no Pulumi.{env}.yaml beside the program: {first}")
+    try:
+        return stack_config(env)
+    except pulumi.RunError as error:
+        raise StackError(str(error)) from None
+
+
 def _turn_to_emulator() -> None:
     """Let boto3 speak to what runs on this machine and, whatever the user's own settings are, to nothing else."""
     try:
@@ -149,26 +180,42 @@ def _turn_to_emulator() -> None:
 
 @contextlib.contextmanager
 def errors_in_words() -> Iterator[None]:
-    """Turn what AWS refuses into a StackError."""
+    """Turn what AWS refuses, and what it cannot be asked with, into a StackError."""
     try:
         yield
-    except NoRegionError:
-        raise StackError("no AWS region: give --region, or set AWS_REGION") from None
-    except (NoCredentialsError, PartialCredentialsError):
-        raise StackError("no AWS credentials: log in (such as `aws sso login`), or set AWS_PROFILE") from None
-    except ClientError as error:
+    except (BotoCoreError, ClientError, Contended, IllegalSetting) as error:
         raise StackError(in_words(error)) from error
-    except (BotoCoreError, Contended) as error:
-        raise StackError(" ".join(str(error).split())[:300]) from error
+    except ValueError as error:
+        # botocore raises just that for an address, of the environment or a profile, with which it makes no client
+        if not str(error).startswith(("Invalid endpoint", "Port ")):
+            raise
+        raise StackError(f"{one_line(error)}: see AWS_ENDPOINT_URL, or unset it") from None
 
 
-def is_refusal(error: ClientError) -> bool:
+def is_refusal(error: Exception) -> bool:
     """Whether AWS knows who asks, and does not allow it."""
-    return error.response["Error"]["Code"] in _FORBIDDEN
+    return isinstance(error, ClientError) and error.response["Error"]["Code"] in _FORBIDDEN
 
 
-def in_words(error: ClientError) -> str:
-    """Return what AWS refused, in one line."""
+def one_line(error: Exception) -> str:
+    """Return an error's own words in one line."""
+    return " ".join(str(error).split())[:300]
+
+
+def in_words(error: Exception) -> str:
+    """Return what AWS refused, or why it was not asked, in one line that says what to do."""
+    if isinstance(error, NoRegionError):
+        return "no AWS region: give --region, or set AWS_REGION"
+    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+        return "no AWS credentials: log in (such as `aws sso login`), or set AWS_PROFILE"
+    if isinstance(error, ProfileNotFound):
+        return f"{one_line(error)}: see AWS_PROFILE, or unset it"
+    if isinstance(error, HTTPClientError | NoConnection):
+        told = any(name.startswith("AWS_ENDPOINT_URL") for name in os.environ)
+        instead = "is `make up` still running? see AWS_ENDPOINT_URL" if told else "see --region, and the network"
+        return f"{one_line(error)}: {instead}"
+    if not isinstance(error, ClientError):
+        return one_line(error)
     code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
     if code in _UNKNOWN:
         return f"AWS does not take these credentials ({code}): log in again, or look at AWS_PROFILE"

@@ -4,13 +4,16 @@ What an engine makes of the file is tried in tests/engine/test_handover.py.
 """
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from moto import mock_aws
+from rich.console import Console
 
-from hourbank import adopt, parameterised
+from hourbank import adopt, doctor, parameterised, recorder
 from hourbank.recorder import Recording, record
 
 OPT_IN = {
@@ -104,12 +107,38 @@ def test_an_id_is_what_the_providers_documentation_asks_for(
     assert made[name]["id"] == id_
 
 
-def test_a_stack_that_the_program_refuses_is_one_line(tmp_path: Path) -> None:
+def test_a_stack_that_is_not_there_or_that_the_program_refuses_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(adopt.StackError, match=r"^there is no Pulumi\.nowhere\.yaml beside the program: `pulumi stack"):
+        adopt.write(tmp_path / "adopt.json", "nowhere", "us-east-1")
+    monkeypatch.setattr(adopt, "configuration", lambda _: {})
     with pytest.raises(adopt.StackError, match=r"^stack Nowhere: its name is a part of every resource's name"):
         adopt.write(tmp_path / "adopt.json", "Nowhere", "us-east-1")
-    with pytest.raises(adopt.StackError, match="is missing"):
-        adopt.write(tmp_path / "adopt.json", "nowhere", "us-east-1")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("config: [", r"^Pulumi\.mine\.yaml is no YAML \(line 1: .*\): correct it"),
+        ("- a", r"^Pulumi\.mine\.yaml is not a map"),
+        ("config: 3", r"^Pulumi\.mine\.yaml: config is not a map"),
+        (b"\xff", r"^Pulumi\.mine\.yaml cannot be read"),
+    ],
+)
+@pytest.mark.parametrize(
+    "command", [lambda out: adopt.write(out, "mine", "us-east-1"), lambda _: doctor.doctor(Console(), "mine", None)]
+)
+def test_a_stacks_file_that_nobody_can_read_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | bytes, says: str, command: Callable[[Path], object]
+) -> None:
+    shutil.copy(recorder.ROOT / "Pulumi.yaml", tmp_path)
+    (tmp_path / "Pulumi.mine.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
+    monkeypatch.setattr(recorder, "ROOT", tmp_path)
+    with pytest.raises(adopt.StackError, match=says) as refused:
+        command(tmp_path / "adopt.json")
+    assert "\n" not in str(refused.value)
 
 
 def test_a_region_that_is_not_the_stacks_is_one_line(tmp_path: Path) -> None:

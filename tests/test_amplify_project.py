@@ -72,6 +72,18 @@ def test_gen_1_after_a_pull_needs_nobody(aws, path):
     assert proposed.splitlines()[-1].startswith("hourbank doctor --stack dev")
 
 
+@pytest.mark.parametrize("stack", ["dev", "prod"])
+def test_the_environment_that_is_checked_out_is_not_proposed_for_the_stack_of_another(aws, tmp_path, stack):
+    shutil.copytree(GEN1 / "amplify", tmp_path / "amplify")
+    shutil.copy(PROVIDERS / "amplify/team-provider-info.json", tmp_path / "amplify")
+    file = tmp_path / "amplify/backend/amplify-meta.json"
+    says = f"test is checked out in {file}, and the stack is {stack}: run `amplify env checkout {stack}`"
+    assert refusal(tmp_path, stack) == says
+    # but a stack may be called otherwise than its environment
+    for own in ("test", "staging", None):
+        assert settings(propose(tmp_path, own, None))["amplifyEnv"] == "test"
+
+
 def test_gen_1s_environment_is_in_its_root_stacks_name_where_nothing_else_says_it(aws, tmp_path):
     shutil.copytree(GEN1 / "amplify" / "backend", tmp_path / "backend")
     proposed = propose(tmp_path, None, "eu-central-1")
@@ -118,7 +130,13 @@ def test_a_root_stack_that_is_not_in_this_account_is_one_line(aws):
     assert "there is no stack amplify-timebank-dev-131415 in eu-west-1: log in to" in refusal(PROVIDERS, "dev")
 
 
-def test_gen_2s_api_is_found_by_its_url(aws):
+@pytest.mark.parametrize("inside", ["", "amplify"])
+def test_gen_2s_api_is_found_by_its_url(aws, tmp_path, monkeypatch, inside):
+    # Given the project's folder, or its `amplify`, which is what an export wants
+    shutil.copytree(GEN2, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "amplify").mkdir()
+    (tmp_path / "amplify/backend.ts").touch()
+    monkeypatch.chdir(tmp_path / inside)
     apis = [
         {"apiId": "another", "name": "another", "uris": {"GRAPHQL": URL.replace("gen2", "nope")}},
         {"apiId": "gen2apiidgen2apiidgen2api2", "name": "amplifyData", "uris": {"GRAPHQL": URL}},
@@ -128,7 +146,8 @@ def test_gen_2s_api_is_found_by_its_url(aws):
     role = "amplify-timebank-ana-sandbox-0-amplifyAuthauthenticatedU-3GHI"
     roles = {"IdentityPoolId": POOL, "Roles": {"authenticated": f"arn:aws:iam::123456789012:role/{role}"}}
     aws["cognito-identity"].add_response("get_identity_pool_roles", roles, {"IdentityPoolId": POOL})
-    proposed = propose(GEN2, None, None)
+    proposed = propose(Path(), None, None)
+    assert proposed.splitlines()[0] == f"# from {'../' if inside else ''}amplify_outputs.json"
     found = settings(proposed)
     del found["startRequestsFrom"]
     assert found == {"aws:region": "eu-west-1", "amplifyApiId": "gen2apiidgen2apiidgen2api2", "amplifyEnv": "NONE"}
@@ -152,12 +171,12 @@ def test_an_api_that_is_not_in_this_account_is_one_line(aws):
     ("name", "content", "says"),
     [
         ("amplify_outputs.json", "{", "cannot be read"),
-        ("amplify_outputs.json", "[]", "is no object"),
-        ("amplify_outputs.json", "{}", "has not data.url: the backend has no data"),
-        ("amplify_outputs.json", '{"data": {"url": "https://x.appsync-api/graphql"}}', "has not data.aws_region"),
-        ("team-provider-info.json", "{}", "has not an environment"),
-        ("team-provider-info.json", '{"dev": {}}', "has not a stack of dev"),
-        ("team-provider-info.json", '{"dev": {"awscloudformation": {"StackName": "s"}}}', "has not a region of dev"),
+        ("amplify_outputs.json", "[]", "is not a JSON object"),
+        ("amplify_outputs.json", "{}", "has no data.url: the backend has no data"),
+        ("amplify_outputs.json", '{"data": {"url": "https://x.appsync-api/graphql"}}', "has no data.aws_region"),
+        ("team-provider-info.json", "{}", "has no environment"),
+        ("team-provider-info.json", '{"dev": {}}', "has no stack of dev"),
+        ("team-provider-info.json", '{"dev": {"awscloudformation": {"StackName": "s"}}}', "has no region of dev"),
         ("amplify-meta.json", '{"api": {"a": {"service": "AppSync"}}}', "has no GraphQL API that was pushed"),
         ("amplify-meta.json", '{"api": 3}', "has no GraphQL API that was pushed"),
     ],

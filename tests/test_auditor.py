@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 from moto.dynamodb.models import dynamodb_backends
 
-from handlers import audit_ledger, tables
+from handlers import audit_ledger, requests, tables
 
 ARN = "arn:aws:states:us-east-1:123456789012:execution:ServiceRequestWorkflow-test:service-request-"
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -405,3 +405,12 @@ def test_a_service_that_began_today_is_not_overdue(books: Books) -> None:
     books.held("IN_PROGRESS", updatedAt=ago(hours=1))
     books.escrow("HELD", updatedAt=ago(days=20))
     assert books.audit()[0] == []
+
+
+@pytest.mark.parametrize("told", ["2026-13-45T99:99Z", "2026-11-01"])
+def test_a_deployment_without_a_time_is_refused_in_words_though_nothing_is_there_yet(
+    books: Books, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("START_REQUESTS_FROM", told)
+    with pytest.raises(requests.IllegalSetting, match=f"^START_REQUESTS_FROM is '{told}', which is no time"):
+        audit_ledger.handler({}, context())

@@ -111,6 +111,13 @@ def test_help_is_grouped_and_imports_nothing_heavy():
         (["diagram", "EscrowManagementWorkflow", "--out", "pyproject.toml"], "pyproject.toml was not written by this"),
         (["diagram", "--request", "x"], "nothing is running: start it with `make up`"),
         (["nonsense"], "No such command 'nonsense'"),
+        (["audit", "--stack", ""], "Invalid value for '--stack': it is empty: see `"),
+        (["doctor", "--stack", " "], "Invalid value for '--stack': it is empty"),
+        (["adopt", "--stack", ""], "Invalid value for '--stack': it is empty"),
+        (["plan", "--base", "HEAD", "--stack", ""], "Invalid value for '--stack': it is empty"),
+        (["settle", "", "--refund", "--reason", "x"], "Invalid value for 'REQUEST_ID': it is empty"),
+        (["redrive", "", "--reason", "x"], "Invalid value for 'REQUEST_ID|EXECUTION_ARN': it is empty"),
+        (["show", "", "--stack", "dev"], "Invalid value for 'REQUEST_ID': it is empty"),
     ],
 )
 def test_a_users_mistake_is_one_line(environment, arguments, says):

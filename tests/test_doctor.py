@@ -14,7 +14,7 @@ from pathlib import Path
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ReadTimeoutError
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 from rich.console import Console
@@ -108,12 +108,31 @@ def test_what_nobody_may_see_is_not_missing(aws):
         aws["appsync"].add_client_error("get_graphql_api", "AccessDeniedException", message, 403)
     (check,) = doctor.seen("schema", lambda: doctor.schema("x", "", HERE))
     assert (check.state, check.found) == (State.UNSEEN, f"AWS does not allow GetGraphqlApi: {message}")
-    # but what is no refusal is never taken for one
-    aws["iam"].add_client_error("get_policy", "Throttling", "Rate exceeded")
-    with pytest.raises(ClientError, match="Throttling"):
-        list(doctor.seen("x", lambda: doctor.boundary("arn:aws:iam::123456789012:policy/x", HERE)))
     with pytest.raises(ClientError):
         list(doctor.schema("x", "", HERE))
+
+
+def test_a_look_that_fails_is_a_line_of_its_own_and_never_taken_for_a_refusal(aws):
+    aws["iam"].add_client_error("get_policy", "Throttling", "Rate exceeded")
+    (check,) = doctor.seen("x", lambda: doctor.boundary("arn:aws:iam::123456789012:policy/x", HERE))
+    assert (check.what, check.state, check.found) == ("x", State.MISS, "GetPolicy failed, Throttling: Rate exceeded")
+    assert check.remedy.startswith("look again")
+
+    def cut_off():
+        raise ReadTimeoutError(endpoint_url="https://iam")
+
+    (check,) = doctor.seen("x", cut_off)
+    assert (check.state, check.found.startswith("Read timeout on endpoint URL")) == (State.MISS, True)
+
+
+@pytest.mark.parametrize("body", ["", "[]", "{}", '{"data": null}'])
+def test_a_schema_that_says_nothing_is_a_line_of_its_own(aws, body):
+    aws["appsync"].add_response("get_graphql_api", {"graphqlApi": {"apiId": "x"}})
+    answer = {"schema": StreamingBody(BytesIO(body.encode()), len(body))}
+    aws["appsync"].add_response("get_introspection_schema", answer)
+    (check,) = doctor.schema("x", "", HERE)
+    assert (check.what, check.state, check.found) == ("schema", State.MISS, "AppSync shows none of API x")
+    assert "deploy the API's schema" in check.remedy
 
 
 def test_a_table_that_nobody_may_see_is_missing_as_for_a_preview(aws):
@@ -133,6 +152,16 @@ def test_the_schema_is_read_in_the_form_of_a_query_result_too(aws):
     aws["appsync"].add_response("get_introspection_schema", answer, {"apiId": "x", "format": "JSON"})
     checks = list(doctor.schema("x", "", HERE))
     assert [one.found for one in checks] == [f"has no {', '.join(fields)}" for fields in doctor.FIELDS.values()]
+
+
+def test_where_there_is_no_api_its_id_and_the_region_are_to_be_checked(aws):
+    aws["appsync"].add_client_error("get_graphql_api", "NotFoundException", "none")
+    aws["appsync"].add_response("list_graphql_apis", {"graphqlApis": []})
+    (check,) = doctor.schema("x", "", HERE)
+    assert (check.found, check.remedy) == (
+        "there is no API x in us-east-1",
+        "check amplifyApiId and aws:region",
+    )
 
 
 # ---- what the configuration names
@@ -329,13 +358,14 @@ class TestOnTheEmulator:
         assert world.finds(tables=json.dumps(told)) == [
             ("table ServiceRequest", "no-stream: it has no stream"),
             ("table Escrow", "keys-only: its key is pk (S)"),
-            ("table UserBalance", "not-there does not exist in us-east-1"),
             ("table UserBalance", f"not-there is no table of API {world.api_id}"),
         ]
 
     def test_a_table_of_another_app_is_told(self, world):
         world.table("Escrow-anotherapi-dev", "id")
-        (miss,) = misses(world.examine(tables=json.dumps({"escrow": "Escrow-anotherapi-dev"})))
+        checks = world.examine(tables=json.dumps({"escrow": "Escrow-anotherapi-dev"}))
+        assert [one.what for one in checks].count("table Escrow") == 1
+        (miss,) = misses(checks)
         assert miss.found == f"Escrow-anotherapi-dev is no table of API {world.api_id}"
         assert miss.remedy == f"its Escrow is Escrow-{world.api_id}-dev: set tables.escrow to it"
 
@@ -417,6 +447,18 @@ class TestOnTheEmulator:
         (miss,) = misses(world.examine(amplifyApiId="nowhere", tables=json.dumps(told)))
         assert miss.found == "there is no API nowhere in us-east-1"
         assert f"{world.api_id} (timebank)" in miss.remedy
+
+    def test_an_api_without_a_schema_is_told_beside_everything_else(self, world):
+        bare = world.appsync.create_graphql_api(name="bare", authenticationType="API_KEY")["graphqlApi"]["apiId"]
+        told = {key: f"{model}-{world.api_id}-dev" for key, model in local.MODELS.items()}
+        try:
+            checks = world.examine(amplifyApiId=bare, tables=json.dumps(told))
+        finally:
+            world.appsync.delete_graphql_api(apiId=bare)
+        (miss,) = misses(checks)
+        assert (miss.what, miss.remedy) == ("schema", "deploy the API's schema, with the models of docs/amplify")
+        assert miss.found.startswith("GetIntrospectionSchema failed, ")
+        assert "names" in [one.what for one in checks]
 
     def test_subscribers_are_reached_by_the_apis_own_url_and_mutation(self, world):
         url = world.api["graphqlApi"]["uris"]["GRAPHQL"]

@@ -15,13 +15,19 @@ from io import StringIO
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
+from botocore.exceptions import (
+    ClientError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    NoRegionError,
+    ProfileNotFound,
+)
 from botocore.stub import Stubber
 from rich.console import Console
 
 from handlers import audit_ledger, tables
 from handlers.execution import RELEASE_PREFIX, execution_name
-from hourbank import ledger_view, local, operations, people, stack, stuck, up
+from hourbank import ledger_view, local, operations, people, show, stack, stuck, up
 from hourbank.emulator import Emulator
 from hourbank.stack import Stack, StackError
 
@@ -356,6 +362,11 @@ def test_a_request_waits_too_long(monkeypatch, status, held_for, changed, more, 
     [
         (NoRegionError(), "no AWS region: give --region"),
         (NoCredentialsError(), "no AWS credentials: log in"),
+        (ProfileNotFound(profile="nope"), r"profile \(nope\) could not be found: see AWS_PROFILE"),
+        (
+            EndpointConnectionError(endpoint_url="https://x"),
+            'endpoint URL: "https://x": see --region, and the network$',
+        ),
         (ClientError({"Error": {"Code": "ExpiredToken"}}, "Scan"), "AWS does not take these credentials"),
         (
             ClientError({"Error": {"Code": "AccessDeniedException", "Message": "User x\nmay not"}}, "Scan"),
@@ -369,6 +380,28 @@ def test_what_aws_refuses_is_one_line(error, says):
     with pytest.raises(StackError, match=says) as refused, stack.errors_in_words():
         raise error
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda out: operations.audit(out, DEV, touch=False),
+        lambda out: operations.show_stuck(out, DEV, 5),
+        lambda out: show.show(out, DEV, "r1"),
+    ],
+    ids=["audit", "stuck", "show"],
+)
+def test_a_stack_that_was_told_no_time_is_one_line(aws, monkeypatch, look):
+    monkeypatch.setenv("START_REQUESTS_FROM", "2026-13-45T99:99Z")
+    monkeypatch.setenv("CONFIRMATION_DAYS", "14")
+    out = Console(file=StringIO())
+    with pytest.raises(StackError) as refused, stack.errors_in_words():
+        look(out)
+    assert str(refused.value) == (
+        "START_REQUESTS_FROM is '2026-13-45T99:99Z', which is no time with its offset from UTC: "
+        "deploy with a legal startRequestsFrom, such as 2026-12-01T00:00:00Z"
+    )
+    assert out.file.getvalue() == ""
 
 
 @pytest.mark.parametrize(
@@ -392,6 +425,27 @@ def test_a_users_mistake_is_one_line(tmp_path, arguments, says):
     )
     assert (ended.returncode != 0, ended.stdout, ended.stderr.count("\n")) == (True, "", 1)
     assert says in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("nonsense", "Invalid endpoint: nonsense: see AWS_ENDPOINT_URL, or unset it"),
+        ("http://localhost:abc", "as 'abc': see AWS_ENDPOINT_URL, or unset it"),
+        ("http://127.0.0.1:1", "is `make up` still running? see AWS_ENDPOINT_URL"),
+    ],
+)
+def test_an_address_at_which_nothing_is_asked_is_one_line(monkeypatch, address, says):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+    tables.client.cache_clear()
+    with pytest.raises(StackError) as refused, stack.errors_in_words():
+        stack.connect("dev", None)
+    tables.client.cache_clear()
+    assert str(refused.value).endswith(says)
+    assert "\n" not in str(refused.value)
+    # but a fault of this program is one
+    with pytest.raises(ValueError, match="of ours"), stack.errors_in_words():
+        raise ValueError("of ours")
 
 
 class World:
@@ -594,7 +648,9 @@ class TestOnTheEmulator:
         assert world.ledger().balances["theo"] == before + Decimal("2.5")
         assert world.record(request_id)["status"] == "COMPLETED"
         # And nothing is left to find: nobody can be paid wrongly any more
-        assert world.run(world.at_home, "audit").returncode == 0
+        audited = world.run(world.at_home, "audit")
+        assert (audited.returncode, audited.stdout.splitlines()[0]) == (0, "nothing that does not fit")
+        assert audited.stdout.endswith("everything fits\n")
 
     def test_an_answer_that_the_stream_missed_is_found_and_shown_to_it_again(self, world):
         # Given a router that fails until its records are given up on
@@ -627,11 +683,15 @@ class TestOnTheEmulator:
         assert waiting() == 1
         # And the audit alone changes nothing
         read_only = world.operator("audit")
+        assert read_only.returncode == 1
         assert "1 record missed by the stream" in read_only.stdout
+        assert "fit" not in read_only.stdout
         assert world.record(request_id)["updatedAt"] == long_ago
         assert "audit --touch --stack local" in world.operator("show", request_id).stdout
         # When the record is touched, the answer arrives
-        assert "1 record shown to the stream's reader again" in world.operator("audit", "--touch").stdout
+        touched = world.operator("audit", "--touch")
+        assert touched.returncode == 0
+        assert touched.stdout.endswith("1 record shown to the stream's reader again\neverything else fits\n")
         world.until(request_id, "IN_PROGRESS")
         done = world.operator("stuck")
         assert f"{request_id} has nothing left to do" in done.stdout

@@ -210,6 +210,18 @@ def test_a_late_answer_is_counted_and_never_shows_the_token(
     assert any(json.loads(line).get("correlation_id") == "r1" for line in out.splitlines())
 
 
+@pytest.mark.parametrize("told", ["2026-13-45T99:99Z", "nope", "", "2026-11-01T00:00:00"])
+def test_a_deployment_without_a_time_says_so_and_answers_arrive_all_the_same(
+    steps: Steps, told: str, monkeypatch: pytest.MonkeyPatch, log: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("START_REQUESTS_FROM", told)
+    waiting = {"status": "AWAITING_PROVIDER", "taskToken": "t", "providerResponse": "ACCEPTED"}
+    assert route(record(1, id="r1"), record(2, id="r2", **waiting)) == ["1"]
+    assert (steps.names(), steps.delivered) == ([], [("t", {"answer": "ACCEPTED"})])
+    (failed,) = [line for line in map(json.loads, log.readouterr().out.splitlines()) if line.get("level") == "ERROR"]
+    assert failed["error"].startswith(f"START_REQUESTS_FROM is {told!r}, which is no time")
+
+
 def test_what_fails_is_asked_for_again_and_nothing_else(steps: Steps, log: pytest.CaptureFixture[str]) -> None:
     waiting = {"status": "AWAITING_PROVIDER", "taskToken": "secret", "providerResponse": "ACCEPTED"}
     steps.refusal = "ThrottlingException"

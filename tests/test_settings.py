@@ -104,6 +104,17 @@ def test_nothing_is_made_before_a_refusal() -> None:
     assert asked == []
 
 
+@pytest.mark.parametrize("token", ["getCallerIdentity:getCallerIdentity", "getRegion:getRegion"])
+def test_an_account_that_nobody_may_ask_for_is_refused_in_one_line(token: str) -> None:
+    def fail(_: dict[str, Any]) -> dict[str, Any]:
+        raise Exception("operation error STS: GetCallerIdentity,\n AccessDenied: not authorized")  # noqa: TRY002
+
+    line = refusal(invokes={f"aws:index/{token}": fail})
+    assert line.startswith("AWS does not say whose account this is (")
+    assert "GetCallerIdentity, AccessDenied: not authorized" in line
+    assert line.endswith("and allow sts:GetCallerIdentity (stack dev)")
+
+
 def test_a_refusal_leaves_no_trace_in_the_next_recording() -> None:
     refusal(config={"hourbank:logRetentionDays": "15"})
     assert record("dev").named("createEscrow-logs").inputs["retentionInDays"] == 14
