@@ -19,6 +19,7 @@ from hourbank import parameterised
 from hourbank.export import ARCHIVE, HOOK_HEADER, ExportError, refuse_foreign, write
 from hourbank.parameterised import STREAM_ARN, TABLE_NAMES
 
+CONFIG = "backend-config.json"
 RESOURCE = "stepfunctions"
 TEMPLATE = f"{RESOURCE}-cloudformation-template.json"
 API_ID = "GraphQLAPIIdOutput"
@@ -66,23 +67,25 @@ def find(path: Path, api: str | None) -> Backend:
     ExportError
         It is not one of Amplify Gen 1, or it is not clear which API is meant.
     """
-    file = path / "backend-config.json"
+    file = path / CONFIG
     if not file.is_file():
         # who is in the project's folder means the one below
         nearer = [path / "amplify" / "backend", path / "backend"]
-        hint = next((f": did you mean {one}?" for one in nearer if (one / "backend-config.json").is_file()), "")
+        hint = next((f": did you mean {one}?" for one in nearer if (one / CONFIG).is_file()), "")
         if (path / "backend.ts").is_file():
             hint = ", but Gen 2's backend.ts: use `hourbank export amplify-gen2`"
         raise ExportError(f"{path} is not the amplify/backend folder of Amplify Gen 1: no {file.name}" + hint)
     config = read(file)
-    apis = [name for name, declared in (config.get("api") or {}).items() if declared.get("service") == "AppSync"]
+    part(config, "custom", file)
+    declared = part(config, "api", file)
+    apis = [name for name in declared if part(declared, name, file).get("service") == "AppSync"]
     if not apis:
         raise ExportError(f"{file} has no GraphQL API: add one with `amplify add api`")
-    if api is None and len(apis) == 1:
-        api = apis[0]
-    if api is None or api not in apis:
+    if api is None and len(apis) > 1:
         raise ExportError(f"{file} has the GraphQL APIs {', '.join(apis)}: say which with --api")
-    return Backend(path, config, api)
+    if api is not None and api not in apis:
+        raise ExportError(f"{file} has no GraphQL API {api!r}: it has {', '.join(apis)}")
+    return Backend(path, config, api or apis[0])
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -93,6 +96,14 @@ def read(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ExportError(f"{file} is not an object")
     return content
+
+
+def part(content: Mapping[str, Any], name: str, file: Path) -> dict[str, Any]:
+    """Return an object of a file's, an empty one where it is not there."""
+    value = content.get(name, {})
+    if not isinstance(value, dict):
+        raise ExportError(f"{file}: {name} is not an object")
+    return value
 
 
 def template(api: str, *, key: str, retain: bool = False) -> dict[str, Any]:
@@ -207,7 +218,7 @@ def is_time(text: str, pattern: str) -> bool:
 def register(backend: Backend) -> None:
     """Put the custom resource into `backend-config.json`."""
     config = {**backend.config, "custom": {**backend.config.get("custom", {}), RESOURCE: backend.entry}}
-    write(backend.path / "backend-config.json", to_json(config))
+    write(backend.path / CONFIG, to_json(config))
 
 
 def to_json(content: Mapping[str, Any]) -> bytes:

@@ -14,6 +14,15 @@ ARCHIVE = "hourbank-functions.zip"
 # The first line of what is written here, so that nothing else is ever written over.
 HEADER = "# Written by `hourbank export`: change the program instead, and export again."
 HOOK_HEADER = HEADER.replace("#", "//", 1)
+
+
+def place(text: str) -> Path:
+    """Return a path; an empty text would be the folder that one is in."""
+    if not text:
+        raise typer.BadParameter("it is empty")
+    return Path(text)
+
+
 Retain = Annotated[
     bool, typer.Option("--retain", help="Keep every resource when it leaves the stack: before another tool takes over.")
 ]
@@ -25,7 +34,9 @@ class ExportError(Exception):
 
 @export.command()
 def cloudformation(
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The template; the functions' archive goes beside it.")],
+    out: Annotated[
+        Path, typer.Option(parser=place, metavar="FILE", help="The template; the functions' archive goes beside it.")
+    ],
     retain: Retain = False,
 ) -> None:
     """A template for SAM or CloudFormation, beside any Amplify backend."""
@@ -46,7 +57,7 @@ def cloudformation(
 
 @export.command()
 def amplify(
-    into: Annotated[Path, typer.Option(metavar="FOLDER", help="The project's amplify/backend folder.")],
+    into: Annotated[Path, typer.Option(parser=place, metavar="FOLDER", help="The project's amplify/backend folder.")],
     start_requests_from: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="ISO 8601 with offset; older requests are left alone. Kept when given once."),
@@ -77,7 +88,7 @@ def amplify(
 
 @export.command("amplify-gen2")
 def amplify_gen2(
-    into: Annotated[Path, typer.Option(metavar="FOLDER", help="The project's amplify folder.")],
+    into: Annotated[Path, typer.Option(parser=place, metavar="FOLDER", help="The project's amplify folder.")],
     retain: Retain = False,
 ) -> None:
     """A stack of an Amplify Gen 2 backend, which `npx ampx` deploys."""

@@ -187,6 +187,12 @@ def test_nothing_of_others_is_written_over(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [theirs]
 
 
+@pytest.mark.parametrize("command", [("cloudformation", "--out"), ("amplify", "--into"), ("amplify-gen2", "--into")])
+def test_an_empty_path_is_not_the_folder_one_is_in(command: tuple[str, str]) -> None:
+    result = CliRunner().invoke(app, ["export", *command, ""])
+    assert result.exit_code == 2 and "it is empty" in result.output
+
+
 def amplify_exports(emulator: Emulator, api_id: str, tables: dict[str, str]) -> str:
     """Export what the stacks of Amplify's API do, and return the ARN of ServiceRequest's stream."""
     described = emulator.client("dynamodb").describe_table(TableName=tables["serviceRequest"])["Table"]

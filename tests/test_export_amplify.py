@@ -134,7 +134,8 @@ def test_what_cannot_be_is_refused_in_a_line(tmp_path: Path) -> None:
     assert list(backend.iterdir()) == [backend / "backend-config.json"]
     two = project(tmp_path / "two", first="AppSync", second="AppSync", rest="API Gateway")
     assert "first, second: say which with --api" in refused(two, "--start-requests-from", START)
-    assert "first, second: say which" in refused(two, "--api", "rest")
+    assert "has no GraphQL API 'rest': it has first, second" in refused(two, "--api", "rest")
+    assert "has no GraphQL API 'orders': it has hourbank" in refused(backend, "--api", "orders")
     assert "has no GraphQL API" in refused(project(tmp_path / "none", rest="API Gateway"))
     (backend / "custom").touch()
     assert "custom/stepfunctions cannot be made: Not a directory" in refused(backend, "--start-requests-from", START)
@@ -150,6 +151,23 @@ def test_what_cannot_be_is_refused_in_a_line(tmp_path: Path) -> None:
     hook.write_text("// mine\n")
     assert "was not written by this command" in refused(backend, "--start-requests-from", START)
     assert hook.read_text() == "// mine\n"
+
+
+@pytest.mark.parametrize(
+    ("config", "part"),
+    [
+        ({"api": {"a": 1}}, "a"),
+        ({"api": {"a": None}}, "a"),
+        ({"api": []}, "api"),
+        ({"api": {"a": {"service": "AppSync"}}, "custom": []}, "custom"),
+        ({"api": {"a": {"service": "AppSync"}}, "custom": None}, "custom"),
+    ],
+)
+def test_a_backend_config_of_another_form_is_refused(tmp_path: Path, config: dict[str, Any], part: str) -> None:
+    backend = project(tmp_path)
+    (backend / "backend-config.json").write_text(json.dumps(config))
+    said = refused(backend, "--start-requests-from", START, "--write")
+    assert said == f"{backend / 'backend-config.json'}: {part} is not an object"
 
 
 def test_the_page_s_command_does_it(tmp_path: Path) -> None:
