@@ -16,7 +16,16 @@ from typing import Any
 
 from components.settings import MODELS
 from hourbank import parameterised
-from hourbank.export import ARCHIVE, HOOK_HEADER, ExportError, refuse_foreign, write
+from hourbank.export import (
+    ARCHIVE,
+    HOOK_HEADER,
+    MOVE_IT,
+    ExportError,
+    is_ours,
+    refuse_foreign,
+    refuse_foreign_archive,
+    write,
+)
 from hourbank.parameterised import STREAM_ARN, TABLE_NAMES
 
 CONFIG = "backend-config.json"
@@ -29,6 +38,8 @@ LEFT_OUT = parameterised.LEFT_OUT | {
     "permissionsBoundaryArn": "amplify push puts the environment's own boundary on every role that has none"
 }
 HOOK = Path(__file__).with_name("pre-push.js")
+# The hook's name beside a project's own.
+UPLOAD = "hourbank-upload.js"
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,18 @@ class Backend:
     def folder(self) -> Path:
         """Where the custom resource is."""
         return self.path / "custom" / RESOURCE
+
+    @property
+    def own_hooks(self) -> list[Path]:
+        """The project's own `pre-push` hooks, in whatever language: Amplify takes one."""
+        named = sorted((self.path.parent / "hooks").glob(f"{HOOK.stem}.*"))
+        # a sample of Amplify's is pre-push.js.sample
+        return [one for one in named if one.stem == HOOK.stem and one.is_file() and not is_ours(one, HOOK_HEADER)]
+
+    @property
+    def hook(self) -> Path:
+        """Where ours is."""
+        return self.path.parent / "hooks" / (UPLOAD if self.own_hooks else HOOK.name)
 
     @property
     def entry(self) -> dict[str, Any]:
@@ -160,18 +183,22 @@ def write_into(backend: Backend, *, start_requests_from: str | None, retain: boo
     content = with_defaults(parameters, start_requests_from)
     digest, archive = parameterised.archive()
     made = template(backend.api, key=f"hourbank/{digest}.zip", retain=retain)
-    hook = backend.path.parent / "hooks" / HOOK.name
-    for folder in (backend.folder, hook.parent):
+    hook = backend.hook
+    for file, header in ((hook, HOOK_HEADER), (backend.folder / TEMPLATE, made["Description"])):
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ExportError(f"{folder} cannot be made: {error.strerror}") from error
-    refuse_foreign(backend.folder / TEMPLATE, made["Description"])
-    refuse_foreign(hook, HOOK_HEADER)
+            raise ExportError(f"{file.parent} cannot be made: {error.strerror}") from error
+        refuse_foreign(file, header, MOVE_IT)
+    refuse_foreign_archive(backend.folder / ARCHIVE)
     write(backend.folder / TEMPLATE, to_json(made))
     write(parameters, to_json(content))
     write(backend.folder / ARCHIVE, archive)
     write(hook, HOOK.read_bytes())
+    before = hook.with_name(HOOK.name if hook.name == UPLOAD else UPLOAD)
+    if before.is_file() and is_ours(before, HOOK_HEADER):
+        # two hooks stop a push
+        before.unlink()
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,9 @@ import typer
 export = typer.Typer(no_args_is_help=True, help="Write what Pulumi would deploy for CloudFormation, SAM or Amplify.")
 
 ARCHIVE = "hourbank-functions.zip"
+# A file that the functions' archive has.
+HANDLER = "handlers/process_escrow_release.py"
+MOVE_IT = "move it away, the name is fixed"
 # The first line of what is written here, so that nothing else is ever written over.
 HEADER = "# Written by `hourbank export`: change the program instead, and export again."
 HOOK_HEADER = HEADER.replace("#", "//", 1)
@@ -49,6 +53,7 @@ def cloudformation(
     text = f"{HEADER}\n{template_yaml.dump(made)}"
     _, archive = parameterised.archive()
     refuse_foreign(out, HEADER)
+    refuse_foreign_archive(out.parent / ARCHIVE)
     write(out, text.encode())
     write(out.parent / ARCHIVE, archive)
     typer.echo(f"{out}: {len(made['Resources'])} resources; {out.parent / ARCHIVE}: the functions' code")
@@ -63,7 +68,9 @@ def amplify(
         typer.Option(metavar="TIME", help="ISO 8601 with offset; older requests are left alone. Kept when given once."),
     ] = None,
     api: Annotated[str | None, typer.Option(metavar="NAME", help="The GraphQL API, where there are several.")] = None,
-    change: Annotated[bool, typer.Option("--write", help="Also change backend-config.json.")] = False,
+    change: Annotated[
+        bool, typer.Option("--write", help="Also change backend-config.json, which is only shown else.")
+    ] = False,
     retain: Retain = False,
 ) -> None:
     """A custom resource of an Amplify Gen 1 backend, which `amplify push` deploys."""
@@ -73,17 +80,20 @@ def amplify(
 
     backend = amplify_export.find(into, api)
     made = amplify_export.write_into(backend, start_requests_from=start_requests_from, retain=retain)
-    typer.echo(f"{backend.folder}: {len(made['Resources'])} resources, their parameters and the functions' code")
-    typer.echo(f"{into.parent / 'hooks' / amplify_export.HOOK.name}: brings the code to the deployment bucket")
+    typer.echo(f"{backend.folder} is written: {len(made['Resources'])} resources, parameters and the functions' code")
+    typer.echo(f"{backend.hook} is written: it brings the code to the deployment bucket")
+    for theirs in backend.own_hooks:
+        typer.echo(f"{theirs} is yours: call `node amplify/hooks/{backend.hook.name} ENV` from it")
     say_left_out(made)
     if backend.registered:
         return
     entry = json.dumps({"custom": {amplify_export.RESOURCE: backend.entry}}, indent=2)
+    file = into / amplify_export.CONFIG
     if change:
         amplify_export.register(backend)
-        typer.echo(f"{into / 'backend-config.json'} has it now:\n{entry}")
+        typer.echo(f"{file} is changed, it has now:\n{entry}")
     else:
-        typer.echo(f"{into / 'backend-config.json'} needs this (--write makes the change):\n{entry}")
+        typer.echo(f"{file} is not changed, and needs (--write puts it there):\n{entry}")
 
 
 @export.command("amplify-gen2")
@@ -101,12 +111,17 @@ def amplify_gen2(
 
 
 def say_left_out(template: Mapping[str, Any]) -> None:
-    """Tell what of the program is not in a template, and why."""
-    for what, why in template["Metadata"]["HourBank"]["LeftOut"].items():
-        typer.echo(f"left out: {what}: {why}")
+    """Tell what of the program is not in a template, and where the reasons are."""
+    left_out = ", ".join(template["Metadata"]["HourBank"]["LeftOut"])
+    typer.echo(f"left out: {left_out} (why: LeftOut in the template's Metadata)")
 
 
-def refuse_foreign(path: Path, header: str) -> None:
+def is_ours(path: Path, header: str) -> bool:
+    """Whether an export wrote a file."""
+    return header.encode() in path.read_bytes()[:1000]
+
+
+def refuse_foreign(path: Path, header: str, instead: str = "remove it, or choose another name") -> None:
     """Refuse to write over a file that an export did not write.
 
     Raises
@@ -118,8 +133,27 @@ def refuse_foreign(path: Path, header: str) -> None:
         raise ExportError(f"{path.parent} is not a folder: make it, or choose another place")
     if path.is_dir():
         raise ExportError(f"{path} is a folder: give the file's name, such as {path / 'template.yaml'}")
-    if path.exists() and header.encode() not in path.read_bytes()[:1000]:
-        raise ExportError(f"{path} was not written by this command: remove it, or choose another name")
+    if path.exists() and not is_ours(path, header):
+        raise ExportError(f"{path} was not written by this command: {instead}")
+
+
+def refuse_foreign_archive(path: Path) -> None:
+    """Refuse to write over an archive that is not the functions', of whatever version.
+
+    Raises
+    ------
+    ExportError
+        The file is somebody's.
+    """
+    if not path.exists():
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            ours = HANDLER in archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        ours = False
+    if not ours:
+        raise ExportError(f"{path} was not written by this command: {MOVE_IT}")
 
 
 def write(path: Path, content: bytes) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hourbank import parameterised
-from hourbank.export import ARCHIVE, HOOK_HEADER, ExportError, refuse_foreign, write
+from hourbank.export import ARCHIVE, HOOK_HEADER, MOVE_IT, ExportError, refuse_foreign, refuse_foreign_archive, write
 from hourbank.parameterised import PARAMETERS, STREAM_ARN, TABLE_NAMES
 
 FOLDER, RESOURCE, TEMPLATE = "workflows", "resource.ts", "template.json"
@@ -54,8 +54,9 @@ def write_into(amplify: Path, *, retain: bool = False) -> dict[str, Any]:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise ExportError(f"{folder} cannot be made: {error.strerror}") from error
-    refuse_foreign(folder / RESOURCE, HOOK_HEADER)
-    refuse_foreign(folder / TEMPLATE, made["Description"])
+    refuse_foreign(folder / RESOURCE, HOOK_HEADER, MOVE_IT)
+    refuse_foreign(folder / TEMPLATE, made["Description"], MOVE_IT)
+    refuse_foreign_archive(folder / ARCHIVE)
     write(folder / RESOURCE, SOURCE.read_bytes())
     write(folder / TEMPLATE, (json.dumps(made, indent=2, ensure_ascii=False) + "\n").encode())
     write(folder / ARCHIVE, archive)

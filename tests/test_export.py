@@ -185,6 +185,13 @@ def test_nothing_of_others_is_written_over(tmp_path: Path) -> None:
         assert word in str(result.exception) and "\n" not in str(result.exception)
     assert theirs.read_text() == "Resources: {}\n"
     assert list(tmp_path.iterdir()) == [theirs]
+    theirs.unlink()
+    archive = tmp_path / "hourbank-functions.zip"
+    archive.write_bytes(cloudformation.zipped({"mine.txt": (b"mine", 0o644)}))
+    before = archive.read_bytes()
+    result = CliRunner().invoke(app, ["export", "cloudformation", "--out", str(theirs)])
+    assert str(result.exception) == f"{archive} was not written by this command: move it away, the name is fixed"
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
 
 
 @pytest.mark.parametrize("command", [("cloudformation", "--out"), ("amplify", "--into"), ("amplify-gen2", "--into")])

@@ -99,12 +99,14 @@ def test_backend_config_is_shown_or_changed(tmp_path: Path) -> None:
     backend = project(tmp_path)
     before = (backend / "backend-config.json").read_text()
     shown = run(backend, "--start-requests-from", START)
+    assert f"{backend / 'custom' / 'stepfunctions'} is written" in shown
+    assert f"{backend / 'backend-config.json'} is not changed, and needs (--write puts it there)" in shown
     assert (backend / "backend-config.json").read_text() == before
     entry = json.loads(shown[shown.index("\n{") :])["custom"]
     assert entry["stepfunctions"]["dependsOn"] == [
         {"category": "api", "resourceName": API, "attributes": ["GraphQLAPIIdOutput"]}
     ]
-    run(backend, "--write")
+    assert f"{backend / 'backend-config.json'} is changed" in run(backend, "--write")
     assert json.loads((backend / "backend-config.json").read_text()) == {**json.loads(before), "custom": entry}
     assert "backend-config.json" not in run(backend)
 
@@ -146,11 +148,45 @@ def test_what_cannot_be_is_refused_in_a_line(tmp_path: Path) -> None:
     (folder / "parameters.json").write_text('{"EscrowTableName": {"Ref": "EscrowTable"}}')
     assert "gives EscrowTableName a Ref to EscrowTable" in refused(backend, "--start-requests-from", START)
     (folder / "parameters.json").unlink()
-    hook = backend.parent / "hooks" / "pre-push.js"
-    hook.parent.mkdir()
-    hook.write_text("// mine\n")
-    assert "was not written by this command" in refused(backend, "--start-requests-from", START)
-    assert hook.read_text() == "// mine\n"
+    for name in ("stepfunctions-cloudformation-template.json", "hourbank-functions.zip"):
+        (folder / name).write_text("mine")
+        said = refused(backend, "--start-requests-from", START)
+        assert said == f"{folder / name} was not written by this command: move it away, the name is fixed"
+        assert [path.read_text() for path in folder.iterdir()] == ["mine"]
+        (folder / name).unlink()
+
+
+@pytest.mark.parametrize("own", ["pre-push.js", "pre-push.sh"])
+def test_a_project_s_own_hook_stays_and_is_told_what_to_call(tmp_path: Path, own: str) -> None:
+    backend = project(tmp_path)
+    hooks = backend.parent / "hooks"
+    hooks.mkdir()
+    (hooks / "pre-push.js.sample").write_text("// Amplify's\n")
+    assert "is yours" not in run(backend, "--start-requests-from", START)
+    ours = (hooks / "pre-push.js").read_bytes()
+    (hooks / own).write_text("// mine\n")
+    said = run(backend)
+    assert f"{hooks / own} is yours: call `node amplify/hooks/hourbank-upload.js ENV` from it" in said
+    # Amplify stops a push where it finds two hooks
+    assert {path.name for path in hooks.iterdir()} == {own, "pre-push.js.sample", "hourbank-upload.js"}
+    assert (hooks / own).read_text() == "// mine\n"
+    assert (hooks / "hourbank-upload.js").read_bytes() == ours
+    assert run(backend) == said
+    (hooks / own).unlink()
+    run(backend)
+    assert {path.name for path in hooks.iterdir()} == {"pre-push.js", "pre-push.js.sample"}
+
+
+def test_nothing_is_left_where_a_file_of_the_hook_s_name_is_somebody_s(tmp_path: Path) -> None:
+    backend = project(tmp_path)
+    hooks = backend.parent / "hooks"
+    hooks.mkdir()
+    for name in ("pre-push.js", "hourbank-upload.js"):
+        (hooks / name).write_text("// mine\n")
+    assert "hourbank-upload.js was not written by this command: move it" in refused(
+        backend, "--start-requests-from", START
+    )
+    assert list(backend.iterdir()) == [backend / "backend-config.json"]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +220,7 @@ def test_the_page_s_command_does_it(tmp_path: Path) -> None:
 AWS = """
     import argparse, sys
     import boto3
-    from botocore.exceptions import ClientError
+    from botocore.exceptions import NoCredentialsError
     parser = argparse.ArgumentParser()
     for name in ("service", "command", "source", "target"):
         parser.add_argument(name)
@@ -199,6 +235,9 @@ AWS = """
         sys.exit(255)
     try:
         boto3.client("s3", region_name=told.region).upload_file(told.source, bucket, key)
+    except NoCredentialsError:
+        print(f"upload failed: {told.source} to {told.target} Unable to locate credentials", file=sys.stderr)
+        sys.exit(1)
     except Exception as error:
         print(f"upload failed: {error}", file=sys.stderr)
         sys.exit(1)
@@ -210,6 +249,7 @@ class Hook:
 
     def __init__(self, project: Path, emulator: Emulator, tools: Path) -> None:
         self.amplify = project / "amplify"
+        self.name = "pre-push.js"
         self.tools = tools
         access, secret = emulator.credentials
         self.env = {
@@ -221,7 +261,7 @@ class Hook:
 
     def run(self, environment: str = ENVIRONMENT, *arguments: str) -> subprocess.CompletedProcess[str]:
         told = {"data": {"amplify": {"command": "push", "environment": {"envName": environment}}}, "error": None}
-        command = ["node", "amplify/hooks/pre-push.js", *arguments]
+        command = ["node", f"amplify/hooks/{self.name}", *arguments]
         text = "" if arguments else json.dumps(told)
         return subprocess.run(
             command, cwd=self.amplify.parent, env=self.env, input=text, capture_output=True, text=True, check=False
@@ -276,10 +316,15 @@ def test_the_hook_stops_a_push_in_one_line(hook: Hook) -> None:
     assert "no deployment bucket of environment prod" in stopped("prod")
     team = hook.amplify / "team-provider-info.json"
     team.write_text(team.read_text().replace("dev-deployment", "gone-deployment"))
-    assert "could not be uploaded to amplify-hourbank-gone-deployment (environment dev): upload failed" in stopped()
+    said = stopped()
+    assert "could not be uploaded to amplify-hourbank-gone-deployment (environment dev): upload failed" in said
+    assert said.endswith("does not exist: run `amplify pull --envName dev`\n")
+    access, hook.env["AWS_ACCESS_KEY_ID"] = hook.env["AWS_ACCESS_KEY_ID"], ""
+    assert stopped().endswith("Unable to locate credentials: set AWS_PROFILE, or log in\n")
+    hook.env["AWS_ACCESS_KEY_ID"] = access
     (hook.amplify / ".config").mkdir()
     (hook.amplify / ".config" / "local-aws-info.json").write_text('{"dev": {"useProfile": true, "profileName": "me"}}')
-    assert "The config profile (me) could not be found" in stopped()
+    assert "The config profile (me) could not be found: set AWS_PROFILE, or log in" in stopped()
     (hook.tools / "aws").unlink()
     assert "the AWS CLI is not here" in stopped()
     team.write_text("{")
@@ -289,6 +334,33 @@ def test_the_hook_stops_a_push_in_one_line(hook: Hook) -> None:
     assert "is not the archive that the template names" in stopped()
     archive.unlink()
     assert "is missing: run `hourbank export amplify`" in stopped()
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("export-amplify")
+def test_the_hook_lets_a_push_without_the_workflows_go_on(hook: Hook) -> None:
+    shutil.rmtree(hook.amplify / "backend" / "custom")
+    config = hook.amplify / "backend" / "backend-config.json"
+    for custom in ({}, {"custom": {}}, {"custom": {"other": {}}}):
+        config.write_text(json.dumps(custom))
+        ended = hook.run()
+        assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("export-amplify")
+@pytest.mark.parametrize(("kind", "call"), [("commonjs", "require"), ("module", "import")])
+def test_a_project_s_own_hook_calls_ours(hook: Hook, kind: str, call: str) -> None:
+    (hook.amplify.parent / "package.json").write_text(json.dumps({"type": kind}))
+    said = "hourbank: the functions' archive is in amplify-hourbank-dev-deployment (environment dev)\n"
+    assert hook.run().stdout == said
+    (hook.amplify / "hooks" / "pre-push.js").write_text(f'{call}("./hourbank-upload.js");\nconsole.log("mine");\n')
+    run(hook.amplify / "backend")
+    assert sorted(hook.run().stdout.splitlines(keepends=True)) == [said, "mine\n"]
+    (hook.tools / "aws").unlink()
+    assert hook.run().returncode == 1
+    hook.name = "hourbank-upload.js"
+    assert "the AWS CLI is not here" in hook.run("", "dev").stderr
 
 
 @pytest.mark.slow
