@@ -7,10 +7,8 @@ and `team-provider-info.json` that of one, in `<env>.categories.custom.stepfunct
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +52,11 @@ class Backend:
     def folder(self) -> Path:
         """Where the custom resource is."""
         return self.path / "custom" / RESOURCE
+
+    @property
+    def parameters(self) -> Path:
+        """What gives the template's parameters values, of which people may change any."""
+        return self.folder / "parameters.json"
 
     @property
     def own_hooks(self) -> list[Path]:
@@ -179,10 +182,9 @@ def write_into(backend: Backend, *, start_requests_from: str | None, retain: boo
     ExportError
         Something there is somebody's, or a parameter without a value.
     """
-    parameters = backend.folder / "parameters.json"
-    content = with_defaults(parameters, start_requests_from)
     digest, archive = parameterised.archive()
     made = template(backend.api, key=f"hourbank/{digest}.zip", retain=retain)
+    content = with_defaults(backend.parameters, made["Parameters"], start_requests_from)
     hook = backend.hook
     for file, header in ((hook, HOOK_HEADER), (backend.folder / TEMPLATE, made["Description"])):
         try:
@@ -192,7 +194,7 @@ def write_into(backend: Backend, *, start_requests_from: str | None, retain: boo
         refuse_foreign(file, header, MOVE_IT)
     refuse_foreign_archive(backend.folder / ARCHIVE)
     write(backend.folder / TEMPLATE, to_json(made))
-    write(parameters, to_json(content))
+    write(backend.parameters, to_json(content))
     write(backend.folder / ARCHIVE, archive)
     write(hook, HOOK.read_bytes())
     before = hook.with_name(HOOK.name if hook.name == UPLOAD else UPLOAD)
@@ -202,44 +204,42 @@ def write_into(backend: Backend, *, start_requests_from: str | None, retain: boo
     return made
 
 
-def with_defaults(file: Path, start_requests_from: str | None) -> dict[str, Any]:
+def with_defaults(
+    file: Path, declared: Mapping[str, Mapping[str, Any]], start_requests_from: str | None
+) -> dict[str, Any]:
     """Return a backend's own parameters, and those that it needs besides.
 
     Raises
     ------
     ExportError
-        One has no value, or one that cannot work.
+        One has no value, or one that cannot work, or is not the template's.
     """
     parameters = read(file) if file.exists() else {}
     for name, value in parameters.items():
+        if name not in declared:
+            raise ExportError(f"{file} has {name}, which is no parameter of the template: remove it")
+        if not isinstance(value, dict):
+            if not parameterised.is_legal(declared[name], value):
+                rule = declared[name].get("ConstraintDescription", "a text")
+                raise ExportError(f"{file}: {name} is {json.dumps(value)}: give {rule}")
         # it becomes a parameter in the root stack, and the tables are in stacks below that of the API
-        if isinstance(value, dict) and str(value.get("Ref", "")).endswith("Table"):
+        elif str(value.get("Ref", "")).endswith("Table"):
             raise ExportError(
                 f"{file} gives {name} a Ref to {value['Ref']}, which the root stack does not have: remove that line, "
                 "the template imports the table's name"
             )
-    pattern = parameterised.PARAMETERS["StartRequestsFrom"]["AllowedPattern"]
-    if start_requests_from is not None and not is_time(start_requests_from, pattern):
-        raise ExportError(
-            f"--start-requests-from is {start_requests_from!r}: give an ISO 8601 time with offset, such as "
-            "2026-12-01T00:00:00Z"
-        )
+    start = declared["StartRequestsFrom"]
     if start_requests_from is None and "StartRequestsFrom" not in parameters:
-        raise ExportError(
-            "--start-requests-from is missing: an ISO 8601 time with offset, such as 2026-12-01T00:00:00Z; requests "
-            "created before it are left alone"
-        )
-    told = {} if start_requests_from is None else {"StartRequestsFrom": start_requests_from}
-    return {**parameters, BUCKET: {"Ref": BUCKET}, **told}
-
-
-def is_time(text: str, pattern: str) -> bool:
-    """Whether a text is a time that the template takes and that exists."""
-    try:
-        datetime.fromisoformat(text)
-    except ValueError:
-        return False
-    return re.fullmatch(pattern, text) is not None
+        rule = start["ConstraintDescription"]
+        raise ExportError(f"--start-requests-from is missing: give {rule}; older requests are left alone")
+    if start_requests_from is not None and not parameterised.is_legal(start, start_requests_from):
+        raise ExportError(f"--start-requests-from is {start_requests_from!r}: give {start['ConstraintDescription']}")
+    # a later time would leave requests alone that were created between the two
+    return {
+        **parameters,
+        BUCKET: {"Ref": BUCKET},
+        "StartRequestsFrom": parameters.get("StartRequestsFrom", start_requests_from),
+    }
 
 
 def register(backend: Backend) -> None:

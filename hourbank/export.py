@@ -65,7 +65,9 @@ def amplify(
     into: Annotated[Path, typer.Option(parser=place, metavar="FOLDER", help="The project's amplify/backend folder.")],
     start_requests_from: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="ISO 8601 with offset; older requests are left alone. Kept when given once."),
+        typer.Option(
+            metavar="TIME", help="ISO 8601 with offset; older requests are left alone. Asked for once, then kept."
+        ),
     ] = None,
     api: Annotated[str | None, typer.Option(metavar="NAME", help="The GraphQL API, where there are several.")] = None,
     change: Annotated[
@@ -81,6 +83,9 @@ def amplify(
     backend = amplify_export.find(into, api)
     made = amplify_export.write_into(backend, start_requests_from=start_requests_from, retain=retain)
     typer.echo(f"{backend.folder} is written: {len(made['Resources'])} resources, parameters and the functions' code")
+    kept = amplify_export.read(backend.parameters)["StartRequestsFrom"]
+    if start_requests_from not in (None, kept):
+        typer.echo(f"{backend.parameters} has StartRequestsFrom {kept}, which stays: change it there")
     typer.echo(f"{backend.hook} is written: it brings the code to the deployment bucket")
     for theirs in backend.own_hooks:
         typer.echo(f"{theirs} is yours: call `node amplify/hooks/{backend.hook.name} ENV` from it")

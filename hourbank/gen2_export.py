@@ -10,7 +10,7 @@ from typing import Any
 
 from hourbank import parameterised
 from hourbank.export import ARCHIVE, HOOK_HEADER, MOVE_IT, ExportError, refuse_foreign, refuse_foreign_archive, write
-from hourbank.parameterised import PARAMETERS, STREAM_ARN, TABLE_NAMES
+from hourbank.parameterised import ENVIRONMENT, PARAMETERS, STREAM_ARN, TABLE_NAMES
 
 FOLDER, RESOURCE, TEMPLATE = "workflows", "resource.ts", "template.json"
 SOURCE = Path(__file__).with_name("gen2_resource.ts")
@@ -25,10 +25,12 @@ def template(*, retain: bool = False) -> dict[str, Any]:
     # The CDK puts a value into the text of an Fn::Sub as text; names that CloudFormation resolves later must stand
     # beside it, as variables.
     later = {name: {"Ref": name} for name in (*TABLE_NAMES.values(), STREAM_ARN)}
+    environment = {key: value for key, value in PARAMETERS[ENVIRONMENT].items() if key != "Default"}
     return parameterised.template(
         parameterised.record("amplify"),
         code={"S3Bucket": {"Ref": "CodeBucket"}, "S3Key": {"Ref": "CodeKey"}},
-        parameters={**PARAMETERS, **CODE},
+        # no environment by default: who gives an undefined one does not mean dev
+        parameters={**PARAMETERS, ENVIRONMENT: environment, **CODE},
         forms=later,
         retain=retain,
     )

@@ -74,7 +74,7 @@ Promise.all(needed).then(([crypto, fs, path, { spawnSync }]) => {
   if (upload.error) fail("the AWS CLI is not here, and the functions' archive cannot be uploaded: install it");
   if (upload.status !== 0) {
     const why = (upload.stderr || upload.stdout).trim().replace(/\s+/g, " ");
-    const login = /Unable to locate credentials|config profile|(Expired|Invalid)Token|InvalidAccessKeyId|SSO (session|Token)/;
+    const login = /locate credentials|config profile|(Expired|Invalid)Token|InvalidAccessKeyId|SSO (session|Token)/;
     let instead = "";
     if (/NoSuchBucket/.test(why)) instead = `: run \`amplify pull --envName ${name}\``;
     if (login.test(why)) instead = ": set AWS_PROFILE, or log in";

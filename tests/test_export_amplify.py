@@ -129,7 +129,7 @@ def test_what_cannot_be_is_refused_in_a_line(tmp_path: Path) -> None:
     assert "no backend-config.json" in refused(tmp_path)
     (tmp_path / "backend.ts").touch()
     assert "use `hourbank export amplify-gen2`" in refused(tmp_path)
-    assert "--start-requests-from is missing" in refused(backend)
+    assert "--start-requests-from is missing: give an ISO 8601 time" in refused(backend)
     assert "'yesterday'" in refused(backend, "--start-requests-from", "yesterday")
     assert "'2026-13-01T00:00:00Z'" in refused(backend, "--start-requests-from", "2026-13-01T00:00:00Z")
     assert "'2026-12-01'" in refused(backend, "--start-requests-from", "2026-12-01")
@@ -207,13 +207,69 @@ def test_a_backend_config_of_another_form_is_refused(tmp_path: Path, config: dic
 
 
 def test_the_page_s_command_does_it(tmp_path: Path) -> None:
-    (command,) = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+    first, later = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
     backend = project(tmp_path)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    subprocess.run(["bash", "-ec", command], cwd=tmp_path, env={**os.environ, "PATH": path}, check=True)
+
+    def bash(command: str) -> dict[str, Any]:
+        subprocess.run(["bash", "-ec", command], cwd=tmp_path, env={**os.environ, "PATH": path}, check=True)
+        return json.loads((backend / "custom" / "stepfunctions" / "parameters.json").read_text())
+
+    parameters = bash(first)
     assert "custom" in json.loads((backend / "backend-config.json").read_text())
-    parameters = json.loads((backend / "custom" / "stepfunctions" / "parameters.json").read_text())
     assert set(parameters) == {"DeploymentBucketName", "StartRequestsFrom"}
+    assert bash(later) == parameters
+
+
+def test_the_time_of_the_first_export_stays(tmp_path: Path) -> None:
+    backend = project(tmp_path)
+    parameters = backend / "custom" / "stepfunctions" / "parameters.json"
+    assert "which stays" not in run(backend, "--start-requests-from", START)
+    before = parameters.read_bytes()
+    assert "which stays" not in run(backend, "--start-requests-from", START)
+    said = run(backend, "--start-requests-from", "2026-11-25T17:51:00Z")
+    assert f"{parameters} has StartRequestsFrom {START}, which stays: change it there" in said
+    assert parameters.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ({"Foo": "1"}, "has Foo, which is no parameter of the template: remove it"),
+        ({"StartRequestsFrom": "nope"}, ': StartRequestsFrom is "nope": give an ISO 8601 time with offset, such as'),
+        ({"StartRequestsFrom": None}, ": StartRequestsFrom is null: give an ISO 8601 time"),
+        ({"LogRetentionDays": "31"}, ': LogRetentionDays is "31": give one of 1, 3, 5, 7, '),
+        ({"LogRetentionDays": 30.5}, ": LogRetentionDays is 30.5: give one of"),
+        ({"ConfirmationDays": 366}, ": ConfirmationDays is 366: give a whole number from 1 to 365"),
+        ({"ConfirmationDays": ""}, ': ConfirmationDays is "": give a whole number from 1 to 365'),
+        ({"EscrowTableName": "no/table"}, ': EscrowTableName is "no/table": give 3 to 60 letters'),
+        ({"AlarmTopicArn": ["arn:aws:sns:us-east-1:123456789012:alarms"]}, "give an SNS topic's ARN, or nothing"),
+    ],
+)
+def test_people_s_parameters_are_checked(tmp_path: Path, own: dict[str, Any], said: str) -> None:
+    backend = project(tmp_path)
+    parameters = backend / "custom" / "stepfunctions" / "parameters.json"
+    parameters.parent.mkdir(parents=True)
+    parameters.write_text(json.dumps({"StartRequestsFrom": START, **own}))
+    assert said in refused(backend)
+    assert list(parameters.parent.iterdir()) == [parameters]
+
+
+def test_people_s_legal_parameters_stay(tmp_path: Path) -> None:
+    backend = project(tmp_path)
+    parameters = backend / "custom" / "stepfunctions" / "parameters.json"
+    parameters.parent.mkdir(parents=True)
+    own = {
+        "StartRequestsFrom": "2028-02-29T23:59:59.5+05:30",
+        "LogRetentionDays": "365",
+        "ConfirmationDays": 7,
+        "EscrowTableName": "",
+        "AlarmTopicArn": {"Fn::GetAtt": ["customalarms", "Outputs.TopicArn"]},
+        "DeploymentBucketName": {"Ref": "DeploymentBucketName"},
+    }
+    parameters.write_text(json.dumps(own))
+    run(backend)
+    assert json.loads(parameters.read_text()) == own
 
 
 # The one command of the AWS CLI that the hook runs, with the same arguments and endings.

@@ -54,6 +54,8 @@ def test_the_typescript_gives_every_parameter_a_value(amplify: Path) -> None:
     source = (amplify / "workflows/resource.ts").read_text(encoding="utf-8")
     given = re.findall(r"^    (\w+): ", source.split("const given")[1].split("};")[0], re.MULTILINE)
     assert sorted(given) == sorted(parameters)
+    # an environment that is undefined is refused
+    assert "Default" not in parameters["Environment"]
     documented = re.findall(r"by default (\d+)\. \*/\n  (\w+)\?", source)
     assert len(documented) == 3
     for default, option in documented:
