@@ -7,18 +7,26 @@ and `team-provider-info.json` that of one, in `<env>.categories.custom.stepfunct
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from components.settings import MODELS
 from hourbank import parameterised
-from hourbank.export import ARCHIVE, HOOK_HEADER, ExportError, refuse_foreign, write
+from hourbank.export import (
+    ARCHIVE,
+    HOOK_HEADER,
+    MOVE_IT,
+    ExportError,
+    is_ours,
+    refuse_foreign,
+    refuse_foreign_archive,
+    write,
+)
 from hourbank.parameterised import STREAM_ARN, TABLE_NAMES
 
+CONFIG = "backend-config.json"
 RESOURCE = "stepfunctions"
 TEMPLATE = f"{RESOURCE}-cloudformation-template.json"
 API_ID = "GraphQLAPIIdOutput"
@@ -28,6 +36,8 @@ LEFT_OUT = parameterised.LEFT_OUT | {
     "permissionsBoundaryArn": "amplify push puts the environment's own boundary on every role that has none"
 }
 HOOK = Path(__file__).with_name("pre-push.js")
+# The hook's name beside a project's own.
+UPLOAD = "hourbank-upload.js"
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,23 @@ class Backend:
     def folder(self) -> Path:
         """Where the custom resource is."""
         return self.path / "custom" / RESOURCE
+
+    @property
+    def parameters(self) -> Path:
+        """What gives the template's parameters values, of which people may change any."""
+        return self.folder / "parameters.json"
+
+    @property
+    def own_hooks(self) -> list[Path]:
+        """The project's own `pre-push` hooks, in whatever language: Amplify takes one."""
+        named = sorted((self.path.parent / "hooks").glob(f"{HOOK.stem}.*"))
+        # a sample of Amplify's is pre-push.js.sample
+        return [one for one in named if one.stem == HOOK.stem and one.is_file() and not is_ours(one, HOOK_HEADER)]
+
+    @property
+    def hook(self) -> Path:
+        """Where ours is."""
+        return self.path.parent / "hooks" / (UPLOAD if self.own_hooks else HOOK.name)
 
     @property
     def entry(self) -> dict[str, Any]:
@@ -66,23 +93,25 @@ def find(path: Path, api: str | None) -> Backend:
     ExportError
         It is not one of Amplify Gen 1, or it is not clear which API is meant.
     """
-    file = path / "backend-config.json"
+    file = path / CONFIG
     if not file.is_file():
         # who is in the project's folder means the one below
         nearer = [path / "amplify" / "backend", path / "backend"]
-        hint = next((f": did you mean {one}?" for one in nearer if (one / "backend-config.json").is_file()), "")
+        hint = next((f": did you mean {one}?" for one in nearer if (one / CONFIG).is_file()), "")
         if (path / "backend.ts").is_file():
             hint = ", but Gen 2's backend.ts: use `hourbank export amplify-gen2`"
         raise ExportError(f"{path} is not the amplify/backend folder of Amplify Gen 1: no {file.name}" + hint)
     config = read(file)
-    apis = [name for name, declared in (config.get("api") or {}).items() if declared.get("service") == "AppSync"]
+    part(config, "custom", file)
+    declared = part(config, "api", file)
+    apis = [name for name in declared if part(declared, name, file).get("service") == "AppSync"]
     if not apis:
         raise ExportError(f"{file} has no GraphQL API: add one with `amplify add api`")
-    if api is None and len(apis) == 1:
-        api = apis[0]
-    if api is None or api not in apis:
+    if api is None and len(apis) > 1:
         raise ExportError(f"{file} has the GraphQL APIs {', '.join(apis)}: say which with --api")
-    return Backend(path, config, api)
+    if api is not None and api not in apis:
+        raise ExportError(f"{file} has no GraphQL API {api!r}: it has {', '.join(apis)}")
+    return Backend(path, config, api or apis[0])
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -93,6 +122,14 @@ def read(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ExportError(f"{file} is not an object")
     return content
+
+
+def part(content: Mapping[str, Any], name: str, file: Path) -> dict[str, Any]:
+    """Return an object of a file's, an empty one where it is not there."""
+    value = content.get(name, {})
+    if not isinstance(value, dict):
+        raise ExportError(f"{file}: {name} is not an object")
+    return value
 
 
 def template(api: str, *, key: str, retain: bool = False) -> dict[str, Any]:
@@ -145,69 +182,70 @@ def write_into(backend: Backend, *, start_requests_from: str | None, retain: boo
     ExportError
         Something there is somebody's, or a parameter without a value.
     """
-    parameters = backend.folder / "parameters.json"
-    content = with_defaults(parameters, start_requests_from)
     digest, archive = parameterised.archive()
     made = template(backend.api, key=f"hourbank/{digest}.zip", retain=retain)
-    hook = backend.path.parent / "hooks" / HOOK.name
-    for folder in (backend.folder, hook.parent):
+    content = with_defaults(backend.parameters, made["Parameters"], start_requests_from)
+    hook = backend.hook
+    for file, header in ((hook, HOOK_HEADER), (backend.folder / TEMPLATE, made["Description"])):
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ExportError(f"{folder} cannot be made: {error.strerror}") from error
-    refuse_foreign(backend.folder / TEMPLATE, made["Description"])
-    refuse_foreign(hook, HOOK_HEADER)
+            raise ExportError(f"{file.parent} cannot be made: {error.strerror}") from error
+        refuse_foreign(file, header, MOVE_IT)
+    refuse_foreign_archive(backend.folder / ARCHIVE)
     write(backend.folder / TEMPLATE, to_json(made))
-    write(parameters, to_json(content))
+    write(backend.parameters, to_json(content))
     write(backend.folder / ARCHIVE, archive)
     write(hook, HOOK.read_bytes())
+    before = hook.with_name(HOOK.name if hook.name == UPLOAD else UPLOAD)
+    if before.is_file() and is_ours(before, HOOK_HEADER):
+        # two hooks stop a push
+        before.unlink()
     return made
 
 
-def with_defaults(file: Path, start_requests_from: str | None) -> dict[str, Any]:
+def with_defaults(
+    file: Path, declared: Mapping[str, Mapping[str, Any]], start_requests_from: str | None
+) -> dict[str, Any]:
     """Return a backend's own parameters, and those that it needs besides.
 
     Raises
     ------
     ExportError
-        One has no value, or one that cannot work.
+        One has no value, or one that cannot work, or is not the template's.
     """
     parameters = read(file) if file.exists() else {}
     for name, value in parameters.items():
+        if name not in declared:
+            raise ExportError(f"{file} has {name}, which is no parameter of the template: remove it")
+        if not isinstance(value, dict):
+            if not parameterised.is_legal(declared[name], value):
+                rule = declared[name].get("ConstraintDescription", "a text")
+                raise ExportError(f"{file}: {name} is {json.dumps(value)}: give {rule}")
         # it becomes a parameter in the root stack, and the tables are in stacks below that of the API
-        if isinstance(value, dict) and str(value.get("Ref", "")).endswith("Table"):
+        elif str(value.get("Ref", "")).endswith("Table"):
             raise ExportError(
                 f"{file} gives {name} a Ref to {value['Ref']}, which the root stack does not have: remove that line, "
                 "the template imports the table's name"
             )
-    pattern = parameterised.PARAMETERS["StartRequestsFrom"]["AllowedPattern"]
-    if start_requests_from is not None and not is_time(start_requests_from, pattern):
-        raise ExportError(
-            f"--start-requests-from is {start_requests_from!r}: give an ISO 8601 time with offset, such as "
-            "2026-12-01T00:00:00Z"
-        )
+    start = declared["StartRequestsFrom"]
     if start_requests_from is None and "StartRequestsFrom" not in parameters:
-        raise ExportError(
-            "--start-requests-from is missing: an ISO 8601 time with offset, such as 2026-12-01T00:00:00Z; requests "
-            "created before it are left alone"
-        )
-    told = {} if start_requests_from is None else {"StartRequestsFrom": start_requests_from}
-    return {**parameters, BUCKET: {"Ref": BUCKET}, **told}
-
-
-def is_time(text: str, pattern: str) -> bool:
-    """Whether a text is a time that the template takes and that exists."""
-    try:
-        datetime.fromisoformat(text)
-    except ValueError:
-        return False
-    return re.fullmatch(pattern, text) is not None
+        rule = start["ConstraintDescription"]
+        raise ExportError(f"--start-requests-from is missing: give {rule}; older requests are left alone")
+    if start_requests_from is not None and not parameterised.is_legal(start, start_requests_from):
+        raise ExportError(f"--start-requests-from is {start_requests_from!r}: give {start['ConstraintDescription']}")
+    # a later time would leave requests alone that were created between the two
+    return {
+        **parameters,
+        BUCKET: {"Ref": BUCKET},
+        "StartRequestsFrom": parameters.get("StartRequestsFrom", start_requests_from),
+    }
 
 
 def register(backend: Backend) -> None:
     """Put the custom resource into `backend-config.json`."""
     config = {**backend.config, "custom": {**backend.config.get("custom", {}), RESOURCE: backend.entry}}
-    write(backend.path / "backend-config.json", to_json(config))
+    write(backend.path / CONFIG, to_json(config))
 
 
 def to_json(content: Mapping[str, Any]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,9 +12,21 @@ import typer
 export = typer.Typer(no_args_is_help=True, help="Write what Pulumi would deploy for CloudFormation, SAM or Amplify.")
 
 ARCHIVE = "hourbank-functions.zip"
+# A file that the functions' archive has.
+HANDLER = "handlers/process_escrow_release.py"
+MOVE_IT = "move it away, the name is fixed"
 # The first line of what is written here, so that nothing else is ever written over.
 HEADER = "# Written by `hourbank export`: change the program instead, and export again."
 HOOK_HEADER = HEADER.replace("#", "//", 1)
+
+
+def place(text: str) -> Path:
+    """Return a path; an empty text would be the folder that one is in."""
+    if not text:
+        raise typer.BadParameter("it is empty")
+    return Path(text)
+
+
 Retain = Annotated[
     bool, typer.Option("--retain", help="Keep every resource when it leaves the stack: before another tool takes over.")
 ]
@@ -25,7 +38,9 @@ class ExportError(Exception):
 
 @export.command()
 def cloudformation(
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The template; the functions' archive goes beside it.")],
+    out: Annotated[
+        Path, typer.Option(parser=place, metavar="FILE", help="The template; the functions' archive goes beside it.")
+    ],
     retain: Retain = False,
 ) -> None:
     """A template for SAM or CloudFormation, beside any Amplify backend."""
@@ -38,6 +53,7 @@ def cloudformation(
     text = f"{HEADER}\n{template_yaml.dump(made)}"
     _, archive = parameterised.archive()
     refuse_foreign(out, HEADER)
+    refuse_foreign_archive(out.parent / ARCHIVE)
     write(out, text.encode())
     write(out.parent / ARCHIVE, archive)
     typer.echo(f"{out}: {len(made['Resources'])} resources; {out.parent / ARCHIVE}: the functions' code")
@@ -46,13 +62,17 @@ def cloudformation(
 
 @export.command()
 def amplify(
-    into: Annotated[Path, typer.Option(metavar="FOLDER", help="The project's amplify/backend folder.")],
+    into: Annotated[Path, typer.Option(parser=place, metavar="FOLDER", help="The project's amplify/backend folder.")],
     start_requests_from: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="ISO 8601 with offset; older requests are left alone. Kept when given once."),
+        typer.Option(
+            metavar="TIME", help="ISO 8601 with offset; older requests are left alone. Asked for once, then kept."
+        ),
     ] = None,
     api: Annotated[str | None, typer.Option(metavar="NAME", help="The GraphQL API, where there are several.")] = None,
-    change: Annotated[bool, typer.Option("--write", help="Also change backend-config.json.")] = False,
+    change: Annotated[
+        bool, typer.Option("--write", help="Also change backend-config.json, which is only shown else.")
+    ] = False,
     retain: Retain = False,
 ) -> None:
     """A custom resource of an Amplify Gen 1 backend, which `amplify push` deploys."""
@@ -62,22 +82,28 @@ def amplify(
 
     backend = amplify_export.find(into, api)
     made = amplify_export.write_into(backend, start_requests_from=start_requests_from, retain=retain)
-    typer.echo(f"{backend.folder}: {len(made['Resources'])} resources, their parameters and the functions' code")
-    typer.echo(f"{into.parent / 'hooks' / amplify_export.HOOK.name}: brings the code to the deployment bucket")
+    typer.echo(f"{backend.folder} is written: {len(made['Resources'])} resources, parameters and the functions' code")
+    kept = amplify_export.read(backend.parameters)["StartRequestsFrom"]
+    if start_requests_from not in (None, kept):
+        typer.echo(f"{backend.parameters} has StartRequestsFrom {kept}, which stays: change it there")
+    typer.echo(f"{backend.hook} is written: it brings the code to the deployment bucket")
+    for theirs in backend.own_hooks:
+        typer.echo(f"{theirs} is yours: call `node amplify/hooks/{backend.hook.name} ENV` from it")
     say_left_out(made)
     if backend.registered:
         return
     entry = json.dumps({"custom": {amplify_export.RESOURCE: backend.entry}}, indent=2)
+    file = into / amplify_export.CONFIG
     if change:
         amplify_export.register(backend)
-        typer.echo(f"{into / 'backend-config.json'} has it now:\n{entry}")
+        typer.echo(f"{file} is changed, it has now:\n{entry}")
     else:
-        typer.echo(f"{into / 'backend-config.json'} needs this (--write makes the change):\n{entry}")
+        typer.echo(f"{file} is not changed, and needs (--write puts it there):\n{entry}")
 
 
 @export.command("amplify-gen2")
 def amplify_gen2(
-    into: Annotated[Path, typer.Option(metavar="FOLDER", help="The project's amplify folder.")],
+    into: Annotated[Path, typer.Option(parser=place, metavar="FOLDER", help="The project's amplify folder.")],
     retain: Retain = False,
 ) -> None:
     """A stack of an Amplify Gen 2 backend, which `npx ampx` deploys."""
@@ -90,12 +116,17 @@ def amplify_gen2(
 
 
 def say_left_out(template: Mapping[str, Any]) -> None:
-    """Tell what of the program is not in a template, and why."""
-    for what, why in template["Metadata"]["HourBank"]["LeftOut"].items():
-        typer.echo(f"left out: {what}: {why}")
+    """Tell what of the program is not in a template, and where the reasons are."""
+    left_out = ", ".join(template["Metadata"]["HourBank"]["LeftOut"])
+    typer.echo(f"left out: {left_out} (why: LeftOut in the template's Metadata)")
 
 
-def refuse_foreign(path: Path, header: str) -> None:
+def is_ours(path: Path, header: str) -> bool:
+    """Whether an export wrote a file."""
+    return header.encode() in path.read_bytes()[:1000]
+
+
+def refuse_foreign(path: Path, header: str, instead: str = "remove it, or choose another name") -> None:
     """Refuse to write over a file that an export did not write.
 
     Raises
@@ -107,8 +138,27 @@ def refuse_foreign(path: Path, header: str) -> None:
         raise ExportError(f"{path.parent} is not a folder: make it, or choose another place")
     if path.is_dir():
         raise ExportError(f"{path} is a folder: give the file's name, such as {path / 'template.yaml'}")
-    if path.exists() and header.encode() not in path.read_bytes()[:1000]:
-        raise ExportError(f"{path} was not written by this command: remove it, or choose another name")
+    if path.exists() and not is_ours(path, header):
+        raise ExportError(f"{path} was not written by this command: {instead}")
+
+
+def refuse_foreign_archive(path: Path) -> None:
+    """Refuse to write over an archive that is not the functions', of whatever version.
+
+    Raises
+    ------
+    ExportError
+        The file is somebody's.
+    """
+    if not path.exists():
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            ours = HANDLER in archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        ours = False
+    if not ours:
+        raise ExportError(f"{path} was not written by this command: {MOVE_IT}")
 
 
 def write(path: Path, content: bytes) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from hourbank import parameterised
-from hourbank.export import ARCHIVE, HOOK_HEADER, ExportError, refuse_foreign, write
-from hourbank.parameterised import PARAMETERS, STREAM_ARN, TABLE_NAMES
+from hourbank.export import ARCHIVE, HOOK_HEADER, MOVE_IT, ExportError, refuse_foreign, refuse_foreign_archive, write
+from hourbank.parameterised import ENVIRONMENT, PARAMETERS, STREAM_ARN, TABLE_NAMES
 
 FOLDER, RESOURCE, TEMPLATE = "workflows", "resource.ts", "template.json"
 SOURCE = Path(__file__).with_name("gen2_resource.ts")
@@ -25,10 +25,12 @@ def template(*, retain: bool = False) -> dict[str, Any]:
     # The CDK puts a value into the text of an Fn::Sub as text; names that CloudFormation resolves later must stand
     # beside it, as variables.
     later = {name: {"Ref": name} for name in (*TABLE_NAMES.values(), STREAM_ARN)}
+    environment = {key: value for key, value in PARAMETERS[ENVIRONMENT].items() if key != "Default"}
     return parameterised.template(
         parameterised.record("amplify"),
         code={"S3Bucket": {"Ref": "CodeBucket"}, "S3Key": {"Ref": "CodeKey"}},
-        parameters={**PARAMETERS, **CODE},
+        # no environment by default: who gives an undefined one does not mean dev
+        parameters={**PARAMETERS, ENVIRONMENT: environment, **CODE},
         forms=later,
         retain=retain,
     )
@@ -44,6 +46,8 @@ def write_into(amplify: Path, *, retain: bool = False) -> dict[str, Any]:
     """
     if not (amplify / "backend.ts").is_file():
         hint = f": did you mean {amplify / 'amplify'}?" if (amplify / "amplify" / "backend.ts").is_file() else ""
+        if (gen1 := amplify / "backend" / "backend-config.json").is_file():
+            hint = f", but Gen 1's {gen1.name}: use `hourbank export amplify --into {gen1.parent}`"
         raise ExportError(f"{amplify} is not the amplify folder of Amplify Gen 2: no backend.ts{hint}")
     made = template(retain=retain)
     _, archive = parameterised.archive()
@@ -52,8 +56,9 @@ def write_into(amplify: Path, *, retain: bool = False) -> dict[str, Any]:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise ExportError(f"{folder} cannot be made: {error.strerror}") from error
-    refuse_foreign(folder / RESOURCE, HOOK_HEADER)
-    refuse_foreign(folder / TEMPLATE, made["Description"])
+    refuse_foreign(folder / RESOURCE, HOOK_HEADER, MOVE_IT)
+    refuse_foreign(folder / TEMPLATE, made["Description"], MOVE_IT)
+    refuse_foreign_archive(folder / ARCHIVE)
     write(folder / RESOURCE, SOURCE.read_bytes())
     write(folder / TEMPLATE, (json.dumps(made, indent=2, ensure_ascii=False) + "\n").encode())
     write(folder / ARCHIVE, archive)

@@ -16,7 +16,10 @@ import type { ITable } from 'aws-cdk-lib/aws-dynamodb';
 import { Asset } from 'aws-cdk-lib/aws-s3-assets';
 
 export interface WorkflowsOptions {
-  /** A part of every name, 1 to 15 lowercase letters and digits: one deployment per account, region and environment. */
+  /**
+   * A part of every name, 1 to 15 lowercase letters and digits, beginning with a letter: one deployment per account,
+   * region and environment.
+   */
   environment: string;
   /** ISO 8601 time with offset; requests created before it are left alone. */
   startRequestsFrom: string;
@@ -45,6 +48,7 @@ interface Parameter {
   MinValue?: number;
   MaxValue?: number;
   Description: string;
+  ConstraintDescription?: string;
 }
 
 const here = (file: string) => fileURLToPath(new URL(file, import.meta.url));
@@ -87,7 +91,9 @@ export function addWorkflows(backend: BackendWithData, options: WorkflowsOptions
 /** Parameters are replaced before CloudFormation sees them, so what it would have refused is refused here. */
 function checked(name: string, parameter: Parameter, value: string | number | undefined): string | number {
   if (value === undefined || !(Token.isUnresolved(value) || isLegal(parameter, value))) {
-    throw new Error(`hourbank: ${name} cannot be ${value}: ${parameter.Description}`);
+    const option = name[0].toLowerCase() + name.slice(1);
+    const told = typeof value === 'string' ? `'${value}'` : value;
+    throw new Error(`hourbank: ${option} is ${told}: ${parameter.ConstraintDescription ?? parameter.Description}`);
   }
   return value;
 }

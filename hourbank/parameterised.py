@@ -6,6 +6,7 @@ Options 1 and 2 of Amplify's users come from here: what `pulumi up` deploys, as 
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,14 @@ CONFIG = {
     "hourbank:tables": json.dumps({key: f"{model}-parameter" for key, model in MODELS.items()}),
     "hourbank:startRequestsFrom": "2026-01-01T00:00:00Z",
 }
+
+# Only days that exist, of 1900 to 2099: the functions read the time, and CloudFormation looks at nothing but a pattern.
+LEAP_YEAR = r"((19|20)(0[48]|[2468][048]|[13579][26])|2000)"
+DAY = (
+    r"((19|20)\d\d-((0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|1\d|2[0-8]))"
+    rf"|{LEAP_YEAR}-02-29)"
+)
+CLOCK = r"([01]\d|2[0-3]):[0-5]\d"
 
 PARAMETERS: dict[str, dict[str, Any]] = {
     ENVIRONMENT: {
@@ -49,7 +58,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "StartRequestsFrom": {
         "Type": "String",
         "Description": "ISO 8601 time with offset, such as 2026-12-01T00:00:00Z; older requests are left alone",
-        "AllowedPattern": r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:\d{2})",
+        "AllowedPattern": rf"{DAY}T{CLOCK}(:[0-5]\d(\.\d{{1,6}})?)?(Z|[+-]{CLOCK})",
         "ConstraintDescription": "an ISO 8601 time with offset, such as 2026-12-01T00:00:00Z",
     },
     "ProviderResponseTimeoutSeconds": {
@@ -58,6 +67,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "Description": "How long people have to answer where the request does not say: 60 seconds to 30 days",
         "MinValue": 60,
         "MaxValue": THIRTY_DAYS,
+        "ConstraintDescription": f"a whole number from 60 to {THIRTY_DAYS}",
     },
     "ConfirmationDays": {
         "Type": "Number",
@@ -65,12 +75,14 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "Description": "Days after which the auditor reports a service in progress that nobody has ended",
         "MinValue": 1,
         "MaxValue": 365,
+        "ConstraintDescription": "a whole number from 1 to 365",
     },
     "LogRetentionDays": {
         "Type": "Number",
         "Default": 30,
         "Description": "Days that logs are kept; a period that CloudWatch Logs offers",
         "AllowedValues": list(LOG_RETENTION_DAYS),
+        "ConstraintDescription": f"one of {', '.join(map(str, LOG_RETENTION_DAYS))}",
     },
     "AlarmTopicArn": {
         "Type": "String",
@@ -211,6 +223,19 @@ def template(
         "Resources": replaced(made["Resources"], forms),
         "Outputs": replaced(outputs, forms),
     }
+
+
+def is_legal(declared: Mapping[str, Any], value: Any) -> bool:
+    """Whether CloudFormation takes a value for a parameter, where it looks at no more than the template says."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return False
+    if declared["Type"] != "Number":
+        return re.fullmatch(declared.get("AllowedPattern", ".*"), str(value), re.ASCII) is not None
+    if not re.fullmatch(r"[0-9]{1,9}", str(value)):
+        return False
+    if allowed := declared.get("AllowedValues"):
+        return int(value) in allowed
+    return declared["MinValue"] <= int(value) <= declared["MaxValue"]
 
 
 def describe(version: dict[str, Any], resources: Mapping[str, Any], placeholders: set[str]) -> None:

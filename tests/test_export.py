@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,36 @@ def test_the_parameters_put_in_place_make_what_pulumi_deploys(recording: Recordi
     assert json.loads(text) == json.loads(json.dumps([one.inputs for one in stack.resources], default=lambda _: "code"))
 
 
+def test_the_template_takes_times_that_exist_alone(made: dict[str, Any]) -> None:
+    declared = made["Parameters"]["StartRequestsFrom"]
+
+    def exists(text: str) -> bool:
+        try:
+            return datetime.fromisoformat(text).utcoffset() is not None
+        except ValueError:
+            return False
+
+    # the months' lengths, and leap years
+    days = [f"{y}-{m:02}-{d:02}" for y in (1900, 2000, 2026, 2028, 2099) for m in range(14) for d in range(33)]
+    days += [f"{year}-02-29" for year in range(1900, 2100)]
+    times = [f"{day}T00:00Z" for day in days]
+    times += [f"2026-12-01T{hour:02}:{minute:02}Z" for hour in (*range(24), 25) for minute in (0, 59, 60, 99)]
+    times += [f"2026-12-01T00:00:{second}Z" for second in ("00", "59", "60", "59.5", "59.123456")]
+    times += [f"2026-12-01T00:00:00{offset}" for offset in ("+05:30", "-23:59", "+24:00", "")]
+    for text in times:
+        assert parameterised.is_legal(declared, text) == exists(text), text
+    for text in (
+        "2026-13-45T99:99Z",
+        "2026-12-01",
+        "2026-12-01 00:00Z",
+        "2026-12-01T00:00Z\n",
+        "2026-12-01T24:00Z",
+        "now",
+        "",
+    ):
+        assert not parameterised.is_legal(declared, text)
+
+
 def test_the_seed_s_parameters_and_outputs_are_there(made: dict[str, Any]) -> None:
     tables = {"ServiceRequestTableName", "EscrowTableName", "UserBalanceTableName", "TransactionLogTableName"}
     assert {"Environment", *tables} < set(made["Parameters"])
@@ -185,6 +216,19 @@ def test_nothing_of_others_is_written_over(tmp_path: Path) -> None:
         assert word in str(result.exception) and "\n" not in str(result.exception)
     assert theirs.read_text() == "Resources: {}\n"
     assert list(tmp_path.iterdir()) == [theirs]
+    theirs.unlink()
+    archive = tmp_path / "hourbank-functions.zip"
+    archive.write_bytes(cloudformation.zipped({"mine.txt": (b"mine", 0o644)}))
+    before = archive.read_bytes()
+    result = CliRunner().invoke(app, ["export", "cloudformation", "--out", str(theirs)])
+    assert str(result.exception) == f"{archive} was not written by this command: move it away, the name is fixed"
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [before]
+
+
+@pytest.mark.parametrize("command", [("cloudformation", "--out"), ("amplify", "--into"), ("amplify-gen2", "--into")])
+def test_an_empty_path_is_not_the_folder_one_is_in(command: tuple[str, str]) -> None:
+    result = CliRunner().invoke(app, ["export", *command, ""])
+    assert result.exit_code == 2 and "it is empty" in result.output
 
 
 def amplify_exports(emulator: Emulator, api_id: str, tables: dict[str, str]) -> str:

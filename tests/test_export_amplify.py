@@ -99,12 +99,14 @@ def test_backend_config_is_shown_or_changed(tmp_path: Path) -> None:
     backend = project(tmp_path)
     before = (backend / "backend-config.json").read_text()
     shown = run(backend, "--start-requests-from", START)
+    assert f"{backend / 'custom' / 'stepfunctions'} is written" in shown
+    assert f"{backend / 'backend-config.json'} is not changed, and needs (--write puts it there)" in shown
     assert (backend / "backend-config.json").read_text() == before
     entry = json.loads(shown[shown.index("\n{") :])["custom"]
     assert entry["stepfunctions"]["dependsOn"] == [
         {"category": "api", "resourceName": API, "attributes": ["GraphQLAPIIdOutput"]}
     ]
-    run(backend, "--write")
+    assert f"{backend / 'backend-config.json'} is changed" in run(backend, "--write")
     assert json.loads((backend / "backend-config.json").read_text()) == {**json.loads(before), "custom": entry}
     assert "backend-config.json" not in run(backend)
 
@@ -127,14 +129,15 @@ def test_what_cannot_be_is_refused_in_a_line(tmp_path: Path) -> None:
     assert "no backend-config.json" in refused(tmp_path)
     (tmp_path / "backend.ts").touch()
     assert "use `hourbank export amplify-gen2`" in refused(tmp_path)
-    assert "--start-requests-from is missing" in refused(backend)
+    assert "--start-requests-from is missing: give an ISO 8601 time" in refused(backend)
     assert "'yesterday'" in refused(backend, "--start-requests-from", "yesterday")
     assert "'2026-13-01T00:00:00Z'" in refused(backend, "--start-requests-from", "2026-13-01T00:00:00Z")
     assert "'2026-12-01'" in refused(backend, "--start-requests-from", "2026-12-01")
     assert list(backend.iterdir()) == [backend / "backend-config.json"]
     two = project(tmp_path / "two", first="AppSync", second="AppSync", rest="API Gateway")
     assert "first, second: say which with --api" in refused(two, "--start-requests-from", START)
-    assert "first, second: say which" in refused(two, "--api", "rest")
+    assert "has no GraphQL API 'rest': it has first, second" in refused(two, "--api", "rest")
+    assert "has no GraphQL API 'orders': it has hourbank" in refused(backend, "--api", "orders")
     assert "has no GraphQL API" in refused(project(tmp_path / "none", rest="API Gateway"))
     (backend / "custom").touch()
     assert "custom/stepfunctions cannot be made: Not a directory" in refused(backend, "--start-requests-from", START)
@@ -145,28 +148,135 @@ def test_what_cannot_be_is_refused_in_a_line(tmp_path: Path) -> None:
     (folder / "parameters.json").write_text('{"EscrowTableName": {"Ref": "EscrowTable"}}')
     assert "gives EscrowTableName a Ref to EscrowTable" in refused(backend, "--start-requests-from", START)
     (folder / "parameters.json").unlink()
-    hook = backend.parent / "hooks" / "pre-push.js"
-    hook.parent.mkdir()
-    hook.write_text("// mine\n")
-    assert "was not written by this command" in refused(backend, "--start-requests-from", START)
-    assert hook.read_text() == "// mine\n"
+    for name in ("stepfunctions-cloudformation-template.json", "hourbank-functions.zip"):
+        (folder / name).write_text("mine")
+        said = refused(backend, "--start-requests-from", START)
+        assert said == f"{folder / name} was not written by this command: move it away, the name is fixed"
+        assert [path.read_text() for path in folder.iterdir()] == ["mine"]
+        (folder / name).unlink()
+
+
+@pytest.mark.parametrize("own", ["pre-push.js", "pre-push.sh"])
+def test_a_project_s_own_hook_stays_and_is_told_what_to_call(tmp_path: Path, own: str) -> None:
+    backend = project(tmp_path)
+    hooks = backend.parent / "hooks"
+    hooks.mkdir()
+    (hooks / "pre-push.js.sample").write_text("// Amplify's\n")
+    assert "is yours" not in run(backend, "--start-requests-from", START)
+    ours = (hooks / "pre-push.js").read_bytes()
+    (hooks / own).write_text("// mine\n")
+    said = run(backend)
+    assert f"{hooks / own} is yours: call `node amplify/hooks/hourbank-upload.js ENV` from it" in said
+    # Amplify stops a push where it finds two hooks
+    assert {path.name for path in hooks.iterdir()} == {own, "pre-push.js.sample", "hourbank-upload.js"}
+    assert (hooks / own).read_text() == "// mine\n"
+    assert (hooks / "hourbank-upload.js").read_bytes() == ours
+    assert run(backend) == said
+    (hooks / own).unlink()
+    run(backend)
+    assert {path.name for path in hooks.iterdir()} == {"pre-push.js", "pre-push.js.sample"}
+
+
+def test_nothing_is_left_where_a_file_of_the_hook_s_name_is_somebody_s(tmp_path: Path) -> None:
+    backend = project(tmp_path)
+    hooks = backend.parent / "hooks"
+    hooks.mkdir()
+    for name in ("pre-push.js", "hourbank-upload.js"):
+        (hooks / name).write_text("// mine\n")
+    assert "hourbank-upload.js was not written by this command: move it" in refused(
+        backend, "--start-requests-from", START
+    )
+    assert list(backend.iterdir()) == [backend / "backend-config.json"]
+
+
+@pytest.mark.parametrize(
+    ("config", "part"),
+    [
+        ({"api": {"a": 1}}, "a"),
+        ({"api": {"a": None}}, "a"),
+        ({"api": []}, "api"),
+        ({"api": {"a": {"service": "AppSync"}}, "custom": []}, "custom"),
+        ({"api": {"a": {"service": "AppSync"}}, "custom": None}, "custom"),
+    ],
+)
+def test_a_backend_config_of_another_form_is_refused(tmp_path: Path, config: dict[str, Any], part: str) -> None:
+    backend = project(tmp_path)
+    (backend / "backend-config.json").write_text(json.dumps(config))
+    said = refused(backend, "--start-requests-from", START, "--write")
+    assert said == f"{backend / 'backend-config.json'}: {part} is not an object"
 
 
 def test_the_page_s_command_does_it(tmp_path: Path) -> None:
-    (command,) = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+    first, later = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
     backend = project(tmp_path)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    subprocess.run(["bash", "-ec", command], cwd=tmp_path, env={**os.environ, "PATH": path}, check=True)
+
+    def bash(command: str) -> dict[str, Any]:
+        subprocess.run(["bash", "-ec", command], cwd=tmp_path, env={**os.environ, "PATH": path}, check=True)
+        return json.loads((backend / "custom" / "stepfunctions" / "parameters.json").read_text())
+
+    parameters = bash(first)
     assert "custom" in json.loads((backend / "backend-config.json").read_text())
-    parameters = json.loads((backend / "custom" / "stepfunctions" / "parameters.json").read_text())
     assert set(parameters) == {"DeploymentBucketName", "StartRequestsFrom"}
+    assert bash(later) == parameters
+
+
+def test_the_time_of_the_first_export_stays(tmp_path: Path) -> None:
+    backend = project(tmp_path)
+    parameters = backend / "custom" / "stepfunctions" / "parameters.json"
+    assert "which stays" not in run(backend, "--start-requests-from", START)
+    before = parameters.read_bytes()
+    assert "which stays" not in run(backend, "--start-requests-from", START)
+    said = run(backend, "--start-requests-from", "2026-11-25T17:51:00Z")
+    assert f"{parameters} has StartRequestsFrom {START}, which stays: change it there" in said
+    assert parameters.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ({"Foo": "1"}, "has Foo, which is no parameter of the template: remove it"),
+        ({"StartRequestsFrom": "nope"}, ': StartRequestsFrom is "nope": give an ISO 8601 time with offset, such as'),
+        ({"StartRequestsFrom": None}, ": StartRequestsFrom is null: give an ISO 8601 time"),
+        ({"LogRetentionDays": "31"}, ': LogRetentionDays is "31": give one of 1, 3, 5, 7, '),
+        ({"LogRetentionDays": 30.5}, ": LogRetentionDays is 30.5: give one of"),
+        ({"ConfirmationDays": 366}, ": ConfirmationDays is 366: give a whole number from 1 to 365"),
+        ({"ConfirmationDays": ""}, ': ConfirmationDays is "": give a whole number from 1 to 365'),
+        ({"EscrowTableName": "no/table"}, ': EscrowTableName is "no/table": give 3 to 60 letters'),
+        ({"AlarmTopicArn": ["arn:aws:sns:us-east-1:123456789012:alarms"]}, "give an SNS topic's ARN, or nothing"),
+    ],
+)
+def test_people_s_parameters_are_checked(tmp_path: Path, own: dict[str, Any], said: str) -> None:
+    backend = project(tmp_path)
+    parameters = backend / "custom" / "stepfunctions" / "parameters.json"
+    parameters.parent.mkdir(parents=True)
+    parameters.write_text(json.dumps({"StartRequestsFrom": START, **own}))
+    assert said in refused(backend)
+    assert list(parameters.parent.iterdir()) == [parameters]
+
+
+def test_people_s_legal_parameters_stay(tmp_path: Path) -> None:
+    backend = project(tmp_path)
+    parameters = backend / "custom" / "stepfunctions" / "parameters.json"
+    parameters.parent.mkdir(parents=True)
+    own = {
+        "StartRequestsFrom": "2028-02-29T23:59:59.5+05:30",
+        "LogRetentionDays": "365",
+        "ConfirmationDays": 7,
+        "EscrowTableName": "",
+        "AlarmTopicArn": {"Fn::GetAtt": ["customalarms", "Outputs.TopicArn"]},
+        "DeploymentBucketName": {"Ref": "DeploymentBucketName"},
+    }
+    parameters.write_text(json.dumps(own))
+    run(backend)
+    assert json.loads(parameters.read_text()) == own
 
 
 # The one command of the AWS CLI that the hook runs, with the same arguments and endings.
 AWS = """
     import argparse, sys
     import boto3
-    from botocore.exceptions import ClientError
+    from botocore.exceptions import NoCredentialsError
     parser = argparse.ArgumentParser()
     for name in ("service", "command", "source", "target"):
         parser.add_argument(name)
@@ -181,6 +291,9 @@ AWS = """
         sys.exit(255)
     try:
         boto3.client("s3", region_name=told.region).upload_file(told.source, bucket, key)
+    except NoCredentialsError:
+        print(f"upload failed: {told.source} to {told.target} Unable to locate credentials", file=sys.stderr)
+        sys.exit(1)
     except Exception as error:
         print(f"upload failed: {error}", file=sys.stderr)
         sys.exit(1)
@@ -192,6 +305,7 @@ class Hook:
 
     def __init__(self, project: Path, emulator: Emulator, tools: Path) -> None:
         self.amplify = project / "amplify"
+        self.name = "pre-push.js"
         self.tools = tools
         access, secret = emulator.credentials
         self.env = {
@@ -203,7 +317,7 @@ class Hook:
 
     def run(self, environment: str = ENVIRONMENT, *arguments: str) -> subprocess.CompletedProcess[str]:
         told = {"data": {"amplify": {"command": "push", "environment": {"envName": environment}}}, "error": None}
-        command = ["node", "amplify/hooks/pre-push.js", *arguments]
+        command = ["node", f"amplify/hooks/{self.name}", *arguments]
         text = "" if arguments else json.dumps(told)
         return subprocess.run(
             command, cwd=self.amplify.parent, env=self.env, input=text, capture_output=True, text=True, check=False
@@ -258,10 +372,15 @@ def test_the_hook_stops_a_push_in_one_line(hook: Hook) -> None:
     assert "no deployment bucket of environment prod" in stopped("prod")
     team = hook.amplify / "team-provider-info.json"
     team.write_text(team.read_text().replace("dev-deployment", "gone-deployment"))
-    assert "could not be uploaded to amplify-hourbank-gone-deployment (environment dev): upload failed" in stopped()
+    said = stopped()
+    assert "could not be uploaded to amplify-hourbank-gone-deployment (environment dev): upload failed" in said
+    assert said.endswith("does not exist: run `amplify pull --envName dev`\n")
+    access, hook.env["AWS_ACCESS_KEY_ID"] = hook.env["AWS_ACCESS_KEY_ID"], ""
+    assert stopped().endswith("Unable to locate credentials: set AWS_PROFILE, or log in\n")
+    hook.env["AWS_ACCESS_KEY_ID"] = access
     (hook.amplify / ".config").mkdir()
     (hook.amplify / ".config" / "local-aws-info.json").write_text('{"dev": {"useProfile": true, "profileName": "me"}}')
-    assert "The config profile (me) could not be found" in stopped()
+    assert "The config profile (me) could not be found: set AWS_PROFILE, or log in" in stopped()
     (hook.tools / "aws").unlink()
     assert "the AWS CLI is not here" in stopped()
     team.write_text("{")
@@ -271,6 +390,33 @@ def test_the_hook_stops_a_push_in_one_line(hook: Hook) -> None:
     assert "is not the archive that the template names" in stopped()
     archive.unlink()
     assert "is missing: run `hourbank export amplify`" in stopped()
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("export-amplify")
+def test_the_hook_lets_a_push_without_the_workflows_go_on(hook: Hook) -> None:
+    shutil.rmtree(hook.amplify / "backend" / "custom")
+    config = hook.amplify / "backend" / "backend-config.json"
+    for custom in ({}, {"custom": {}}, {"custom": {"other": {}}}):
+        config.write_text(json.dumps(custom))
+        ended = hook.run()
+        assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("export-amplify")
+@pytest.mark.parametrize(("kind", "call"), [("commonjs", "require"), ("module", "import")])
+def test_a_project_s_own_hook_calls_ours(hook: Hook, kind: str, call: str) -> None:
+    (hook.amplify.parent / "package.json").write_text(json.dumps({"type": kind}))
+    said = "hourbank: the functions' archive is in amplify-hourbank-dev-deployment (environment dev)\n"
+    assert hook.run().stdout == said
+    (hook.amplify / "hooks" / "pre-push.js").write_text(f'{call}("./hourbank-upload.js");\nconsole.log("mine");\n')
+    run(hook.amplify / "backend")
+    assert sorted(hook.run().stdout.splitlines(keepends=True)) == [said, "mine\n"]
+    (hook.tools / "aws").unlink()
+    assert hook.run().returncode == 1
+    hook.name = "hourbank-upload.js"
+    assert "the AWS CLI is not here" in hook.run("", "dev").stderr
 
 
 @pytest.mark.slow

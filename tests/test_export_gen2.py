@@ -45,7 +45,7 @@ def test_every_resource_of_the_program_is_there_and_a_second_export_is_the_same(
     made = json.loads(first["template.json"])
     assert set(made["Resources"]) == {*(resource.logical_id for resource in recording.resources), *versions}
     assert f"{len(made['Resources'])} resources" in said
-    assert "left out: table checks" in said
+    assert "left out: " in said and ", table checks (why: " in said
 
 
 def test_the_typescript_gives_every_parameter_a_value(amplify: Path) -> None:
@@ -54,6 +54,8 @@ def test_the_typescript_gives_every_parameter_a_value(amplify: Path) -> None:
     source = (amplify / "workflows/resource.ts").read_text(encoding="utf-8")
     given = re.findall(r"^    (\w+): ", source.split("const given")[1].split("};")[0], re.MULTILINE)
     assert sorted(given) == sorted(parameters)
+    # an environment that is undefined is refused
+    assert "Default" not in parameters["Environment"]
     documented = re.findall(r"by default (\d+)\. \*/\n  (\w+)\?", source)
     assert len(documented) == 3
     for default, option in documented:
@@ -84,10 +86,14 @@ def test_a_name_that_is_known_later_is_never_in_the_text_of_a_sub(amplify: Path)
 def test_a_wrong_folder_and_somebody_s_file_are_left_alone(amplify: Path) -> None:
     assert f"did you mean {amplify}?" in refused(amplify.parent)
     assert "no backend.ts" in refused(amplify / "data")
+    gen1 = amplify.parent / "gen1" / "backend"
+    gen1.mkdir(parents=True)
+    (gen1 / "backend-config.json").touch()
+    assert f"use `hourbank export amplify --into {gen1}`" in refused(gen1.parent)
     run(amplify)
     own = amplify / "workflows" / "resource.ts"
     own.write_text("// mine\n")
-    assert "was not written by this command" in refused(amplify)
+    assert "was not written by this command: move it away, the name is fixed" in refused(amplify)
     assert own.read_text() == "// mine\n"
 
 

@@ -22,7 +22,9 @@ pytestmark = pytest.mark.sam
 
 
 def test_the_page_s_commands_deploy(tmp_path: Path) -> None:
-    script = "set -eu\n" + "\n".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL))
+    blocks = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+    (again,) = [block for block in blocks if "aws cloudformation package" in block]
+    script = "\n".join(["set -eu", *blocks, "START=2026-01-01T00:00:00Z", again])
     assert "sam validate --lint" in script and "sam deploy" in script and "aws cloudformation package" in script
     assert {"sam", "aws"} <= {path.name for path in CLIS.iterdir()}
     with Emulator() as emulator:
@@ -47,7 +49,7 @@ def test_the_page_s_commands_deploy(tmp_path: Path) -> None:
         told = {one["ParameterKey"]: one["ParameterValue"] for one in stack["Parameters"]}
         assert told["EscrowTableName"] == tables["escrow"]
         assert told["ServiceRequestStreamArn"] == stream_arn
-        # the second deployment had a later StartRequestsFrom: what it configures has a new version, the rest has not
+        # the last deployment had another StartRequestsFrom: what it configures has a new version, the rest has not
         functions = emulator.client("lambda")
         versions = {
             name: [one["Version"] for one in functions.list_versions_by_function(FunctionName=name)["Versions"]]

@@ -61,10 +61,16 @@ const refusal = (options, models = ['ServiceRequest', 'Escrow', 'UserBalance', '
 };
 const expected = [
   [refusal(good), undefined],
-  [refusal({ ...good, environment: 'Dev' }), 'hourbank: Environment cannot be Dev'],
-  [refusal({ ...good, startRequestsFrom: 'today' }), 'hourbank: StartRequestsFrom cannot be today'],
-  [refusal({ ...good, providerResponseTimeoutSeconds: 59 }), 'hourbank: ProviderResponseTimeoutSeconds cannot be 59'],
-  [refusal({ ...good, logRetentionDays: 31 }), 'hourbank: LogRetentionDays cannot be 31'],
+  [refusal({ ...good, environment: 'feature/x' }), "hourbank: environment is 'feature/x': 1 to 15 lowercase letters and digits, beginning with a letter"],
+  [refusal({ ...good, environment: undefined }), 'hourbank: environment is undefined: 1 to 15 lowercase letters and digits, beginning with a letter'],
+  [refusal({ ...good, startRequestsFrom: 'today' }), "hourbank: startRequestsFrom is 'today': an ISO 8601 time with offset"],
+  [refusal({ ...good, startRequestsFrom: '2027-02-29T00:00Z' }), "hourbank: startRequestsFrom is '2027-02-29T00:00Z': an ISO"],
+  [refusal({ ...good, startRequestsFrom: '2028-02-29T00:00Z' }), undefined],
+  [
+    refusal({ ...good, providerResponseTimeoutSeconds: 59 }),
+    'hourbank: providerResponseTimeoutSeconds is 59: a whole number from 60 to 2592000',
+  ],
+  [refusal({ ...good, logRetentionDays: 31 }), 'hourbank: logRetentionDays is 31: one of 1, 3, 5,'],
   [refusal(good, ['ServiceRequest']), "hourbank: the backend's data has no model Escrow"],
 ];
 for (const [is, should] of expected) {

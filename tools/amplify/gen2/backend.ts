@@ -5,4 +5,5 @@ import { data } from './data/resource.js';
 import { addWorkflows } from './workflows/resource.js';
 
 const backend = defineBackend({ auth, data });
-addWorkflows(backend, { environment: 'dev', startRequestsFrom: '2026-12-01T00:00:00Z' });
+const environment = (process.env.AWS_BRANCH ?? 'dev').toLowerCase().replace(/[^a-z0-9]/g, '').slice(0, 15);
+addWorkflows(backend, { environment, startRequestsFrom: '2026-12-01T00:00:00Z' });
