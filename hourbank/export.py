@@ -71,7 +71,7 @@ def amplify(
     ] = None,
     api: Annotated[str | None, typer.Option(metavar="NAME", help="The GraphQL API, where there are several.")] = None,
     change: Annotated[
-        bool, typer.Option("--write", help="Also change backend-config.json, which is only shown else.")
+        bool, typer.Option("--write", help="Also change backend-config.json; without it, that change is only shown.")
     ] = False,
     retain: Retain = False,
 ) -> None:

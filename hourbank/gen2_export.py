@@ -46,8 +46,9 @@ def write_into(amplify: Path, *, retain: bool = False) -> dict[str, Any]:
     """
     if not (amplify / "backend.ts").is_file():
         hint = f": did you mean {amplify / 'amplify'}?" if (amplify / "amplify" / "backend.ts").is_file() else ""
-        if (gen1 := amplify / "backend" / "backend-config.json").is_file():
-            hint = f", but Gen 1's {gen1.name}: use `hourbank export amplify --into {gen1.parent}`"
+        for backend in (amplify, amplify / "backend", amplify / "amplify" / "backend"):
+            if (backend / "backend-config.json").is_file():
+                hint = f", but Gen 1's backend-config.json: use `hourbank export amplify --into {backend}`"
         raise ExportError(f"{amplify} is not the amplify folder of Amplify Gen 2: no backend.ts{hint}")
     made = template(retain=retain)
     _, archive = parameterised.archive()

@@ -10,8 +10,8 @@
 // import() is there in a CommonJS project and in one whose package.json says "type": "module"
 const needed = ["crypto", "fs", "path", "child_process"].map((name) => import(`node:${name}`));
 Promise.all(needed).then(([crypto, fs, path, { spawnSync }]) => {
-  // the script that runs is in the hooks' folder: this one, or one that calls it
-  const amplify = path.dirname(path.dirname(process.argv[1]));
+  // a module has no __dirname; the script that runs, this one or the hook that imports it, is in the hooks' folder
+  const amplify = path.dirname(typeof __dirname === "string" ? __dirname : path.dirname(process.argv[1]));
   const resource = path.join(amplify, "backend", "custom", "stepfunctions");
 
   function fail(message) {
@@ -53,7 +53,8 @@ Promise.all(needed).then(([crypto, fs, path, { spawnSync }]) => {
   }
 
   // after `amplify remove custom`, and before it is registered, Amplify deploys none of it
-  if (!((json("backend", "backend-config.json") || {}).custom || {}).stepfunctions) return;
+  const config = json("backend", "backend-config.json") || fail(`${amplify} has no backend/backend-config.json`);
+  if (!(config.custom || {}).stepfunctions) return;
   const template = json("backend", "custom", "stepfunctions", "stepfunctions-cloudformation-template.json");
   if (!template) fail(`${resource} has no template: run \`hourbank export amplify\``);
   const code = Object.values(template.Resources).find((one) => one.Type === "AWS::Lambda::Function").Properties.Code;

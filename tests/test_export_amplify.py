@@ -401,6 +401,9 @@ def test_the_hook_lets_a_push_without_the_workflows_go_on(hook: Hook) -> None:
         config.write_text(json.dumps(custom))
         ended = hook.run()
         assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    config.unlink()
+    ended = hook.run()
+    assert (ended.returncode, ended.stderr) == (1, f"hourbank: {hook.amplify} has no backend/backend-config.json\n")
 
 
 @pytest.mark.slow

@@ -86,10 +86,11 @@ def test_a_name_that_is_known_later_is_never_in_the_text_of_a_sub(amplify: Path)
 def test_a_wrong_folder_and_somebody_s_file_are_left_alone(amplify: Path) -> None:
     assert f"did you mean {amplify}?" in refused(amplify.parent)
     assert "no backend.ts" in refused(amplify / "data")
-    gen1 = amplify.parent / "gen1" / "backend"
+    gen1 = amplify.parent / "gen1" / "amplify" / "backend"
     gen1.mkdir(parents=True)
     (gen1 / "backend-config.json").touch()
-    assert f"use `hourbank export amplify --into {gen1}`" in refused(gen1.parent)
+    for folder in (gen1, gen1.parent, gen1.parent.parent):
+        assert f"use `hourbank export amplify --into {gen1}`" in refused(folder)
     run(amplify)
     own = amplify / "workflows" / "resource.ts"
     own.write_text("// mine\n")
