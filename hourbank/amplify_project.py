@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 
 from handlers.tables import client
 from hourbank import up
-from hourbank.stack import StackError
+from hourbank.stack import StackError, one_line
 
 META = "amplify-meta.json"
 PROVIDERS = "team-provider-info.json"
@@ -260,7 +260,3 @@ def legal(key: str, value: str, file: Path) -> str:
 
 def printable(text: Any) -> str:
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(text))
-
-
-def one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -138,6 +138,12 @@ def test_a_users_mistake_is_one_line(environment, arguments, says):
     assert ended.stderr.count("\n") == 1
 
 
+def test_whose_region_is_meant_is_said(environment):
+    for command in ("adopt", "doctor"):
+        assert "AWS's region; else the stack's own." in run(environment, command, "--help").stdout
+    assert "else AWS_REGION, or the profile's" in run(environment, "audit", "--help").stdout
+
+
 def test_a_missing_emulator_is_one_line(environment, tmp_path):
     ended = run(environment | {"HOURBANK_EMULATOR_PYTHON": str(tmp_path / "none")}, "demo")
     assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
