@@ -14,7 +14,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -231,6 +231,18 @@ class Job(NamedTuple):
     arguments: tuple[Any, ...]
 
 
+def single_jobs(names: Sequence[str], share: int, turn: int) -> list[Job]:
+    """Cut every n-th single fault of each story into jobs.
+
+    Each path begins elsewhere, so that all kinds of faults are among a share; the n turns have each fault once.
+    """
+    return [
+        Job("singles", (name, ((number + turn + part) % (4 * share), 4 * share)))
+        for number, name in enumerate(names)
+        for part in range(0, 4 * share, share)
+    ]
+
+
 def work(job: Job) -> list[Result]:
     """Do one job in silence."""
     with in_silence():
@@ -313,6 +325,7 @@ def simulate(
     wander_count: Annotated[int, typer.Option("--wander", help="Longer runs at random.")] = 500,
     draw: Annotated[int, typer.Option(help="What pairs and longer runs are drawn with.")] = 0,
     share: Annotated[int, typer.Option(help="Only every n-th of the single faults of each path.")] = 1,
+    turn: Annotated[int, typer.Option(help="Which of the shares: all of 0 to n - 1 are all faults.")] = 0,
     only: Annotated[str, typer.Option(help="Only stories whose name contains this.")] = "",
     processes: Annotated[int | None, typer.Option(help="How many; by default one a core.")] = None,
 ) -> None:
@@ -324,12 +337,7 @@ def simulate(
         tell(console, result) if result.problems else console.print(f"{result.name}: no violation")
         sys.exit(bool(result.problems))
     names = [str(story) for story in stories() if only in str(story)]
-    # each path begins elsewhere, so that all kinds of faults are among a share of them
-    jobs = [
-        Job("singles", (name, ((number + part) % (4 * share), 4 * share)))
-        for number, name in enumerate(names)
-        for part in range(0, 4 * share, share)
-    ]
+    jobs = single_jobs(names, share, turn)
     jobs += [Job("pairs", (name, draw, pair_count)) for name in PAIRED if name in names and pair_count]
     jobs += [
         Job("wander", (start, min(start + 20, draw + wander_count))) for start in range(draw, draw + wander_count, 20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from decimal import Decimal
 
 import pytest
@@ -9,7 +10,20 @@ from rich.console import Console
 
 from handlers.tables import Change
 from tests.simulation import KINDS, MEANWHILE, WAITING, Fault, Simulation, outcome
-from tests.simulator import FAMILY, Case, Tally, in_silence, pairs, play, singles, story_named, table, tell, wander
+from tests.simulator import (
+    FAMILY,
+    Case,
+    Tally,
+    in_silence,
+    pairs,
+    play,
+    single_jobs,
+    singles,
+    story_named,
+    table,
+    tell,
+    wander,
+)
 from tests.test_paths import stories
 from tests.wandering import Wander, shortest
 
@@ -42,6 +56,18 @@ def test_some_longer_runs(seed: int) -> None:
     with in_silence():
         wrong = [(result.name, result.problems) for result in map(wander, range(seed, seed + 10)) if result.problems]
     assert wrong == []
+
+
+def test_the_turns_of_a_share_are_all_faults_once() -> None:
+    faults = range(1000)
+
+    def struck(turn: int) -> list[tuple[str, int]]:
+        jobs = [job.arguments for job in single_jobs(["a", "b"], 6, turn)]
+        return [(name, fault) for name, (first, step) in jobs for fault in faults if fault % step == first]
+
+    turns = [struck(turn) for turn in range(6)]
+    assert sorted(itertools.chain.from_iterable(turns)) == [(name, fault) for name in "ab" for fault in faults]
+    assert all(len(turn) > 300 for turn in turns)
 
 
 def test_every_fault_is_in_the_table() -> None:
