@@ -3,11 +3,15 @@
 import importlib
 import json
 import os
+import re
 import runpy
 import shutil
 import signal
 import sys
 import threading
+
+# a name or address that can only be this machine's: https://www.rfc-editor.org/rfc/rfc6761#section-6.3
+LOOPBACK = r"(([\w-]+\.)*localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 
 
 def follow_parent(directory: str) -> None:
@@ -64,6 +68,31 @@ def lengthen_tokens() -> None:
     states["_invoke_with_callback"] = wait_for_token
 
 
+def refuse_other_sites() -> None:
+    """Answer this machine's programs and pages alone.
+
+    ministack believes everybody and lets pages of every origin read its answers, task tokens too: any site that is open
+    in a browser here could. A name that was made to lead here (DNS rebinding) is refused by its Host.
+    """
+    module = vars(importlib.import_module("ministack.app"))
+    answer = module["app"]
+
+    async def app(scope, receive, send):
+        headers = {name: value.decode("latin-1") for name, value in scope.get("headers", ())}
+        known = re.fullmatch(LOOPBACK, headers.get(b"host", ""))
+        if b"origin" in headers:
+            known = known and re.fullmatch(f"https?://{LOOPBACK}", headers[b"origin"])
+        if known or scope["type"] == "lifespan":
+            await answer(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close"})
+        else:
+            await send({"type": "http.response.start", "status": 403, "headers": [(b"content-type", b"text/plain")]})
+            await send({"type": "http.response.body", "body": b"Only programs and pages of this machine are answered"})
+
+    module["app"] = app
+
+
 def main() -> None:
     if os.getpgrp() != os.getpid():
         sys.exit("start this in a session of its own: it kills its whole process group")
@@ -74,6 +103,7 @@ def main() -> None:
     if os.environ["AUTH"] == "true":
         know_machines_of_tokens()
     lengthen_tokens()
+    refuse_other_sites()
     sys.argv = ["ministack"]
     runpy.run_module("ministack", run_name="__main__")
 

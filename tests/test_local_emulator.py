@@ -1,5 +1,6 @@
 """The emulator's processes end with their parent, and functions' errors reach Step Functions by name."""
 
+import http.client
 import io
 import json
 import signal
@@ -83,6 +84,30 @@ def toy():
     with Emulator() as emulator:
         create(emulator, "toy", "toy.handler")
         yield emulator
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("127.0.0.1", None, 200),
+        ("localhost:4566", "http://localhost:4200", 200),
+        ("bucket.localhost", "https://[::1]", 200),
+        ("evil.example", None, 403),
+        ("127.0.0.1.evil.example", None, 403),
+        ("127.0.0.1", "http://evil.example", 403),
+        ("127.0.0.1", "http://localhost.evil.example", 403),
+        ("127.0.0.1", "null", 403),
+    ],
+)
+def test_only_this_machine_s_programs_and_pages_are_answered(
+    toy: Emulator, host: str, origin: str | None, status: int
+) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", toy.port, timeout=10)
+    connection.request("GET", "/_ministack/health", headers={"Host": host} | ({"Origin": origin} if origin else {}))
+    answer = connection.getresponse()
+    assert answer.status == status
+    assert (b"this machine" in answer.read()) == (status == 403)
+    connection.close()
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda end: end.name)
