@@ -315,7 +315,8 @@ def diagram(
         from hourbank.up import running
 
         deployment = running()
-        classes = pictures.lit(deployment, find(deployment, request_id))
+        asked = [workflow.value] if workflow else list(pictures.DEFINITIONS)
+        classes = pictures.lit(deployment, find(deployment, request_id), asked)
     names = [workflow.value] if workflow else list(classes or pictures.DEFINITIONS)
     made = pictures.draw(names, form, classes)
     if out is not None:

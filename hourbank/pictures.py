@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -47,21 +47,23 @@ def draw(names: Iterable[str], form: str, classes: Mapping[str, Mapping[str, str
     }
 
 
-def lit(deployment: Deployment, request_id: str) -> dict[str, dict[str, str]]:
+def lit(deployment: Deployment, request_id: str, names: Sequence[str]) -> dict[str, dict[str, str]]:
     """Return the classes of the ways that a request has taken, by workflow; of the newest execution of each.
 
     Raises
     ------
     ExportError
-        If it has no execution.
+        If it has no execution, or none of one of these workflows where only that is asked for.
     """
     found = {}
     for execution in deployment.executions(request_id):
         name = execution["machine"].rpartition("-")[0]
         path = deployment.path(execution["executionArn"])
         found[name] = diagram.lit(DEFINITIONS[name], path, execution["status"])
-    if not found:
-        raise ExportError(f"request {request_id} has no execution yet: `hourbank show` tells where it is")
+    if not found.keys() & set(names):
+        raise ExportError(
+            f"request {request_id} has no execution of {' or '.join(names)} yet: `hourbank show` tells where it is"
+        )
     return found
 
 

@@ -74,8 +74,7 @@ def down() -> str:
 def serve(console: Console, minutes: float) -> None:
     """Deploy, tell how to use it, and print what happens until the process is ended."""
     if (state := _read()) is not None:
-        endpoint = state["deployment"]["endpoint"]
-        raise LocalRunError(f"already running on {endpoint} (process {state['pid']}): `make down` ends it")
+        raise LocalRunError(f"already running on {state['console']} (process {state['pid']}): `make down` ends it")
     from hourbank import console as page
     from hourbank import local, people  # these import Pulumi, which `show` and the others do without
 

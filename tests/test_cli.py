@@ -187,7 +187,7 @@ class TestRunning:
 
             second = run(environment, "up")
             assert (second.returncode, second.stderr.count("\n")) == (1, 1)
-            assert "already running" in second.stderr
+            assert f"already running on {page} " in second.stderr
 
             stranger = run(environment, "request", "--from", "zoe", "--to", "ben", "--hours", "2.5")
             assert (stranger.returncode, stranger.stdout) == (1, "")
@@ -210,6 +210,9 @@ class TestRunning:
             assert "taskToken" not in waits
             assert f"answer {request_id} accept  (or: decline, counter --hours 3)" in waits
             assert re.search(r"waits since .* UTC, until .* UTC \(in (90|89|88) min\); then the hours go back", waits)
+            not_yet = run(environment, "diagram", "EscrowManagementWorkflow", "--request", request_id)
+            assert (not_yet.returncode, not_yet.stdout) == (1, "")
+            assert "has no execution of EscrowManagementWorkflow yet" in not_yet.stderr
             assert run(environment, "answer", request_id[:8], "accept").stderr == "IN_PROGRESS\n"
             assert run(environment, "confirm", request_id).stderr == "COMPLETED\n"
             late = run(environment, "cancel", request_id)

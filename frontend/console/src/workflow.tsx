@@ -5,7 +5,7 @@ import type { Execution } from './local';
 
 const WORDS: Record<string, string> = {
   RUNNING: 'running',
-  SUCCEEDED: 'ended well',
+  SUCCEEDED: 'ended',
   FAILED: 'failed',
   TIMED_OUT: 'timed out',
   ABORTED: 'aborted',
