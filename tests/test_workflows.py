@@ -122,9 +122,32 @@ def test_what_ci_runs_is_a_target_of_the_makefile() -> None:
     calls = [
         (name, call) for name, step in STEPS for call in re.findall(r"make (?:--silent )?(\S+)", step.get("run", ""))
     ]
-    assert {call for _, call in calls} == {".venv", "test", "check", "plan", "preview", "deploy"}
+    assert {call for _, call in calls} == {".venv", "test", "check", "test-browser", "plan", "preview", "deploy"}
     assert {call for _, call in calls} <= makefile_targets()
     assert "workflows" in re.search(r"^check: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)[1]
+
+
+@pytest.mark.parametrize(
+    ("target", "missing"),
+    [
+        ("test-frontend", "node"),
+        ("test-browser", "node"),
+        ("definitions", "node"),
+        ("schema", "node"),
+        ("workflows", "go"),
+    ],
+)
+def test_what_is_missing_is_left_out_by_hand_and_fails_in_ci(tmp_path: Path, target: str, missing: str) -> None:
+    program = tmp_path / missing
+    program.write_text("#!/bin/sh\nexit 127\n")
+    program.chmod(0o755)
+    # the environments are there: this test runs in one
+    command = ["make", "--silent", "-o", ".venv/.locked", "-o", ".venv-emulator/.locked", target]
+    for ci, passes in (("", True), ("true", False)):
+        environment = os.environ | {"CI": ci, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert (done.returncode == 0) == passes, done.stderr
+        assert f"make {target}: {missing.capitalize()} is not here" in done.stderr
 
 
 def test_stacks_are_deployed_one_after_the_other_by_their_environments() -> None:
