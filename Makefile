@@ -25,13 +25,14 @@ help:
 	@echo 'develop'
 	@echo '  make test         all tests; ARGS="-k timeout" picks some of the Python ones'
 	@echo '  make check        format, lint, types, import rules, state machines, schema, template, workflows'
+	@echo '  make workflows    actionlint over the workflows on GitHub (Go)'
 	@echo '  make test-frontend  the package for the browser: types, templates, tests (Node)'
 	@echo '  make test-browser  the package and the page on a local run (Node, and Chromium for the page)'
 	@echo '  make test-engine  the program under the real Pulumi CLI that PULUMI_ENGINE names'
 	@echo '  make test-sam     the commands of docs/deploy-sam.md with the real SAM CLI and AWS CLI'
 	@echo '  make simulate     every fault at every point of every path; ARGS="--only TIMED_OUT" picks some'
-	@echo '  make contention   50 threads on the ledger, on DynamoDB Local (Java, Maven) and the emulator: how fast'
-	@echo '  make bench        how fast: evaluation, imports, skipped time, requests a second; ARGS=--tests the tests too'
+	@echo '  make contention   50 threads on the ledger: DynamoDB Local (Java, Maven), the emulator; how fast'
+	@echo '  make bench        how fast: evaluation, imports, requests a second; ARGS=--tests the tests too'
 	@echo '  make pictures     docs/pictures, drawn from the definitions'
 	@echo 'ship'
 	@echo '  make plan         what a change changes, without a cloud: make plan BASE=main'
@@ -45,7 +46,9 @@ demo: .venv .venv-emulator
 	@$(BIN)/hourbank demo $(ARGS)
 
 up: .venv .venv-emulator
-	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then $(MAKE) --silent $(PAGE); fi
+	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
+	  $(MAKE) --silent $(PAGE) || echo 'make up: the page was not built (see above); everything else runs' >&2; \
+	fi
 	@$(BIN)/hourbank up $(ARGS)
 
 down: .venv

@@ -150,6 +150,29 @@ def test_what_is_missing_is_left_out_by_hand_and_fails_in_ci(tmp_path: Path, tar
         assert f"make {target}: {missing.capitalize()} is not here" in done.stderr
 
 
+def test_make_up_runs_without_the_page_where_npm_fails(tmp_path: Path) -> None:
+    programs = {
+        "node": "exit 0",
+        "npm": '[ "$1" = --version ] && exit; echo "npm: offline" >&2; exit 1',
+        "hourbank": 'echo "hourbank $*"',
+    }
+    for name, does in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    settings = [f"BIN={tmp_path}", "PAGE=frontend/console/not-built-yet.html", "ARGS=--minutes 5"]
+    command = ["make", "--silent", "-o", ".venv/.locked", "-o", ".venv-emulator/.locked", "up", *settings]
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout.endswith("hourbank up --minutes 5\n"), done.stderr
+    assert "npm: offline" in done.stderr and "make up: the page was not built" in done.stderr
+
+
+def test_make_help_fits_a_terminal_and_names_what_check_runs_on_github() -> None:
+    text = subprocess.run(["make", "--silent", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert [line for line in text.splitlines() if len(line) >= 100] == []
+    assert "make workflows" in text
+
+
 MAKE = """#!/bin/sh
 [ "$1" = .venv ] && echo installing && exit
 printf '%s\\n' "$@" >asked
