@@ -1,4 +1,5 @@
 # GNU make 3.81 (macOS) and a POSIX shell are enough; Python >= 3.11 and a package index do the rest.
+# Without Node, Go or Chromium a target says what it left out, and passes; with CI set it fails.
 SHELL := /bin/sh
 UV_VERSION := 0.13.9
 
@@ -24,13 +25,14 @@ help:
 	@echo 'develop'
 	@echo '  make test         all tests; ARGS="-k timeout" picks some of the Python ones'
 	@echo '  make check        format, lint, types, import rules, state machines, schema, template, workflows'
+	@echo '  make workflows    actionlint over the workflows on GitHub (Go)'
 	@echo '  make test-frontend  the package for the browser: types, templates, tests (Node)'
 	@echo '  make test-browser  the package and the page on a local run (Node, and Chromium for the page)'
 	@echo '  make test-engine  the program under the real Pulumi CLI that PULUMI_ENGINE names'
 	@echo '  make test-sam     the commands of docs/deploy-sam.md with the real SAM CLI and AWS CLI'
 	@echo '  make simulate     every fault at every point of every path; ARGS="--only TIMED_OUT" picks some'
-	@echo '  make contention   50 threads on the ledger, on DynamoDB Local (Java, Maven) and the emulator: how fast'
-	@echo '  make bench        how fast: evaluation, imports, skipped time, requests a second; ARGS=--tests the tests too'
+	@echo '  make contention   50 threads on the ledger: DynamoDB Local (Java, Maven), the emulator; how fast'
+	@echo '  make bench        how fast: evaluation, imports, requests a second; ARGS=--tests the tests too'
 	@echo '  make pictures     docs/pictures, drawn from the definitions'
 	@echo 'ship'
 	@echo '  make plan         what a change changes, without a cloud: make plan BASE=main'
@@ -44,7 +46,9 @@ demo: .venv .venv-emulator
 	@$(BIN)/hourbank demo $(ARGS)
 
 up: .venv .venv-emulator
-	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then $(MAKE) --silent $(PAGE); fi
+	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
+	  $(MAKE) --silent $(PAGE) || echo 'make up: the page was not built (see above); everything else runs' >&2; \
+	fi
 	@$(BIN)/hourbank up $(ARGS)
 
 down: .venv
@@ -67,10 +71,11 @@ test-frontend:
 	  $(MAKE) --silent frontend/node_modules/.locked && npm --prefix frontend run --silent build && \
 	  npm --prefix frontend run --silent check && npm --prefix frontend run --silent test; \
 	else \
-	  echo "make test-frontend: Node is not here, so the browser's side was not tested"; \
+	  echo "make test-frontend: Node is not here, so the browser's side was not tested" >&2; \
+	  [ -z "$$CI" ]; \
 	fi
 
-# the package and the page, on local runs of their own; in CI Chromium must be there
+# the package and the page, on local runs of their own
 test-browser: .venv .venv-emulator
 	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
 	  $(MAKE) --silent frontend && npm --prefix frontend run --silent test:emulator || exit 1; \
@@ -82,7 +87,8 @@ test-browser: .venv .venv-emulator
 	    [ -z "$$CI" ]; \
 	  fi; \
 	else \
-	  echo "make test-browser: Node is not here, so the browser's side was not tested on a local run"; \
+	  echo "make test-browser: Node is not here, so the browser's side was not tested on a local run" >&2; \
+	  [ -z "$$CI" ]; \
 	fi
 
 $(PAGE): frontend/node_modules/.locked $(shell find frontend/src frontend/console -type f -not -path '*/dist/*')
@@ -113,7 +119,8 @@ definitions: .venv
 	  $(MAKE) --silent tools/asl/node_modules/.locked && \
 	  echo 'node tools/asl/validate.mjs' && node tools/asl/validate.mjs <.venv/definitions.json; \
 	else \
-	  echo 'make definitions: Node is not here, so the npm validators of the state machines did not run'; \
+	  echo 'make definitions: Node is not here, so the npm validators of the state machines did not run' >&2; \
+	  [ -z "$$CI" ]; \
 	fi
 
 tools/asl/node_modules/.locked: tools/asl/package-lock.json
@@ -134,7 +141,8 @@ schema: .venv
 	  tools/amplify/node_modules/.bin/tsc --project tools/amplify && export JSII_DEPRECATED=quiet && \
 	  node tools/amplify/check.mjs && node tools/amplify/synth.mjs; \
 	else \
-	  echo "make schema: Node is not here, so Amplify's own packages did not read docs/amplify and the export for Gen 2"; \
+	  echo "make schema: Node is not here, so Amplify's own packages did not read docs/amplify and the export for Gen 2" >&2; \
+	  [ -z "$$CI" ]; \
 	fi
 
 # not npm ci: it refuses the lock, because packages that Amplify's bring along do not fit each other
@@ -154,7 +162,8 @@ workflows:
 	@if go version >/dev/null 2>&1; then \
 	  echo 'go run $(ACTIONLINT)' && go run $(ACTIONLINT); \
 	else \
-	  echo 'make workflows: Go is not here, so actionlint did not read .github/workflows'; \
+	  echo 'make workflows: Go is not here, so actionlint did not read .github/workflows' >&2; \
+	  [ -z "$$CI" ]; \
 	fi
 
 plan: .venv

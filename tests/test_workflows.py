@@ -122,9 +122,91 @@ def test_what_ci_runs_is_a_target_of_the_makefile() -> None:
     calls = [
         (name, call) for name, step in STEPS for call in re.findall(r"make (?:--silent )?(\S+)", step.get("run", ""))
     ]
-    assert {call for _, call in calls} == {".venv", "test", "check", "plan", "preview", "deploy"}
+    assert {call for _, call in calls} == {".venv", "test", "check", "test-browser", "plan", "preview", "deploy"}
     assert {call for _, call in calls} <= makefile_targets()
     assert "workflows" in re.search(r"^check: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)[1]
+
+
+@pytest.mark.parametrize(
+    ("target", "missing"),
+    [
+        ("test-frontend", "node"),
+        ("test-browser", "node"),
+        ("definitions", "node"),
+        ("schema", "node"),
+        ("workflows", "go"),
+    ],
+)
+def test_what_is_missing_is_left_out_by_hand_and_fails_in_ci(tmp_path: Path, target: str, missing: str) -> None:
+    program = tmp_path / missing
+    program.write_text("#!/bin/sh\nexit 127\n")
+    program.chmod(0o755)
+    # the environments are there: this test runs in one
+    command = ["make", "--silent", "-o", ".venv/.locked", "-o", ".venv-emulator/.locked", target]
+    for ci, passes in (("", True), ("true", False)):
+        environment = os.environ | {"CI": ci, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert (done.returncode == 0) == passes, done.stderr
+        assert f"make {target}: {missing.capitalize()} is not here" in done.stderr
+
+
+def test_make_up_runs_without_the_page_where_npm_fails(tmp_path: Path) -> None:
+    programs = {
+        "node": "exit 0",
+        "npm": '[ "$1" = --version ] && exit; echo "npm: offline" >&2; exit 1',
+        "hourbank": 'echo "hourbank $*"',
+    }
+    for name, does in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    settings = [f"BIN={tmp_path}", "PAGE=frontend/console/not-built-yet.html", "ARGS=--minutes 5"]
+    command = ["make", "--silent", "-o", ".venv/.locked", "-o", ".venv-emulator/.locked", "up", *settings]
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout.endswith("hourbank up --minutes 5\n"), done.stderr
+    assert "npm: offline" in done.stderr and "make up: the page was not built" in done.stderr
+
+
+def test_make_help_fits_a_terminal_and_names_what_check_runs_on_github() -> None:
+    text = subprocess.run(["make", "--silent", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert [line for line in text.splitlines() if len(line) >= 100] == []
+    assert "make workflows" in text
+
+
+MAKE = """#!/bin/sh
+[ "$1" = .venv ] && echo installing && exit
+printf '%s\\n' "$@" >asked
+[ -z "$PROBLEM" ] && echo the plan && exit
+echo a warning >&2; echo "$PROBLEM" >&2; echo 'make: *** [Makefile:1: plan] Error 1' >&2; exit 2
+"""
+
+
+@pytest.mark.parametrize("problem", ["", "hourbank: there is no commit"])
+def test_a_plan_that_fails_is_a_text_too(tmp_path: Path, problem: str) -> None:
+    steps = WORKFLOWS["plan"]["jobs"]["plan"]["steps"]
+    (step,) = [step for step in steps if "run" in step]
+    (tmp_path / "make").write_text(MAKE)
+    (tmp_path / "make").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PROBLEM": problem, "BASE_REF": "a'b$(c)"}
+    # as GitHub runs a script
+    done = subprocess.run(
+        ["bash", "-e", "-c", step["run"]], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    asked = ["--silent", "plan", "BASE=origin/a'b$(c)", "ARGS=--stack all --head HEAD"]
+    assert (tmp_path / "asked").read_text().splitlines() == asked
+    text = (tmp_path / "plan.md").read_text()
+    if problem:
+        assert done.returncode == 1 and problem in done.stderr
+        assert text == f"The plan could not be made: {problem}\n"
+    else:
+        assert done.returncode == 0 and text == "the plan\n"
+
+
+def test_the_plan_is_of_the_commit_that_was_pushed_and_posted_if_it_failed_too() -> None:
+    checkout, *_, upload = WORKFLOWS["plan"]["jobs"]["plan"]["steps"]
+    assert checkout["with"]["ref"] == "${{ github.event.pull_request.head.sha }}"
+    assert checkout["with"]["fetch-depth"] == 0
+    assert upload["if"] == "${{ !cancelled() }}" and upload["with"]["path"] == "plan.md"
 
 
 def test_stacks_are_deployed_one_after_the_other_by_their_environments() -> None:
@@ -246,7 +328,7 @@ def github(tmp_path: Path) -> Any:
     program.write_text(GH.format(python=sys.executable))
     program.chmod(0o755)
 
-    def run(name: str, text: str | None, comments: list[dict[str, Any]]) -> list[Any]:
+    def run(name: str, text: str | None, comments: list[dict[str, Any]], fork: bool = False) -> list[Any]:
         (tmp_path / "comments").write_text("".join(json.dumps(one) + "\n" for one in comments))
         (tmp_path / "said").write_text("")
         if text is not None:
@@ -257,6 +339,7 @@ def github(tmp_path: Path) -> Any:
             "COMMENTS": str(tmp_path / "comments"),
             "GH_REPO": "us/ours",
             "NUMBER": "7",
+            "IS_FORK": "true" if fork else "false",
         }
         script = [sys.executable, ROOT / "tools" / "comment.py", name, tmp_path / "text"]
         subprocess.run(script, env=environment, check=True, capture_output=True)
@@ -286,8 +369,20 @@ def test_the_next_text_takes_its_place(github: Any) -> None:
 def test_a_preview_cannot_leave_its_fence_and_a_long_text_is_cut() -> None:
     text = comment.body("preview of dev", "a\n``````\n# not a heading\n")
     assert text.count("``````") == 2 and text.endswith("\n``````")
-    long = comment.body("plan", "é" * 100_000)
-    assert len(long) < 65_536 and "cut here" in long
+    # a mention is longer than it was
+    for line in ("é" * 100_000, "- @one line\n" * 10_000):
+        long = comment.body("plan", line)
+        assert len(long) < 65_536 and "cut here" in long
+    whole, _, _ = long.partition("\n\n(cut here")
+    assert set(whole.splitlines()[1:]) == {"- @\u200bone line"}
+
+
+def test_a_forks_plan_says_first_that_it_is_the_forks_word(github: Any) -> None:
+    plan = "<!-- hourbank plan -->\n## What this changes\n"
+    _, (_, sent) = github("plan", plan, [], fork=True)
+    assert sent["body"].splitlines()[:4] == ["<!-- hourbank plan -->", comment.FORK, "", "## What this changes"]
+    _, (_, sent) = github("plan", plan, [])
+    assert sent["body"] == plan
 
 
 def test_no_text_is_no_comment(github: Any, tmp_path: Path) -> None:

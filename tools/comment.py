@@ -1,8 +1,8 @@
 """Posts what a pull request would change as one comment, or updates it: `comment.py NAME FILE`, for comment.yml.
 
 The file was made by the pull request's own code and is data: nothing of it is run, nobody is called by it, and it
-becomes a comment and nothing else. Needs the GitHub CLI with a token, and in the environment GH_REPO and the pull
-request's NUMBER.
+becomes a comment and nothing else. What it says is that code's word: of a fork, the comment says so. Needs the GitHub
+CLI with a token, and in the environment GH_REPO, the pull request's NUMBER, and IS_FORK, `true` or `false`.
 """
 
 import json
@@ -14,18 +14,19 @@ from pathlib import Path
 # https://docs.github.com/rest/issues/comments: a body has at most 65,536 characters
 LONGEST = 60_000
 FENCE = "`" * 6
+FORK = "> Made by this fork's own code: look at its changes below `hourbank/` yourself."
 
 
-def body(name: str, text: str) -> str:
-    """The comment: Markdown as it is, other text in a fence that it cannot leave."""
-    if len(text) > LONGEST:
-        text = f"{text[:LONGEST]}\n\n(cut here: the workflow's artifact has all of it)"
+def body(name: str, text: str, fork: bool = False) -> str:
+    """The comment: Markdown as it is, other text in a fence that it cannot leave; a fork's word is called that."""
     # a mention would call people; an older fence could end the one around it
-    text = text.replace("@", "@\u200b")
+    text = text.removeprefix(marker(name)).lstrip("\n").replace("@", "@\u200b")
+    if len(text) > LONGEST:
+        whole, _, _ = text[:LONGEST].rpartition("\n")
+        text = f"{whole or text[:LONGEST]}\n\n(cut here: the workflow's artifact has all of it)"
     if not name.startswith("plan"):
         text = f"### {name}\n\n{FENCE}text\n{text.replace(FENCE, '')}\n{FENCE}"
-    # a plan begins with its marker already
-    return text if text.startswith(marker(name)) else f"{marker(name)}\n{text}"
+    return "\n".join([marker(name), *([FORK, ""] if fork else []), text])
 
 
 def marker(name: str) -> str:
@@ -53,7 +54,7 @@ def post(name: str, text: str) -> None:
         for comment in map(json.loads, found.splitlines())
         if comment["user"]["login"] == "github-actions[bot]" and comment["body"].startswith(marker(name))
     ]
-    comment = {"body": body(name, text)}
+    comment = {"body": body(name, text, fork=os.environ["IS_FORK"] == "true")}
     if own:
         gh("--method", "PATCH", f"{issues}/comments/{own[0]}", given=comment)
     else:
