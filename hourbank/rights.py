@@ -24,10 +24,19 @@ KINDS = {
     "aws:cloudwatch/dashboard:Dashboard": "dashboard",
     "aws:cloudwatch/metricAlarm:MetricAlarm": "alarm",
     "aws:iam/role:Role": "role",
+    "aws:iam/policy:Policy": "policy",
     "aws:iam/rolePolicy:RolePolicy": "policy",
     "aws:lambda/eventSourceMapping:EventSourceMapping": "event source mapping",
     "aws:sqs/queuePolicy:QueuePolicy": "queue policy",
 }
+# What else names a role, such as an attachment of a policy, is not its user.
+RUN_AS_ROLES = (
+    FUNCTION,
+    "aws:sfn/stateMachine:StateMachine",
+    "aws:scheduler/schedule:Schedule",
+    "aws:cloudwatch/eventTarget:EventTarget",
+    "aws:lambda/eventSourceMapping:EventSourceMapping",
+)
 # Transitive, for what follows; what is not here is said by its action.
 VERBS = {
     "dynamodb:GetItem": "read",
@@ -95,6 +104,8 @@ class Right:
 
 EVERYTHING = "**everything**"
 TRUST = "sts:AssumeRole"
+# Not an action of IAM's: all that a policy allows that is not in the program to be read.
+ATTACHED = "* of a policy"
 
 
 def code(text: str) -> str:
@@ -152,9 +163,11 @@ class Names:
 
 def roles_of(resource: Resource) -> Iterator[str]:
     """The logical ids of the roles that a resource runs as."""
+    if resource.type not in RUN_AS_ROLES:
+        return
     inputs = resource.inputs
     for role in (inputs.get("role"), inputs.get("roleArn"), (inputs.get("target") or {}).get("roleArn")):
-        if (found := REFERENCE.fullmatch(str(role))) and resource.type != "aws:iam/rolePolicy:RolePolicy":
+        if found := REFERENCE.fullmatch(str(role)):
             yield found[1]
 
 
@@ -162,23 +175,57 @@ def rights(resources: Iterable[Resource]) -> set[Right]:
     """All that the resources allow and deny."""
     resources = list(resources)
     names = Names(resources)
-    found: set[Right] = set()
-    for resource in resources:
-        inputs = resource.inputs
-        if resource.type == "aws:iam/rolePolicy:RolePolicy":
-            who = names.who(inputs["role"])
-            for statement in statements(inputs["policy"]):
-                found |= set(of_statement(statement, who, names))
-        elif resource.type == "aws:iam/role:Role":
-            what = f"the role of the {names.users.get(resource.logical_id, names.of(resource))}"
-            for statement in statements(inputs["assumeRolePolicy"]):
-                for who in principals(statement):
-                    found |= set(of_statement({**statement, "Resource": what}, who, None))
-        elif "policy" in inputs:  # of a queue, and of whatever else says itself who may use it
-            for statement in statements(inputs["policy"]):
-                for who in principals(statement):
-                    found |= set(of_statement(statement, who, names))
-    return found
+    return {right for resource in resources for right in READERS.get(resource.type, by_itself)(resource, names)}
+
+
+def by_policy(resource: Resource, names: Names) -> Iterator[Right]:
+    """What a policy gives to its role, or to whoever it will be attached to."""
+    role = resource.inputs.get("role")
+    who = names.who(role) if role else f"whoever has the {names.of(resource)}"
+    for statement in statements(resource.inputs["policy"]):
+        yield from of_statement(statement, who, names)
+
+
+def by_role(resource: Resource, names: Names) -> Iterator[Right]:
+    """Who may take a role, and what the policies in it give."""
+    inputs = resource.inputs
+    user = names.who(f"${{{resource.logical_id}}}")
+    for statement in statements(inputs["assumeRolePolicy"]):
+        for who in principals(statement):
+            yield from of_statement({**statement, "Resource": f"the role of the {user}"}, who, None)
+    for policy in inputs.get("managedPolicyArns") or ():
+        yield attached(user, policy, names)
+    for inline in inputs.get("inlinePolicies") or ():
+        for statement in statements(inline["policy"]) if "policy" in inline else ():
+            yield from of_statement(statement, user, names)
+
+
+def by_attachment(resource: Resource, names: Names) -> Iterator[Right]:
+    """What a policy that is attached gives to one role, or to several."""
+    inputs = resource.inputs
+    for role in inputs.get("roles") or as_list(inputs.get("role")):
+        yield attached(names.who(role), inputs["policyArn"], names)
+
+
+def by_itself(resource: Resource, names: Names) -> Iterator[Right]:
+    """What a queue, or whatever else has a policy of its own, allows to others."""
+    if "policy" in resource.inputs:
+        for statement in statements(resource.inputs["policy"]):
+            for who in principals(statement):
+                yield from of_statement(statement, who, names)
+
+
+READERS = {
+    "aws:iam/policy:Policy": by_policy,
+    "aws:iam/rolePolicy:RolePolicy": by_policy,
+    "aws:iam/role:Role": by_role,
+    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": by_attachment,
+    "aws:iam/policyAttachment:PolicyAttachment": by_attachment,
+}
+
+
+def attached(who: str, policy: str, names: Names) -> Right:
+    return Right(who=who, what=f"the policy {code(policy)}" if ":" in policy else names.what(policy), action=ATTACHED)
 
 
 def statements(policy: str) -> list[Mapping[str, Any]]:
@@ -237,6 +284,8 @@ def modal(*, is_allowed: bool, gained: bool) -> str:
 def do(actions: list[str], what: str) -> str:
     if actions == [TRUST]:
         return f"take {what}"
+    if actions == [ATTACHED]:
+        return f"do all that {what} allows"
     verbs = list(dict.fromkeys(VERBS.get(action, f"do {code(action)} on") for action in actions))
     verb = f"{', '.join(verbs[:-1])} and {verbs[-1]}" if len(verbs) > 1 else verbs[0]
     known = [code(action) for action in actions if action in VERBS]

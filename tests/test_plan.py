@@ -260,6 +260,54 @@ def test_what_is_wide_is_marked(statement, says):
     assert "- ⚠️ Rights are gained for more than named actions" in text.partition("### Permissions")[0]
 
 
+def attach(resources: list[dict], type_: str, **inputs) -> None:
+    resources.append(
+        {"type": type_, "name": "x-admin", "logical_id": "XAdmin", "version_id": None, "inputs": inputs, "parent": ""}
+    )
+
+
+ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda resources: attach(
+            resources,
+            "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
+            role="${AdjustEscrowRole}",
+            policyArn=ADMINISTRATOR,
+        ),
+        lambda resources: attach(
+            resources,
+            "aws:iam/policyAttachment:PolicyAttachment",
+            roles=["${AdjustEscrowRole}"],
+            policyArn=ADMINISTRATOR,
+        ),
+        lambda resources: named(resources, "adjustEscrow-role")["inputs"].update(managedPolicyArns=[ADMINISTRATOR]),
+    ],
+)
+def test_a_policy_that_is_attached_is_a_wide_right(change):
+    text = said(change)
+    assert "rights: 1 gained, 0 lost" in text
+    assert f"- ⚠️ function `adjustEscrow` may now do all that the policy `{ADMINISTRATOR}` allows\n" in text
+    assert "- ⚠️ Rights are gained" in text.partition("### Permissions")[0]
+    assert "Rights are lost" not in text
+
+
+def test_a_policy_inside_of_a_role_or_by_itself_is_read():
+    document = json.dumps({"Statement": {"Effect": "Allow", "Action": "dynamodb:Scan", "Resource": TABLE}})
+
+    def change(resources):
+        named(resources, "adjustEscrow-role")["inputs"]["inlinePolicies"] = [{"name": "a", "policy": document}]
+        attach(resources, "aws:iam/policy:Policy", policy=document)
+
+    text = said(change)
+    assert "rights: 2 gained, 0 lost" in text
+    assert "- function `adjustEscrow` may now read all of the table `ServiceRequest` (`dynamodb:Scan`)\n" in text
+    assert "- whoever has the policy `x-admin` may now read all of the table `ServiceRequest`" in text
+
+
 def test_a_right_that_a_wider_one_gives_is_not_lost():
     table = TABLE.replace("-abc-", "-abcdefghijklmnopqrstuvwxyz-")
 
