@@ -258,6 +258,8 @@ def stack_sections(difference: Difference, stack: str) -> list[Section]:
 
 def warnings(difference: Difference) -> Iterator[str]:
     """What an operator must know first: docs/upgrade.md has the reasons."""
+    if any(right.is_wide for right in difference.gained):
+        yield "⚠️ Rights are gained for more than named actions on a named resource, or by anybody: see Permissions."
     names = Names(difference.before.resources.values())
     for resource in difference.removed:
         yield from losses(resource, "removed", names)
@@ -271,8 +273,6 @@ def warnings(difference: Difference) -> Iterator[str]:
                 yield f"The {names.of(change.before)} uses another table: executions that wait go on with the old one."
             if path == "protect" and old:
                 yield f"The {names.of(change.before)} is protected no longer."
-    if any(right.is_wide for right in difference.gained):
-        yield "⚠️ Rights are gained for more than named actions on a named resource: see Permissions."
     yield from renamed(difference, names)
 
 

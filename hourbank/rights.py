@@ -87,8 +87,10 @@ class Right:
 
     @property
     def is_wide(self) -> bool:
-        """Whether it is for more than named actions on a named resource."""
-        return self.is_allowed and ("*" in self.action or self.what.startswith(EVERYTHING))
+        """Whether it is for more than named actions on a named resource, or for anybody."""
+        return self.is_allowed and (
+            "*" in self.action or self.what.startswith(EVERYTHING) or self.who.startswith(ANYBODY)
+        )
 
     def is_part_of(self, others: Iterable[Right]) -> bool:
         """Whether one of the others gives it already, as `dynamodb:*` on a table gives every action on it."""
@@ -103,6 +105,7 @@ class Right:
 
 
 EVERYTHING = "**everything**"
+ANYBODY = "**anybody**"
 TRUST = "sts:AssumeRole"
 # Not an action of IAM's: all that a policy allows that is not in the program to be read.
 ATTACHED = "* of a policy"
@@ -239,11 +242,11 @@ def as_list(value: Any) -> list[Any]:
 def principals(statement: Mapping[str, Any]) -> Iterator[str]:
     principal = statement.get("Principal", "*")
     if not isinstance(principal, dict):
-        yield "**anybody**" if principal == "*" else code(str(principal))
+        yield ANYBODY if principal == "*" else code(str(principal))
         return
     for values in principal.values():
         for value in as_list(values):
-            yield "**anybody**" if value == "*" else code(value)
+            yield ANYBODY if value == "*" else code(value)
 
 
 def of_statement(statement: Mapping[str, Any], who: str, names: Names | None) -> Iterator[Right]:
@@ -263,13 +266,13 @@ def of_statement(statement: Mapping[str, Any], who: str, names: Names | None) ->
 
 def sentences(changed: Iterable[Right], *, gained: bool) -> list[str]:
     """The rights as sentences in Markdown, those on the same thing in one: `createEscrow` may now read the table."""
-    groups: dict[tuple[str, str, bool, str], list[str]] = {}
+    groups: dict[tuple[str, str, bool, str], list[Right]] = {}
     for right in sorted(changed):
-        groups.setdefault((right.who, right.what, right.is_allowed, right.condition), []).append(right.action)
+        groups.setdefault((right.who, right.what, right.is_allowed, right.condition), []).append(right)
     lines = []
-    for (who, what, is_allowed, condition), actions in groups.items():
-        wide = any(Right(who=who, what=what, action=action, is_allowed=is_allowed).is_wide for action in actions)
-        warning = "⚠️ " if wide and gained else ""
+    for (who, what, is_allowed, condition), alike in groups.items():
+        actions = [right.action for right in alike]
+        warning = "⚠️ " if gained and any(right.is_wide for right in alike) else ""
         where = f", where {code(condition)}" if condition else ""
         lines.append(f"{warning}{who} {modal(is_allowed=is_allowed, gained=gained)} {do(actions, what)}{where}")
     return lines

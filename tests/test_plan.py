@@ -260,6 +260,18 @@ def test_what_is_wide_is_marked(statement, says):
     assert "- ⚠️ Rights are gained for more than named actions" in text.partition("### Permissions")[0]
 
 
+def test_a_role_that_anybody_may_take_is_marked_and_said_first():
+    def change(resources):
+        trust = named(resources, "createEscrow-role")["inputs"]
+        trust["assumeRolePolicy"] = json.dumps(
+            {"Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]}
+        )
+
+    text = said(change)
+    assert "- ⚠️ **anybody** may now take the role of the function `createEscrow`\n" in text
+    assert "### Before this is deployed\n\n- ⚠️ Rights are gained" in text
+
+
 def attach(resources: list[dict], type_: str, **inputs) -> None:
     resources.append(
         {"type": type_, "name": "x-admin", "logical_id": "XAdmin", "version_id": None, "inputs": inputs, "parent": ""}
