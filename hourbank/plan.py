@@ -45,6 +45,14 @@ REPLACED_BY: dict[str, tuple[str, ...]] = {
     "aws:sqs/queue:Queue": ("name", "fifoQueue"),
     "aws:sqs/queuePolicy:QueuePolicy": ("queueUrl",),
 }
+# Of those, what the provider takes where nothing is set: to set it replaces nothing.
+DEFAULTS: dict[tuple[str, str], Any] = {
+    ("aws:cloudwatch/eventRule:EventRule", "eventBusName"): "default",
+    ("aws:cloudwatch/eventTarget:EventTarget", "eventBusName"): "default",
+    ("aws:scheduler/schedule:Schedule", "groupName"): "default",
+    (MACHINE, "type"): "STANDARD",
+    ("aws:sqs/queue:Queue", "fifoQueue"): False,
+}
 # Said in a section of their own.
 ELSEWHERE = {"definition": "Workflows", "policy": "Permissions", "assumeRolePolicy": "Permissions"}
 
@@ -176,9 +184,10 @@ def with_reasons(changed: Sequence[Change], before: Stack, after: Stack) -> list
 def reason_of(change: Change) -> str:
     forcing = REPLACED_BY.get(change.before.type, ("name",))
     for path, old, new in change.values:
-        if path in forcing and MISSING in (old, new):
-            return f"its {code(path)} is {'set' if old is MISSING else 'no longer set'}, unless that is the default"
-        if path in forcing:
+        default = DEFAULTS.get((change.before.type, path), MISSING)
+        if path in forcing and {default if given is MISSING else given for given in (old, new)} != {default}:
+            if MISSING in (old, new) and default is MISSING:
+                return f"its {code(path)} is {'set' if old is MISSING else 'no longer set'}, unless that is the default"
             return f"its {code(path)} changes"
         if path == "component":
             return "it is another component's, unless that is given an alias"

@@ -108,12 +108,26 @@ def test_what_changes_alike_is_said_once():
         for resource in resources:
             if "tags" in resource["inputs"]:
                 resource["inputs"]["tags"]["Project"] = "other"
-        named(resources, "ServiceRequestWorkflow")["inputs"]["type"] = "STANDARD"
+        named(resources, "ServiceRequestWorkflow")["inputs"]["type"] = "EXPRESS"
+        del named(resources, "auditLedger-schedule")["inputs"]["name"]
 
     text = said(change)
     assert text.count("`tags.Project`: `hourbank` → `other`") == 2
     assert re.search(r"- ✏️ \d\d change alike: bus `eventBus`, log group .*alarm `auditLedger-AuditCompleted`", text)
-    assert "is **replaced**: its `type` is set, unless that is the default\n" in text
+    assert "- 🔁 workflow `ServiceRequestWorkflow` is **replaced**: its `type` changes\n" in text
+    assert "is **replaced**: its `name` is no longer set, unless that is the default\n" in text
+
+
+def test_to_set_the_default_or_no_longer_replaces_nothing():
+    def change(resources):
+        named(resources, "ServiceRequestWorkflow")["inputs"]["type"] = "STANDARD"
+        named(resources, "auditLedger-schedule")["inputs"]["groupName"] = "default"
+        named(resources, "routeServiceRequest-queue")["inputs"]["fifoQueue"] = False
+
+    for before, after in ((stack(), stack(change)), (stack(change), stack())):
+        text = plan.render(version({"dev": before}), version({"dev": after}), ["dev"])
+        assert "0 added, **3 changed**, 0 replaced, 0 removed" in text
+        assert "### Before this is deployed" not in text
 
 
 def test_another_name_replaces_and_what_belongs_to_it_follows():
