@@ -19,7 +19,7 @@ from typing import Any
 from hourbank import diagram, paths, prices, recorder
 from hourbank.emulator import LocalRunError
 from hourbank.recorder import FUNCTION, Resource
-from hourbank.rights import Names, Right, code, rights, sentences
+from hourbank.rights import KINDS, Names, Right, code, rights, sentences
 from hourbank.versions import MACHINE, ROOT, Stack, Version, extract, find, key_of, read
 
 ALL = "all"
@@ -405,7 +405,10 @@ def resources(difference: Difference) -> Iterator[str]:
     for mark, what, found in (("➕", "added", difference.added), ("➖", "removed", difference.removed)):
         for resource in found:
             named = f" ({code(str(resource.inputs['name']))})" if "name" in resource.inputs else ""
-            yield f"- {mark} {Names.of(resource)} is {what}{named}"
+            # what these types are is in no other section
+            inputs = resource.inputs.items() if what == "added" and resource.type not in KINDS else ()
+            lines = [f"  - {code(path)}: {value(given)}" for path, given in sorted(inputs) if path != "name"]
+            yield "\n".join([f"- {mark} {Names.of(resource)} is {what}{named}", *lines])
     for change in difference.replaced:
         head = f"- 🔁 {Names.of(change.before)} is **replaced**: {change.replaced}"
         yield "\n".join([head, *value_lines(change)])

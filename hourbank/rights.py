@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -63,6 +63,8 @@ VERBS = {
 }
 PSEUDO_PARAMETER = re.compile(r"\$\{AWS::\w+\}")
 REFERENCE = re.compile(r"\$\{(\w+)(?:\.\w+)?\}")
+# What is of one thing although it ends in a wildcard: versions, the streams of a log group, executions, table streams.
+OF_ONE = re.compile(r"(^\$\{[\w.]+\}|:(function|log-group|execution):[^:*?]+):\*$|(:table/[^/*?]+/stream)/\*$")
 
 
 @dataclass(frozen=True, order=True, kw_only=True)
@@ -77,6 +79,8 @@ class Right:
         Or denied.
     condition : str
         JSON, empty where there is none.
+    arn : str
+        What `what` says in words, with wildcards and placeholders; empty where no ARN is given.
     """
 
     who: str
@@ -84,20 +88,24 @@ class Right:
     action: str
     is_allowed: bool = True
     condition: str = ""
+    arn: str = field(default="", compare=False)
 
     @property
     def is_wide(self) -> bool:
         """Whether it is for more than named actions on a named resource, or for anybody."""
         return self.is_allowed and (
-            "*" in self.action or self.what.startswith(EVERYTHING) or self.who.startswith(ANYBODY)
+            "*" in self.action
+            or self.what.startswith(EVERYTHING)
+            or self.who.startswith(ANYBODY)
+            or has_wildcard(self.arn)
         )
 
     def is_part_of(self, others: Iterable[Right]) -> bool:
         """Whether one of the others gives it already, as `dynamodb:*` on a table gives every action on it."""
-        return any(
+        return any(  # a bracket is none of IAM's wildcards
             self.is_allowed
             and (self.who, self.is_allowed) == (other.who, other.is_allowed)
-            and other.what in (self.what, EVERYTHING)
+            and (self.what == other.what or (other.arn and fnmatchcase(self.arn, other.arn.replace("[", "[[]"))))
             and other.condition in (self.condition, "")
             and fnmatchcase(self.action, other.action)
             for other in others
@@ -107,8 +115,15 @@ class Right:
 EVERYTHING = "**everything**"
 ANYBODY = "**anybody**"
 TRUST = "sts:AssumeRole"
+# What limits a permission of a function.
+LIMITS = ("functionUrlAuthType", "principalOrgId", "sourceAccount", "sourceArn")
 # Not an action of IAM's: all that a policy allows that is not in the program to be read.
 ATTACHED = "* of a policy"
+
+
+def has_wildcard(arn: str) -> bool:
+    """Whether an ARN is of more than one thing; versions of one function are not."""
+    return any(wildcard in OF_ONE.sub("", arn) for wildcard in "*?")
 
 
 def code(text: str) -> str:
@@ -153,6 +168,8 @@ class Names:
         if (found := re.fullmatch(r"\$\{(\w+)(?:\.\w+)?\}(:\*)?", arn)) and found[1] in self.by_id:
             named = self.of(self.by_id[found[1]])
             return f"every version of the {named}" if found[2] else f"the {named}"
+        if has_wildcard(arn):
+            return wide(arn)
         tail = PSEUDO_PARAMETER.sub("", arn).split(":", 5)[-1]
         if found := re.fullmatch(r"table/([^/]+)(/stream/.*)?", tail):
             model = next((model for model in MODELS if found[1].startswith(f"{model}-")), found[1])
@@ -162,6 +179,16 @@ class Names:
         if found := re.fullmatch(r"execution:([^:]+):\*", tail):
             return f"executions of {code(found[1])}"
         return code(arn)
+
+
+def wide(arn: str) -> str:
+    """What an ARN with wildcards is of: of tables and workflows in words."""
+    if found := re.search(r":table/([^/]+)(/stream/.*)?$", arn):
+        like = "" if found[1] == "*" else f" like {code(found[1])}"
+        return f"{'the streams of ' if found[2] else ''}**every** table{like}"
+    if re.search(r":execution:\*(:\*)?$", arn):
+        return "executions of **every** workflow"
+    return code(arn)
 
 
 def roles_of(resource: Resource) -> Iterator[str]:
@@ -218,7 +245,22 @@ def by_itself(resource: Resource, names: Names) -> Iterator[Right]:
                 yield from of_statement(statement, who, names)
 
 
+def by_permission(resource: Resource, names: Names) -> Iterator[Right]:
+    """Who may call a function, from where."""
+    inputs = resource.inputs
+    where = {name: inputs[name] for name in LIMITS if name in inputs}
+    principal = inputs["principal"]
+    yield Right(
+        who=ANYBODY if principal == "*" else code(principal),
+        what=names.what(inputs["function"]),
+        action=inputs["action"],
+        condition=json.dumps(where, sort_keys=True) if where else "",
+        arn=inputs["function"],
+    )
+
+
 READERS = {
+    "aws:lambda/permission:Permission": by_permission,
     "aws:iam/policy:Policy": by_policy,
     "aws:iam/rolePolicy:RolePolicy": by_policy,
     "aws:iam/role:Role": by_role,
@@ -254,13 +296,20 @@ def of_statement(statement: Mapping[str, Any], who: str, names: Names | None) ->
     condition = json.dumps(statement["Condition"], sort_keys=True) if "Condition" in statement else ""
     actions = as_list(statement.get("Action", f"* except {statement.get('NotAction')}"))
     if "NotResource" in statement:
-        whats = [f"**everything** except {code(str(statement['NotResource']))}"]
+        whats = {f"**everything** except {code(str(statement['NotResource']))}": ""}
+    elif names:
+        whats = {names.what(arn): arn for arn in as_list(statement.get("Resource", "*"))}
     else:
-        whats = [names.what(arn) if names else arn for arn in as_list(statement.get("Resource", "*"))]
+        whats = {statement["Resource"]: ""}
     for action in actions:
-        for what in whats:
+        for what, arn in whats.items():
             yield Right(
-                who=who, what=what, action=action, is_allowed=statement["Effect"] == "Allow", condition=condition
+                who=who,
+                what=what,
+                action=action,
+                is_allowed=statement["Effect"] == "Allow",
+                condition=condition,
+                arn=arn,
             )
 
 

@@ -18,6 +18,7 @@ from hourbank.recorder import Resource
 
 ROOT = Path(__file__).parent.parent
 DEV = recorder.record("dev")
+EVERY_TABLE = "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/*"
 TABLE = "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/ServiceRequest-abc-dev"
 
 
@@ -235,7 +236,7 @@ def test_rights_are_said_in_words():
             {"Action": "dynamodb:Query", "Resource": TABLE},
             {
                 "Action": "s3:GetObject",
-                "Resource": "arn:aws:s3:::b/*",
+                "Resource": "arn:aws:s3:::b/c",
                 "Condition": {"Bool": {"x": "y"}},
             },
             {"Effect": "Deny", "Action": "events:PutEvents", "Resource": "${EventBus.Arn}"},
@@ -248,7 +249,7 @@ def test_rights_are_said_in_words():
     text = said(change).partition("### Permissions\n\n")[2].partition("\n###")[0]
     assert text.splitlines() == [
         "- `ec2.amazonaws.com` may now take the role of the function `createEscrow`",
-        '- function `createEscrow` may now do `s3:GetObject` on `arn:aws:s3:::b/*`, where `{"Bool": {"x": "y"}}`',
+        '- function `createEscrow` may now do `s3:GetObject` on `arn:aws:s3:::b/c`, where `{"Bool": {"x": "y"}}`',
         "- function `createEscrow` is now forbidden to send events to the bus `eventBus` (`events:PutEvents`)",
         "- function `createEscrow` may now query the table `ServiceRequest` (`dynamodb:Query`)",
         "- `lambda.amazonaws.com` may no longer take the role of the function `createEscrow`",
@@ -265,6 +266,15 @@ def test_rights_are_said_in_words():
         ({"Action": "dynamodb:*", "Resource": TABLE}, "may now do `dynamodb:*` on the table `ServiceRequest`"),
         ({"Action": "dynamodb:Scan", "Resource": "*"}, "may now read all of **everything** (`dynamodb:Scan`)"),
         ({"NotAction": "iam:*", "Resource": TABLE}, "may now do `* except iam:*` on the table `ServiceRequest`"),
+        (
+            {"Action": "dynamodb:Scan", "Resource": EVERY_TABLE},
+            "may now read all of **every** table (`dynamodb:Scan`)",
+        ),
+        (
+            {"Action": "dynamodb:Scan", "Resource": f"{TABLE}*"},
+            "may now read all of **every** table like `ServiceRequest-abc-dev*` (`dynamodb:Scan`)",
+        ),
+        ({"Action": "s3:Get", "Resource": "arn:aws:s3:::b/?"}, "may now do `s3:Get` on `arn:aws:s3:::b/?`"),
         ({"Action": "s3:Get", "NotResource": TABLE}, f"may now do `s3:Get` on **everything** except `{TABLE}`"),
     ],
 )
@@ -321,6 +331,21 @@ def test_a_policy_that_is_attached_is_a_wide_right(change):
     assert "Rights are lost" not in text
 
 
+def test_a_permission_of_a_function_is_a_right():
+    given = {"function": "${AdjustEscrow.Arn}", "action": "lambda:InvokeFunction", "principal": "*"}
+    text = said(lambda resources: attach(resources, "aws:lambda/permission:Permission", **given))
+    assert "- ⚠️ **anybody** may now call the function `adjustEscrow` (`lambda:InvokeFunction`)\n" in text
+    assert (
+        "- ➕ Permission `x-admin` is added\n  - `action`: `lambda:InvokeFunction`\n"
+        "  - `function`: `${AdjustEscrow.Arn}`\n  - `principal`: `*`\n" in text
+    )
+    given |= {"principal": "s3.amazonaws.com", "sourceAccount": "1"}
+    text = said(lambda resources: attach(resources, "aws:lambda/permission:Permission", **given))
+    assert (
+        '- `s3.amazonaws.com` may now call the function `adjustEscrow` (`lambda:InvokeFunction`), where `{"so' in text
+    )
+
+
 def test_a_policy_inside_of_a_role_or_by_itself_is_read():
     document = json.dumps({"Statement": {"Effect": "Allow", "Action": "dynamodb:Scan", "Resource": TABLE}})
 
@@ -346,6 +371,45 @@ def test_a_right_that_a_wider_one_gives_is_not_lost():
     text = said(widen)
     assert "rights: 1 gained, 0 lost" in text
     assert "Rights are lost" not in text
+
+
+def test_a_wildcard_gives_what_was_named_and_takes_nothing():
+    def widen(resources):
+        policy = named(resources, "notifyProvider-policy")["inputs"]
+        policy["policy"] = re.sub(r"table/\w+-[a-z]+-dev", "table/*", policy["policy"])
+
+    text = said(widen)
+    assert re.search(r"rights: [1-9]\d* gained, 0 lost", text)
+    assert "- ⚠️ function `notifyProvider` may now read and change **every** table" in text
+    back = plan.render(version({"dev": stack(widen)}), version({"dev": stack()}), ["dev"])
+    assert re.search(r"rights: 0 gained, [1-9]\d* lost", back)
+
+
+@pytest.mark.parametrize(
+    ("arn", "is_wide"),
+    [
+        ("${AdjustEscrow.Arn}:*", False),
+        ("arn:aws:lambda:r:1:function:one:*", False),
+        ("arn:aws:logs:r:1:log-group:/aws/lambda/one:*", False),
+        ("arn:aws:states:r:1:execution:One:*", False),
+        (f"{TABLE}/stream/*", False),
+        (TABLE, False),
+        ("arn:aws:states:r:1:execution:*:*", True),
+        ("arn:aws:lambda:r:1:function:*", True),
+        ("arn:aws:lambda:r:1:function:on?", True),
+        ("arn:aws:logs:r:1:log-group:/aws/*:*", True),
+        (f"{TABLE}/*", True),
+        (f"{EVERY_TABLE}/stream/*", True),
+    ],
+)
+def test_versions_of_one_function_are_not_wide_but_two_functions_are(arn, is_wide):
+    assert rights.has_wildcard(arn) is is_wide
+    assert rights.Right(who="a", what="b", action="c", arn=arn).is_wide is is_wide
+
+
+def test_nothing_that_is_deployed_is_wide_but_tracing_and_log_delivery():
+    found = {right for right in rights.rights(DEV.resources) if right.is_wide}
+    assert {right.what for right in found} == {rights.EVERYTHING}
 
 
 def test_the_words_of_what_is_deployed_name_everything():
