@@ -23,9 +23,11 @@ from hourbank.rights import KINDS, Names, Right, code, rights, sentences
 from hourbank.versions import MACHINE, ROOT, Stack, Version, extract, find, key_of, read
 
 ALL = "all"
+# What is never deployed.
+LOCAL = "local"
 MARKER = "<!-- hourbank plan -->"
-# GitHub takes 65,536 characters for a comment.
-LONGEST = 65_000
+# GitHub takes 65,536 characters for a comment, tools/comment.py posts 60,000, and each section says what it leaves out.
+LONGEST = 58_000
 LONGEST_VALUE = 90
 MACHINES = ("ServiceRequestWorkflow", "EscrowManagementWorkflow")
 UPGRADING = "docs/upgrade.md"
@@ -67,14 +69,14 @@ def plan(base: str, head: str | None, stack: str) -> str:
     head
         The same; without it, the files as they are.
     stack
-        A stack's name, or `all`.
+        A stack's name, or `all` that are deployed to AWS.
 
     Raises
     ------
     LocalRunError
         A version is not there, or cannot be recorded.
     """
-    stacks = recorder.STACKS if stack == ALL else (stack,)
+    stacks = tuple(name for name in recorder.STACKS if name != LOCAL) if stack == ALL else (stack,)
     if stack not in (ALL, *recorder.STACKS):
         raise LocalRunError(f"there is no stack {stack}: the stacks are {', '.join(recorder.STACKS)}, or {ALL}")
     before, after = find(base, head)

@@ -1,5 +1,6 @@
 """What `hourbank plan` says of a change: of recordings in this process, and of commits of a repository made for it."""
 
+import importlib.util
 import json
 import os
 import re
@@ -470,6 +471,12 @@ def test_an_alarm_more_is_paid_for_every_month():
 
 
 def test_a_long_comment_is_cut_between_its_blocks():
+    found = importlib.util.spec_from_file_location("comment", ROOT / "tools" / "comment.py")
+    assert found
+    assert found.loader
+    comment = importlib.util.module_from_spec(found)
+    found.loader.exec_module(comment)
+
     def change(resources):
         for number in range(3000):
             resources.append(
@@ -483,7 +490,8 @@ def test_a_long_comment_is_cut_between_its_blocks():
             )
 
     text = said(change, files={"handlers/x.py": b"2"})
-    assert 60_000 < len(text) < 65_536
+    assert 50_000 < len(text) < comment.LONGEST
+    assert comment.body("plan", text) == text, "nothing is cut where it is posted"
     assert re.search(r"\n… and \d+ more that a comment has no room for\.\n", text)
     assert "**3000 added**" in text
     assert all(line.endswith(")") for line in text.splitlines() if line.startswith("- ➕"))
@@ -696,6 +704,15 @@ def test_outside_of_a_repository_there_is_nothing_to_compare(tmp_path, monkeypat
 def test_an_unknown_stack_is_one_line():
     with pytest.raises(LocalRunError, match="there is no stack moon: the stacks are dev, staging, prod, local, or all"):
         plan.plan("main", None, "moon")
+
+
+def test_all_stacks_are_those_that_are_deployed(monkeypatch):
+    monkeypatch.setattr(plan, "find", lambda *_: ("a" * 40, "b" * 40))
+    monkeypatch.setattr(plan, "extract", lambda *_: ROOT)
+    monkeypatch.setattr(plan, "read", lambda _, __, stacks: version({name: stack() for name in stacks}))
+    text = plan.plan("main", None, "all")
+    assert text.startswith("<!-- hourbank plan -->\n## What this changes in `dev`\n")
+    assert text.endswith("\n`staging`: no change.\n\n`prod`: no change.\n")
 
 
 def test_a_machine_without_git_is_told_so(monkeypatch):
