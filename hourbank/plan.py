@@ -16,7 +16,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from hourbank import diagram, paths, prices, recorder
+from hourbank import diagram, flow, paths, prices, recorder
 from hourbank.emulator import LocalRunError
 from hourbank.recorder import FUNCTION, Resource
 from hourbank.rights import KINDS, Names, Right, code, rights, sentences
@@ -276,15 +276,30 @@ def warnings(difference: Difference) -> Iterator[str]:
         yield from losses(resource, "removed", names)
     for change in difference.replaced:
         yield from losses(change.before, "replaced", names)
+    yield from less_caught(difference)
     if difference.lost:
         yield f"Rights are lost: executions that wait may need them for up to 74 days ({UPGRADING})."
+    yield from unsafe(difference, names)
+    yield from renamed(difference, names)
+
+
+def less_caught(difference: Difference) -> Iterator[str]:
+    """The states whose errors end an execution now."""
+    for machine in sorted(resource.name for resource in difference.after.of_type(MACHINE)):
+        were = uncaught(difference.before.definition(machine))
+        for name, what in uncaught(difference.after.definition(machine)).items():
+            if were.get(name) not in (what, "nothing"):
+                yield f"State {code(name)} of {code(machine)} catches {what}: an error ends the execution, hours held."
+
+
+def unsafe(difference: Difference, names: Names) -> Iterator[str]:
+    """Values that are dangerous to change."""
     for change in difference.changed:
         for path, old, new in change.values:
             if path.endswith("_TABLE_NAME") and MISSING not in (old, new):
                 yield f"The {names.of(change.before)} uses another table: executions that wait go on with the old one."
             if path == "protect" and old:
                 yield f"The {names.of(change.before)} is protected no longer."
-    yield from renamed(difference, names)
 
 
 def renamed(difference: Difference, names: Names) -> Iterator[str]:
@@ -341,13 +356,81 @@ def states(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]
     for name in sorted({*were, *now}):
         if name not in were:
             state = now[name]
-            calls = f", calls {code(called(state))}" if called(state) else ""
-            yield f"- state {code(name)} is added: {code(state['Type'])}{calls}"
+            yield f"- state {code(name)} is added: {', '.join(inside(name, state))}"
         elif name not in now:
             yield f"- state {code(name)} is removed"
         else:
             for path, old, new in differing(were[name], now[name]):
-                yield f"- state {code(name)}, {code(path)}: {from_to(old, new)}"
+                led = [] if path not in ("Catch", "Choices") else list(leads(path, were[name], now[name]))
+                yield from (f"- state {code(name)}: {line}" for line in led)
+                if not led or others(path, were[name], now[name]):
+                    yield f"- state {code(name)}, {code(path)}: {from_to(old, new)}"
+
+
+def inside(name: str, state: Mapping[str, Any]) -> Iterator[str]:
+    """What there is to know of a new state."""
+    yield code(state["Type"])
+    if called(state):
+        yield f"calls {code(called(state))}"
+    if notes := flow.read({"States": {name: state}}).states[name].notes:
+        yield words(" ".join(notes))
+    elif "TimeoutSeconds" in state:
+        yield f"{code('TimeoutSeconds')} {value(state['TimeoutSeconds'])}"
+    if state["Type"] == "Task" and "Catch" not in state:
+        yield "catches nothing"
+
+
+def words(text: str) -> str:
+    """Words of flow's as they are, and as code what may have come from a definition."""
+    return text if re.fullmatch(r"[a-z0-9 ,:-]+", text) else code(text)
+
+
+def leading(key: str, state: Mapping[str, Any]) -> dict[str, str]:
+    """Where the ways of a state lead by its Catch or its Choices, by their words."""
+    found: dict[str, str] = {}
+    for target, said, _ in flow.ways({key: state.get(key, []), "Resource": state.get("Resource")}):
+        for word in said:
+            found.setdefault(word, target)
+    return found
+
+
+def leads(key: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    """Which errors or answers lead elsewhere than before."""
+    led, lead = leading(key, before), leading(key, after)
+    for word in dict.fromkeys([*led, *lead]):
+        old, new = led.get(word), lead.get(word)
+        if old == new:
+            continue
+        if new is None:
+            yield f"{words(word)} no longer leads to {code(str(old))}"
+        elif old is None:
+            yield f"{words(word)} now leads to {code(new)}"
+        else:
+            yield f"{words(word)} now leads to {code(new)}, no longer to {code(old)}"
+
+
+def others(key: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether more differs in the ways that both versions have than where they lead, such as their order."""
+    both = leading(key, before).keys() & leading(key, after).keys()
+
+    def kept(state: Mapping[str, Any]) -> list[tuple[str, Any]]:
+        return [
+            (word, {name: given for name, given in way.items() if name not in ("Next", "ErrorEquals")})
+            for way in state.get(key, [])
+            for word in leading(key, {key: [way], "Resource": state.get("Resource")})
+            if word in both
+        ]
+
+    return kept(before) != kept(after)
+
+
+def uncaught(definition: Mapping[str, Any] | None) -> dict[str, str]:
+    """The Tasks that an error may leave with nothing done about it, and what they catch; endings have nothing to do."""
+    return {
+        name: "not every error" if state.get("Catch") else "nothing"
+        for name, state in (definition or {}).get("States", {}).items()
+        if state["Type"] == "Task" and not state.get("End") and flow.ANY_ERROR not in leading("Catch", state)
+    }
 
 
 def called(state: Mapping[str, Any]) -> str:

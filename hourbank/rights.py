@@ -338,7 +338,15 @@ def do(actions: list[str], what: str) -> str:
         return f"take {what}"
     if actions == [ATTACHED]:
         return f"do all that {what} allows"
-    verbs = list(dict.fromkeys(VERBS.get(action, f"do {code(action)} on") for action in actions))
-    verb = f"{', '.join(verbs[:-1])} and {verbs[-1]}" if len(verbs) > 1 else verbs[0]
+    verbs = list(dict.fromkeys(VERBS[action] for action in actions if action in VERBS))
+    if "read all of" in verbs and "read" in verbs:
+        verbs.remove("read")
+    if unnamed := [code(action) for action in actions if action not in VERBS]:
+        verbs.append(f"do {listed(unnamed)} on")
     known = [code(action) for action in actions if action in VERBS]
-    return f"{verb} {what}" + (f" ({', '.join(known)})" if known else "")
+    return f"{listed(verbs)} {what}" + (f" ({', '.join(known)})" if known else "")
+
+
+def listed(words: list[str]) -> str:
+    """Such as "a, b and c"."""
+    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else words[0]

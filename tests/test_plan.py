@@ -374,6 +374,18 @@ def test_a_right_that_a_wider_one_gives_is_not_lost():
     assert "Rights are lost" not in text
 
 
+@pytest.mark.parametrize(
+    ("actions", "says"),
+    [
+        (["a:A", "a:B", "a:C"], "do `a:A`, `a:B` and `a:C` on the table"),
+        (["dynamodb:GetItem", "dynamodb:Scan"], "read all of the table (`dynamodb:GetItem`, `dynamodb:Scan`)"),
+        (["a:A", "dynamodb:GetItem"], "read and do `a:A` on the table (`dynamodb:GetItem`)"),
+    ],
+)
+def test_actions_on_the_same_thing_read_as_a_sentence(actions, says):
+    assert rights.do(actions, "the table") == says
+
+
 def test_a_wildcard_gives_what_was_named_and_takes_nothing():
     def widen(resources):
         policy = named(resources, "notifyProvider-policy")["inputs"]
@@ -455,6 +467,49 @@ def test_a_way_that_is_gone_says_so_where_its_price_was():
         in text
     )
     assert "| declined | 5 | 4 | 0.1258 |" in text
+
+
+def test_an_error_that_is_caught_no_longer_is_said_in_words_and_first():
+    def change(states):
+        states["AdjustEscrow"]["Catch"] = states["AdjustEscrow"]["Catch"][:-1]
+        del states["EscrowHours"]["Catch"]
+
+    text = said(lambda resources: definition(resources, change))
+    assert "- state `AdjustEscrow`: any other error no longer leads to `RefundAfterFailure`\n" in text
+    assert "`Catch`" not in text
+    first = text.partition("### Workflows")[0]
+    ends = "an error ends the execution, hours held."
+    assert f"- State `AdjustEscrow` of `ServiceRequestWorkflow` catches not every error: {ends}\n" in first
+    assert f"- State `EscrowHours` of `ServiceRequestWorkflow` catches nothing: {ends}\n" in first
+    assert first.count(ends) == 2
+    assert "RefundAfterFailure" in text
+
+
+def test_a_way_that_leads_elsewhere_is_said_in_words():
+    def change(states):
+        states["CheckProviderResponse"]["Choices"][0]["Next"] = "RefundEscrow"
+        states["AdjustEscrow"]["Catch"][-1]["ResultPath"] = "$.other"
+
+    text = said(lambda resources: definition(resources, change))
+    assert "- state `CheckProviderResponse`: `ACCEPTED` now leads to `RefundEscrow`, no longer to `Start" in text
+    assert "`Choices`" not in text
+    assert "- state `AdjustEscrow`, `Catch`: " in text, "what the words do not say is shown as it is"
+    assert "### Before this is deployed" not in text
+
+
+def test_a_new_state_says_what_it_does():
+    def change(states):
+        states["CoolDown"] = {"Type": "Wait", "Seconds": 600, "Next": "EscrowHours"}
+        states["Ask"] = {"Type": "Task", "Resource": "${AdjustEscrow.Arn}", "TimeoutSeconds": 5, "Next": "CoolDown"}
+        states["Say"] = {"Type": "Pass", "Result": "@everyone", "Next": "CoolDown"}
+
+    text = said(lambda resources: definition(resources, change))
+    assert "- state `CoolDown` is added: `Wait`, waits 10 minutes\n" in text
+    assert (
+        "- state `Ask` is added: `Task`, calls `${AdjustEscrow.Arn}`, `TimeoutSeconds` `5`, catches nothing\n" in text
+    )
+    assert "- state `Say` is added: `Pass`, `@everyone`\n" in text
+    assert "- State `Ask` of `ServiceRequestWorkflow` catches nothing" in text
 
 
 def test_an_alarm_more_is_paid_for_every_month():
@@ -628,7 +683,7 @@ class TestCommits:
         change = (BEFORE_WAITING.format("WaitForProviderResponse"), BEFORE_WAITING.format("AskAgain") + NEW_STATE)
         clone.branch("state", {"workflows/service_request.py": change})
         text = clone.text("--base", "main", "--head", "state")
-        assert "- state `AskAgain` is added: `Task`, calls `validateServiceRequest`\n" in text
+        assert "- state `AskAgain` is added: `Task`, calls `validateServiceRequest`, `TimeoutSeconds` `60`\n" in text
         assert "- state `EscrowHours`, `Next`: `WaitForProviderResponse` → `AskAgain`\n" in text
         assert "class AskAgain added" in text
         assert "| accepted and released | 8 → **9** | 6 → **7** | 0.2012 → **0.2264** |" in text
