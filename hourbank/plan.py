@@ -30,6 +30,7 @@ MARKER = "<!-- hourbank plan -->"
 LONGEST = 58_000
 LONGEST_VALUE = 90
 MACHINES = ("ServiceRequestWorkflow", "EscrowManagementWorkflow")
+NOTHING = "catches nothing"
 UPGRADING = "docs/upgrade.md"
 # What is paid for by the month, whatever happens.
 MONTHLY = {
@@ -287,9 +288,9 @@ def less_caught(difference: Difference) -> Iterator[str]:
     """The states whose errors end an execution now."""
     for machine in sorted(resource.name for resource in difference.after.of_type(MACHINE)):
         were = uncaught(difference.before.definition(machine))
-        for name, what in uncaught(difference.after.definition(machine)).items():
-            if were.get(name) not in (what, "nothing"):
-                yield f"State {code(name)} of {code(machine)} catches {what}: an error ends the execution, hours held."
+        for name, left in uncaught(difference.after.definition(machine)).items():
+            if were.get(name) not in (left, NOTHING):
+                yield f"State {code(name)} of {code(machine)} {left}: an error ends the execution, hours held."
 
 
 def unsafe(difference: Difference, names: Names) -> Iterator[str]:
@@ -377,7 +378,7 @@ def inside(name: str, state: Mapping[str, Any]) -> Iterator[str]:
     elif "TimeoutSeconds" in state:
         yield f"{code('TimeoutSeconds')} {value(state['TimeoutSeconds'])}"
     if state["Type"] == "Task" and "Catch" not in state:
-        yield "catches nothing"
+        yield NOTHING
 
 
 def words(text: str) -> str:
@@ -427,7 +428,7 @@ def others(key: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> boo
 def uncaught(definition: Mapping[str, Any] | None) -> dict[str, str]:
     """The Tasks that an error may leave with nothing done about it, and what they catch; endings have nothing to do."""
     return {
-        name: "not every error" if state.get("Catch") else "nothing"
+        name: "does not catch every error" if state.get("Catch") else NOTHING
         for name, state in (definition or {}).get("States", {}).items()
         if state["Type"] == "Task" and not state.get("End") and flow.ANY_ERROR not in leading("Catch", state)
     }

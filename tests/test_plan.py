@@ -479,7 +479,7 @@ def test_an_error_that_is_caught_no_longer_is_said_in_words_and_first():
     assert "`Catch`" not in text
     first = text.partition("### Workflows")[0]
     ends = "an error ends the execution, hours held."
-    assert f"- State `AdjustEscrow` of `ServiceRequestWorkflow` catches not every error: {ends}\n" in first
+    assert f"- State `AdjustEscrow` of `ServiceRequestWorkflow` does not catch every error: {ends}\n" in first
     assert f"- State `EscrowHours` of `ServiceRequestWorkflow` catches nothing: {ends}\n" in first
     assert first.count(ends) == 2
     assert "RefundAfterFailure" in text
