@@ -75,6 +75,11 @@ def compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dict[
             classes[between(*way)] = "added"
         elif way not in ways:
             classes[between(*way)] = "removed"
+            source, target = way
+            if source in new:  # what is caught no longer is still drawn as what it was
+                caught = [catch for catch in old[source].get("Catch", []) if catch.get("Next") == target]
+                state = merged["States"][source]
+                merged["States"][source] = state | {"Catch": [*state.get("Catch", []), *caught]}
         elif ways[way] != were[way]:
             classes[between(*way)] = "changed"
     return merged, classes

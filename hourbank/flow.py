@@ -116,7 +116,7 @@ def read(definition: Mapping[str, Any], gone: Iterable[str] = ()) -> Flow:
     edges: dict[tuple[str, str], Edge] = {}
     falls: dict[str, dict[str, None]] = {}  # in order, each once
     for name, state in raw.items():
-        for target, words, is_catch in _ways(state):
+        for target, words, is_catch in ways(state):
             if target not in raw:
                 continue
             if is_catch and words == (ANY_ERROR,) and target != name:
@@ -154,7 +154,7 @@ def _happy(name: str, raw: Mapping[str, Any]) -> Iterator[str]:
         name = state.get("Next") or choices[0].get("Next", "")
 
 
-def _ways(state: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...], bool]]:
+def ways(state: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...], bool]]:
     """Give where a state can lead, each with its words, and whether an error is what leads there."""
     if "Next" in state:
         yield state["Next"], ("answered",) if _waits_for_token(state) else (), False

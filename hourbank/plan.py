@@ -16,18 +16,21 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from hourbank import diagram, paths, prices, recorder
+from hourbank import diagram, flow, paths, prices, recorder
 from hourbank.emulator import LocalRunError
 from hourbank.recorder import FUNCTION, Resource
-from hourbank.rights import Names, Right, code, rights, sentences
+from hourbank.rights import KINDS, Names, Right, code, rights, sentences
 from hourbank.versions import MACHINE, ROOT, Stack, Version, extract, find, key_of, read
 
 ALL = "all"
+# What is never deployed.
+LOCAL = "local"
 MARKER = "<!-- hourbank plan -->"
-# GitHub takes 65,536 characters for a comment.
-LONGEST = 65_000
+# GitHub takes 65,536 characters for a comment, tools/comment.py posts 60,000, and each section says what it leaves out.
+LONGEST = 58_000
 LONGEST_VALUE = 90
 MACHINES = ("ServiceRequestWorkflow", "EscrowManagementWorkflow")
+NOTHING = "catches nothing"
 UPGRADING = "docs/upgrade.md"
 # What is paid for by the month, whatever happens.
 MONTHLY = {
@@ -45,6 +48,14 @@ REPLACED_BY: dict[str, tuple[str, ...]] = {
     "aws:sqs/queue:Queue": ("name", "fifoQueue"),
     "aws:sqs/queuePolicy:QueuePolicy": ("queueUrl",),
 }
+# Of those, what the provider takes where nothing is set: to set it replaces nothing.
+DEFAULTS: dict[tuple[str, str], Any] = {
+    ("aws:cloudwatch/eventRule:EventRule", "eventBusName"): "default",
+    ("aws:cloudwatch/eventTarget:EventTarget", "eventBusName"): "default",
+    ("aws:scheduler/schedule:Schedule", "groupName"): "default",
+    (MACHINE, "type"): "STANDARD",
+    ("aws:sqs/queue:Queue", "fifoQueue"): False,
+}
 # Said in a section of their own.
 ELSEWHERE = {"definition": "Workflows", "policy": "Permissions", "assumeRolePolicy": "Permissions"}
 
@@ -59,14 +70,14 @@ def plan(base: str, head: str | None, stack: str) -> str:
     head
         The same; without it, the files as they are.
     stack
-        A stack's name, or `all`.
+        A stack's name, or `all` that are deployed to AWS.
 
     Raises
     ------
     LocalRunError
         A version is not there, or cannot be recorded.
     """
-    stacks = recorder.STACKS if stack == ALL else (stack,)
+    stacks = tuple(name for name in recorder.STACKS if name != LOCAL) if stack == ALL else (stack,)
     if stack not in (ALL, *recorder.STACKS):
         raise LocalRunError(f"there is no stack {stack}: the stacks are {', '.join(recorder.STACKS)}, or {ALL}")
     before, after = find(base, head)
@@ -176,9 +187,10 @@ def with_reasons(changed: Sequence[Change], before: Stack, after: Stack) -> list
 def reason_of(change: Change) -> str:
     forcing = REPLACED_BY.get(change.before.type, ("name",))
     for path, old, new in change.values:
-        if path in forcing and MISSING in (old, new):
-            return f"its {code(path)} is {'set' if old is MISSING else 'no longer set'}, unless that is the default"
-        if path in forcing:
+        default = DEFAULTS.get((change.before.type, path), MISSING)
+        if path in forcing and {default if given is MISSING else given for given in (old, new)} != {default}:
+            if MISSING in (old, new) and default is MISSING:
+                return f"its {code(path)} is {'set' if old is MISSING else 'no longer set'}, unless that is the default"
             return f"its {code(path)} changes"
         if path == "component":
             return "it is another component's, unless that is given an alias"
@@ -258,22 +270,37 @@ def stack_sections(difference: Difference, stack: str) -> list[Section]:
 
 def warnings(difference: Difference) -> Iterator[str]:
     """What an operator must know first: docs/upgrade.md has the reasons."""
+    if any(right.is_wide for right in difference.gained):
+        yield "⚠️ Rights are gained for more than named actions on a named resource, or by anybody: see Permissions."
     names = Names(difference.before.resources.values())
     for resource in difference.removed:
         yield from losses(resource, "removed", names)
     for change in difference.replaced:
         yield from losses(change.before, "replaced", names)
+    yield from less_caught(difference)
     if difference.lost:
         yield f"Rights are lost: executions that wait may need them for up to 74 days ({UPGRADING})."
+    yield from unsafe(difference, names)
+    yield from renamed(difference, names)
+
+
+def less_caught(difference: Difference) -> Iterator[str]:
+    """The states whose errors end an execution now."""
+    for machine in sorted(resource.name for resource in difference.after.of_type(MACHINE)):
+        were = uncaught(difference.before.definition(machine))
+        for name, left in uncaught(difference.after.definition(machine)).items():
+            if were.get(name) not in (left, NOTHING):
+                yield f"State {code(name)} of {code(machine)} {left}: an error ends the execution, hours held."
+
+
+def unsafe(difference: Difference, names: Names) -> Iterator[str]:
+    """Values that are dangerous to change."""
     for change in difference.changed:
         for path, old, new in change.values:
             if path.endswith("_TABLE_NAME") and MISSING not in (old, new):
                 yield f"The {names.of(change.before)} uses another table: executions that wait go on with the old one."
             if path == "protect" and old:
                 yield f"The {names.of(change.before)} is protected no longer."
-    if any(right.is_wide for right in difference.gained):
-        yield "⚠️ Rights are gained for more than named actions on a named resource: see Permissions."
-    yield from renamed(difference, names)
 
 
 def renamed(difference: Difference, names: Names) -> Iterator[str]:
@@ -330,13 +357,81 @@ def states(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]
     for name in sorted({*were, *now}):
         if name not in were:
             state = now[name]
-            calls = f", calls {code(called(state))}" if called(state) else ""
-            yield f"- state {code(name)} is added: {code(state['Type'])}{calls}"
+            yield f"- state {code(name)} is added: {', '.join(inside(name, state))}"
         elif name not in now:
             yield f"- state {code(name)} is removed"
         else:
             for path, old, new in differing(were[name], now[name]):
-                yield f"- state {code(name)}, {code(path)}: {from_to(old, new)}"
+                led = [] if path not in ("Catch", "Choices") else list(leads(path, were[name], now[name]))
+                yield from (f"- state {code(name)}: {line}" for line in led)
+                if not led or others(path, were[name], now[name]):
+                    yield f"- state {code(name)}, {code(path)}: {from_to(old, new)}"
+
+
+def inside(name: str, state: Mapping[str, Any]) -> Iterator[str]:
+    """What there is to know of a new state."""
+    yield code(state["Type"])
+    if called(state):
+        yield f"calls {code(called(state))}"
+    if notes := flow.read({"States": {name: state}}).states[name].notes:
+        yield words(" ".join(notes))
+    elif "TimeoutSeconds" in state:
+        yield f"{code('TimeoutSeconds')} {value(state['TimeoutSeconds'])}"
+    if state["Type"] == "Task" and "Catch" not in state:
+        yield NOTHING
+
+
+def words(text: str) -> str:
+    """Words of flow's as they are, and as code what may have come from a definition."""
+    return text if re.fullmatch(r"[a-z0-9 ,:-]+", text) else code(text)
+
+
+def leading(key: str, state: Mapping[str, Any]) -> dict[str, str]:
+    """Where the ways of a state lead by its Catch or its Choices, by their words."""
+    found: dict[str, str] = {}
+    for target, said, _ in flow.ways({key: state.get(key, []), "Resource": state.get("Resource")}):
+        for word in said:
+            found.setdefault(word, target)
+    return found
+
+
+def leads(key: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    """Which errors or answers lead elsewhere than before."""
+    led, lead = leading(key, before), leading(key, after)
+    for word in dict.fromkeys([*led, *lead]):
+        old, new = led.get(word), lead.get(word)
+        if old == new:
+            continue
+        if new is None:
+            yield f"{words(word)} no longer leads to {code(str(old))}"
+        elif old is None:
+            yield f"{words(word)} now leads to {code(new)}"
+        else:
+            yield f"{words(word)} now leads to {code(new)}, no longer to {code(old)}"
+
+
+def others(key: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether more differs in the ways that both versions have than where they lead, such as their order."""
+    both = leading(key, before).keys() & leading(key, after).keys()
+
+    def kept(state: Mapping[str, Any]) -> list[tuple[str, Any]]:
+        return [
+            (word, {name: given for name, given in way.items() if name not in ("Next", "ErrorEquals")})
+            for way in state.get(key, [])
+            for word in leading(key, {key: [way], "Resource": state.get("Resource")})
+            if word in both
+        ]
+
+    return kept(before) != kept(after)
+
+
+def uncaught(definition: Mapping[str, Any] | None) -> dict[str, str]:
+    """The Tasks that an error may leave with nothing done about it, and what they catch; endings have nothing to do."""
+    return {
+        name: "does not catch every error" if state.get("Catch") else NOTHING
+        for name, state in (definition or {}).get("States", {}).items()
+        if state["Type"] == "Task" and not state.get("End") and flow.ANY_ERROR not in leading("Catch", state)
+    }
 
 
 def called(state: Mapping[str, Any]) -> str:
@@ -396,7 +491,10 @@ def resources(difference: Difference) -> Iterator[str]:
     for mark, what, found in (("➕", "added", difference.added), ("➖", "removed", difference.removed)):
         for resource in found:
             named = f" ({code(str(resource.inputs['name']))})" if "name" in resource.inputs else ""
-            yield f"- {mark} {Names.of(resource)} is {what}{named}"
+            # what these types are is in no other section
+            inputs = resource.inputs.items() if what == "added" and resource.type not in KINDS else ()
+            lines = [f"  - {code(path)}: {value(given)}" for path, given in sorted(inputs) if path != "name"]
+            yield "\n".join([f"- {mark} {Names.of(resource)} is {what}{named}", *lines])
     for change in difference.replaced:
         head = f"- 🔁 {Names.of(change.before)} is **replaced**: {change.replaced}"
         yield "\n".join([head, *value_lines(change)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -24,10 +24,19 @@ KINDS = {
     "aws:cloudwatch/dashboard:Dashboard": "dashboard",
     "aws:cloudwatch/metricAlarm:MetricAlarm": "alarm",
     "aws:iam/role:Role": "role",
+    "aws:iam/policy:Policy": "policy",
     "aws:iam/rolePolicy:RolePolicy": "policy",
     "aws:lambda/eventSourceMapping:EventSourceMapping": "event source mapping",
     "aws:sqs/queuePolicy:QueuePolicy": "queue policy",
 }
+# What else names a role, such as an attachment of a policy, is not its user.
+RUN_AS_ROLES = (
+    FUNCTION,
+    "aws:sfn/stateMachine:StateMachine",
+    "aws:scheduler/schedule:Schedule",
+    "aws:cloudwatch/eventTarget:EventTarget",
+    "aws:lambda/eventSourceMapping:EventSourceMapping",
+)
 # Transitive, for what follows; what is not here is said by its action.
 VERBS = {
     "dynamodb:GetItem": "read",
@@ -54,6 +63,8 @@ VERBS = {
 }
 PSEUDO_PARAMETER = re.compile(r"\$\{AWS::\w+\}")
 REFERENCE = re.compile(r"\$\{(\w+)(?:\.\w+)?\}")
+# What is of one thing although it ends in a wildcard: versions, the streams of a log group, executions, table streams.
+OF_ONE = re.compile(r"(^\$\{[\w.]+\}|:(function|log-group|execution):[^:*?]+):\*$|(:table/[^/*?]+/stream)/\*$")
 
 
 @dataclass(frozen=True, order=True, kw_only=True)
@@ -68,6 +79,8 @@ class Right:
         Or denied.
     condition : str
         JSON, empty where there is none.
+    arn : str
+        What `what` says in words, with wildcards and placeholders; empty where no ARN is given.
     """
 
     who: str
@@ -75,18 +88,24 @@ class Right:
     action: str
     is_allowed: bool = True
     condition: str = ""
+    arn: str = field(default="", compare=False)
 
     @property
     def is_wide(self) -> bool:
-        """Whether it is for more than named actions on a named resource."""
-        return self.is_allowed and ("*" in self.action or self.what.startswith(EVERYTHING))
+        """Whether it is for more than named actions on a named resource, or for anybody."""
+        return self.is_allowed and (
+            "*" in self.action
+            or self.what.startswith(EVERYTHING)
+            or self.who.startswith(ANYBODY)
+            or has_wildcard(self.arn)
+        )
 
     def is_part_of(self, others: Iterable[Right]) -> bool:
         """Whether one of the others gives it already, as `dynamodb:*` on a table gives every action on it."""
-        return any(
+        return any(  # a bracket is none of IAM's wildcards
             self.is_allowed
             and (self.who, self.is_allowed) == (other.who, other.is_allowed)
-            and other.what in (self.what, EVERYTHING)
+            and (self.what == other.what or (other.arn and fnmatchcase(self.arn, other.arn.replace("[", "[[]"))))
             and other.condition in (self.condition, "")
             and fnmatchcase(self.action, other.action)
             for other in others
@@ -94,7 +113,17 @@ class Right:
 
 
 EVERYTHING = "**everything**"
+ANYBODY = "**anybody**"
 TRUST = "sts:AssumeRole"
+# What limits a permission of a function.
+LIMITS = ("functionUrlAuthType", "principalOrgId", "sourceAccount", "sourceArn")
+# Not an action of IAM's: all that a policy allows that is not in the program to be read.
+ATTACHED = "* of a policy"
+
+
+def has_wildcard(arn: str) -> bool:
+    """Whether an ARN is of more than one thing; versions of one function are not."""
+    return any(wildcard in OF_ONE.sub("", arn) for wildcard in "*?")
 
 
 def code(text: str) -> str:
@@ -139,6 +168,8 @@ class Names:
         if (found := re.fullmatch(r"\$\{(\w+)(?:\.\w+)?\}(:\*)?", arn)) and found[1] in self.by_id:
             named = self.of(self.by_id[found[1]])
             return f"every version of the {named}" if found[2] else f"the {named}"
+        if has_wildcard(arn):
+            return wide(arn)
         tail = PSEUDO_PARAMETER.sub("", arn).split(":", 5)[-1]
         if found := re.fullmatch(r"table/([^/]+)(/stream/.*)?", tail):
             model = next((model for model in MODELS if found[1].startswith(f"{model}-")), found[1])
@@ -150,11 +181,23 @@ class Names:
         return code(arn)
 
 
+def wide(arn: str) -> str:
+    """What an ARN with wildcards is of: of tables and workflows in words."""
+    if found := re.search(r":table/([^/]+)(/stream/.*)?$", arn):
+        like = "" if found[1] == "*" else f" like {code(found[1])}"
+        return f"{'the streams of ' if found[2] else ''}**every** table{like}"
+    if re.search(r":execution:\*(:\*)?$", arn):
+        return "executions of **every** workflow"
+    return code(arn)
+
+
 def roles_of(resource: Resource) -> Iterator[str]:
     """The logical ids of the roles that a resource runs as."""
+    if resource.type not in RUN_AS_ROLES:
+        return
     inputs = resource.inputs
     for role in (inputs.get("role"), inputs.get("roleArn"), (inputs.get("target") or {}).get("roleArn")):
-        if (found := REFERENCE.fullmatch(str(role))) and resource.type != "aws:iam/rolePolicy:RolePolicy":
+        if found := REFERENCE.fullmatch(str(role)):
             yield found[1]
 
 
@@ -162,23 +205,72 @@ def rights(resources: Iterable[Resource]) -> set[Right]:
     """All that the resources allow and deny."""
     resources = list(resources)
     names = Names(resources)
-    found: set[Right] = set()
-    for resource in resources:
-        inputs = resource.inputs
-        if resource.type == "aws:iam/rolePolicy:RolePolicy":
-            who = names.who(inputs["role"])
-            for statement in statements(inputs["policy"]):
-                found |= set(of_statement(statement, who, names))
-        elif resource.type == "aws:iam/role:Role":
-            what = f"the role of the {names.users.get(resource.logical_id, names.of(resource))}"
-            for statement in statements(inputs["assumeRolePolicy"]):
-                for who in principals(statement):
-                    found |= set(of_statement({**statement, "Resource": what}, who, None))
-        elif "policy" in inputs:  # of a queue, and of whatever else says itself who may use it
-            for statement in statements(inputs["policy"]):
-                for who in principals(statement):
-                    found |= set(of_statement(statement, who, names))
-    return found
+    return {right for resource in resources for right in READERS.get(resource.type, by_itself)(resource, names)}
+
+
+def by_policy(resource: Resource, names: Names) -> Iterator[Right]:
+    """What a policy gives to its role, or to whoever it will be attached to."""
+    role = resource.inputs.get("role")
+    who = names.who(role) if role else f"whoever has the {names.of(resource)}"
+    for statement in statements(resource.inputs["policy"]):
+        yield from of_statement(statement, who, names)
+
+
+def by_role(resource: Resource, names: Names) -> Iterator[Right]:
+    """Who may take a role, and what the policies in it give."""
+    inputs = resource.inputs
+    user = names.who(f"${{{resource.logical_id}}}")
+    for statement in statements(inputs["assumeRolePolicy"]):
+        for who in principals(statement):
+            yield from of_statement({**statement, "Resource": f"the role of the {user}"}, who, None)
+    for policy in inputs.get("managedPolicyArns") or ():
+        yield attached(user, policy, names)
+    for inline in inputs.get("inlinePolicies") or ():
+        for statement in statements(inline["policy"]) if "policy" in inline else ():
+            yield from of_statement(statement, user, names)
+
+
+def by_attachment(resource: Resource, names: Names) -> Iterator[Right]:
+    """What a policy that is attached gives to one role, or to several."""
+    inputs = resource.inputs
+    for role in inputs.get("roles") or as_list(inputs.get("role")):
+        yield attached(names.who(role), inputs["policyArn"], names)
+
+
+def by_itself(resource: Resource, names: Names) -> Iterator[Right]:
+    """What a queue, or whatever else has a policy of its own, allows to others."""
+    if "policy" in resource.inputs:
+        for statement in statements(resource.inputs["policy"]):
+            for who in principals(statement):
+                yield from of_statement(statement, who, names)
+
+
+def by_permission(resource: Resource, names: Names) -> Iterator[Right]:
+    """Who may call a function, from where."""
+    inputs = resource.inputs
+    where = {name: inputs[name] for name in LIMITS if name in inputs}
+    principal = inputs["principal"]
+    yield Right(
+        who=ANYBODY if principal == "*" else code(principal),
+        what=names.what(inputs["function"]),
+        action=inputs["action"],
+        condition=json.dumps(where, sort_keys=True) if where else "",
+        arn=inputs["function"],
+    )
+
+
+READERS = {
+    "aws:lambda/permission:Permission": by_permission,
+    "aws:iam/policy:Policy": by_policy,
+    "aws:iam/rolePolicy:RolePolicy": by_policy,
+    "aws:iam/role:Role": by_role,
+    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": by_attachment,
+    "aws:iam/policyAttachment:PolicyAttachment": by_attachment,
+}
+
+
+def attached(who: str, policy: str, names: Names) -> Right:
+    return Right(who=who, what=f"the policy {code(policy)}" if ":" in policy else names.what(policy), action=ATTACHED)
 
 
 def statements(policy: str) -> list[Mapping[str, Any]]:
@@ -192,11 +284,11 @@ def as_list(value: Any) -> list[Any]:
 def principals(statement: Mapping[str, Any]) -> Iterator[str]:
     principal = statement.get("Principal", "*")
     if not isinstance(principal, dict):
-        yield "**anybody**" if principal == "*" else code(str(principal))
+        yield ANYBODY if principal == "*" else code(str(principal))
         return
     for values in principal.values():
         for value in as_list(values):
-            yield "**anybody**" if value == "*" else code(value)
+            yield ANYBODY if value == "*" else code(value)
 
 
 def of_statement(statement: Mapping[str, Any], who: str, names: Names | None) -> Iterator[Right]:
@@ -204,25 +296,32 @@ def of_statement(statement: Mapping[str, Any], who: str, names: Names | None) ->
     condition = json.dumps(statement["Condition"], sort_keys=True) if "Condition" in statement else ""
     actions = as_list(statement.get("Action", f"* except {statement.get('NotAction')}"))
     if "NotResource" in statement:
-        whats = [f"**everything** except {code(str(statement['NotResource']))}"]
+        whats = {f"**everything** except {code(str(statement['NotResource']))}": ""}
+    elif names:
+        whats = {names.what(arn): arn for arn in as_list(statement.get("Resource", "*"))}
     else:
-        whats = [names.what(arn) if names else arn for arn in as_list(statement.get("Resource", "*"))]
+        whats = {statement["Resource"]: ""}
     for action in actions:
-        for what in whats:
+        for what, arn in whats.items():
             yield Right(
-                who=who, what=what, action=action, is_allowed=statement["Effect"] == "Allow", condition=condition
+                who=who,
+                what=what,
+                action=action,
+                is_allowed=statement["Effect"] == "Allow",
+                condition=condition,
+                arn=arn,
             )
 
 
 def sentences(changed: Iterable[Right], *, gained: bool) -> list[str]:
     """The rights as sentences in Markdown, those on the same thing in one: `createEscrow` may now read the table."""
-    groups: dict[tuple[str, str, bool, str], list[str]] = {}
+    groups: dict[tuple[str, str, bool, str], list[Right]] = {}
     for right in sorted(changed):
-        groups.setdefault((right.who, right.what, right.is_allowed, right.condition), []).append(right.action)
+        groups.setdefault((right.who, right.what, right.is_allowed, right.condition), []).append(right)
     lines = []
-    for (who, what, is_allowed, condition), actions in groups.items():
-        wide = any(Right(who=who, what=what, action=action, is_allowed=is_allowed).is_wide for action in actions)
-        warning = "⚠️ " if wide and gained else ""
+    for (who, what, is_allowed, condition), alike in groups.items():
+        actions = [right.action for right in alike]
+        warning = "⚠️ " if gained and any(right.is_wide for right in alike) else ""
         where = f", where {code(condition)}" if condition else ""
         lines.append(f"{warning}{who} {modal(is_allowed=is_allowed, gained=gained)} {do(actions, what)}{where}")
     return lines
@@ -237,7 +336,17 @@ def modal(*, is_allowed: bool, gained: bool) -> str:
 def do(actions: list[str], what: str) -> str:
     if actions == [TRUST]:
         return f"take {what}"
-    verbs = list(dict.fromkeys(VERBS.get(action, f"do {code(action)} on") for action in actions))
-    verb = f"{', '.join(verbs[:-1])} and {verbs[-1]}" if len(verbs) > 1 else verbs[0]
+    if actions == [ATTACHED]:
+        return f"do all that {what} allows"
+    verbs = list(dict.fromkeys(VERBS[action] for action in actions if action in VERBS))
+    if "read all of" in verbs and "read" in verbs:
+        verbs.remove("read")
+    if unnamed := [code(action) for action in actions if action not in VERBS]:
+        verbs.append(f"do {listed(unnamed)} on")
     known = [code(action) for action in actions if action in VERBS]
-    return f"{verb} {what}" + (f" ({', '.join(known)})" if known else "")
+    return f"{listed(verbs)} {what}" + (f" ({', '.join(known)})" if known else "")
+
+
+def listed(words: list[str]) -> str:
+    """Such as "a, b and c"."""
+    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else words[0]

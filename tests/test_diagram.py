@@ -259,6 +259,17 @@ def test_a_comparison_says_what_is_new_gone_and_changed() -> None:
     assert compared(REQUEST, REQUEST) == (REQUEST, {})
 
 
+def test_an_error_that_is_caught_no_longer_is_drawn_as_an_error() -> None:
+    without = copy.deepcopy(REQUEST)
+    del without["States"]["AdjustEscrow"]["Catch"]
+    merged, classes = compared(REQUEST, without)
+    text = mermaid(merged, classes=classes)
+    assert "− AdjustEscrow" in text.partition("any other error in")[2].partition("]")[0]
+    assert not [line for line in text.splitlines() if "AdjustEscrow -->" in line and "−" in line]
+    assert [line for line in text.splitlines() if line.startswith('    AdjustEscrow -.->|"− ')]
+    assert without["States"]["AdjustEscrow"].get("Catch") is None
+
+
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_committed_pictures_are_of_these_definitions(name: str) -> None:
     for form, suffix in pictures.SUFFIXES.items():

@@ -1,5 +1,6 @@
 """What `hourbank plan` says of a change: of recordings in this process, and of commits of a repository made for it."""
 
+import importlib.util
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from hourbank.recorder import Resource
 
 ROOT = Path(__file__).parent.parent
 DEV = recorder.record("dev")
+EVERY_TABLE = "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/*"
 TABLE = "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/ServiceRequest-abc-dev"
 
 
@@ -108,12 +110,26 @@ def test_what_changes_alike_is_said_once():
         for resource in resources:
             if "tags" in resource["inputs"]:
                 resource["inputs"]["tags"]["Project"] = "other"
-        named(resources, "ServiceRequestWorkflow")["inputs"]["type"] = "STANDARD"
+        named(resources, "ServiceRequestWorkflow")["inputs"]["type"] = "EXPRESS"
+        del named(resources, "auditLedger-schedule")["inputs"]["name"]
 
     text = said(change)
     assert text.count("`tags.Project`: `hourbank` → `other`") == 2
     assert re.search(r"- ✏️ \d\d change alike: bus `eventBus`, log group .*alarm `auditLedger-AuditCompleted`", text)
-    assert "is **replaced**: its `type` is set, unless that is the default\n" in text
+    assert "- 🔁 workflow `ServiceRequestWorkflow` is **replaced**: its `type` changes\n" in text
+    assert "is **replaced**: its `name` is no longer set, unless that is the default\n" in text
+
+
+def test_to_set_the_default_or_no_longer_replaces_nothing():
+    def change(resources):
+        named(resources, "ServiceRequestWorkflow")["inputs"]["type"] = "STANDARD"
+        named(resources, "auditLedger-schedule")["inputs"]["groupName"] = "default"
+        named(resources, "routeServiceRequest-queue")["inputs"]["fifoQueue"] = False
+
+    for before, after in ((stack(), stack(change)), (stack(change), stack())):
+        text = plan.render(version({"dev": before}), version({"dev": after}), ["dev"])
+        assert "0 added, **3 changed**, 0 replaced, 0 removed" in text
+        assert "### Before this is deployed" not in text
 
 
 def test_another_name_replaces_and_what_belongs_to_it_follows():
@@ -221,7 +237,7 @@ def test_rights_are_said_in_words():
             {"Action": "dynamodb:Query", "Resource": TABLE},
             {
                 "Action": "s3:GetObject",
-                "Resource": "arn:aws:s3:::b/*",
+                "Resource": "arn:aws:s3:::b/c",
                 "Condition": {"Bool": {"x": "y"}},
             },
             {"Effect": "Deny", "Action": "events:PutEvents", "Resource": "${EventBus.Arn}"},
@@ -234,7 +250,7 @@ def test_rights_are_said_in_words():
     text = said(change).partition("### Permissions\n\n")[2].partition("\n###")[0]
     assert text.splitlines() == [
         "- `ec2.amazonaws.com` may now take the role of the function `createEscrow`",
-        '- function `createEscrow` may now do `s3:GetObject` on `arn:aws:s3:::b/*`, where `{"Bool": {"x": "y"}}`',
+        '- function `createEscrow` may now do `s3:GetObject` on `arn:aws:s3:::b/c`, where `{"Bool": {"x": "y"}}`',
         "- function `createEscrow` is now forbidden to send events to the bus `eventBus` (`events:PutEvents`)",
         "- function `createEscrow` may now query the table `ServiceRequest` (`dynamodb:Query`)",
         "- `lambda.amazonaws.com` may no longer take the role of the function `createEscrow`",
@@ -251,6 +267,15 @@ def test_rights_are_said_in_words():
         ({"Action": "dynamodb:*", "Resource": TABLE}, "may now do `dynamodb:*` on the table `ServiceRequest`"),
         ({"Action": "dynamodb:Scan", "Resource": "*"}, "may now read all of **everything** (`dynamodb:Scan`)"),
         ({"NotAction": "iam:*", "Resource": TABLE}, "may now do `* except iam:*` on the table `ServiceRequest`"),
+        (
+            {"Action": "dynamodb:Scan", "Resource": EVERY_TABLE},
+            "may now read all of **every** table (`dynamodb:Scan`)",
+        ),
+        (
+            {"Action": "dynamodb:Scan", "Resource": f"{TABLE}*"},
+            "may now read all of **every** table like `ServiceRequest-abc-dev*` (`dynamodb:Scan`)",
+        ),
+        ({"Action": "s3:Get", "Resource": "arn:aws:s3:::b/?"}, "may now do `s3:Get` on `arn:aws:s3:::b/?`"),
         ({"Action": "s3:Get", "NotResource": TABLE}, f"may now do `s3:Get` on **everything** except `{TABLE}`"),
     ],
 )
@@ -258,6 +283,81 @@ def test_what_is_wide_is_marked(statement, says):
     text = said(lambda resources: allow(resources, "createEscrow-policy", statement))
     assert f"- ⚠️ function `createEscrow` {says}\n" in text
     assert "- ⚠️ Rights are gained for more than named actions" in text.partition("### Permissions")[0]
+
+
+def test_a_role_that_anybody_may_take_is_marked_and_said_first():
+    def change(resources):
+        trust = named(resources, "createEscrow-role")["inputs"]
+        trust["assumeRolePolicy"] = json.dumps(
+            {"Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]}
+        )
+
+    text = said(change)
+    assert "- ⚠️ **anybody** may now take the role of the function `createEscrow`\n" in text
+    assert "### Before this is deployed\n\n- ⚠️ Rights are gained" in text
+
+
+def attach(resources: list[dict], type_: str, **inputs) -> None:
+    resources.append(
+        {"type": type_, "name": "x-admin", "logical_id": "XAdmin", "version_id": None, "inputs": inputs, "parent": ""}
+    )
+
+
+ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda resources: attach(
+            resources,
+            "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
+            role="${AdjustEscrowRole}",
+            policyArn=ADMINISTRATOR,
+        ),
+        lambda resources: attach(
+            resources,
+            "aws:iam/policyAttachment:PolicyAttachment",
+            roles=["${AdjustEscrowRole}"],
+            policyArn=ADMINISTRATOR,
+        ),
+        lambda resources: named(resources, "adjustEscrow-role")["inputs"].update(managedPolicyArns=[ADMINISTRATOR]),
+    ],
+)
+def test_a_policy_that_is_attached_is_a_wide_right(change):
+    text = said(change)
+    assert "rights: 1 gained, 0 lost" in text
+    assert f"- ⚠️ function `adjustEscrow` may now do all that the policy `{ADMINISTRATOR}` allows\n" in text
+    assert "- ⚠️ Rights are gained" in text.partition("### Permissions")[0]
+    assert "Rights are lost" not in text
+
+
+def test_a_permission_of_a_function_is_a_right():
+    given = {"function": "${AdjustEscrow.Arn}", "action": "lambda:InvokeFunction", "principal": "*"}
+    text = said(lambda resources: attach(resources, "aws:lambda/permission:Permission", **given))
+    assert "- ⚠️ **anybody** may now call the function `adjustEscrow` (`lambda:InvokeFunction`)\n" in text
+    assert (
+        "- ➕ Permission `x-admin` is added\n  - `action`: `lambda:InvokeFunction`\n"
+        "  - `function`: `${AdjustEscrow.Arn}`\n  - `principal`: `*`\n" in text
+    )
+    given |= {"principal": "s3.amazonaws.com", "sourceAccount": "1"}
+    text = said(lambda resources: attach(resources, "aws:lambda/permission:Permission", **given))
+    assert (
+        '- `s3.amazonaws.com` may now call the function `adjustEscrow` (`lambda:InvokeFunction`), where `{"so' in text
+    )
+
+
+def test_a_policy_inside_of_a_role_or_by_itself_is_read():
+    document = json.dumps({"Statement": {"Effect": "Allow", "Action": "dynamodb:Scan", "Resource": TABLE}})
+
+    def change(resources):
+        named(resources, "adjustEscrow-role")["inputs"]["inlinePolicies"] = [{"name": "a", "policy": document}]
+        attach(resources, "aws:iam/policy:Policy", policy=document)
+
+    text = said(change)
+    assert "rights: 2 gained, 0 lost" in text
+    assert "- function `adjustEscrow` may now read all of the table `ServiceRequest` (`dynamodb:Scan`)\n" in text
+    assert "- whoever has the policy `x-admin` may now read all of the table `ServiceRequest`" in text
 
 
 def test_a_right_that_a_wider_one_gives_is_not_lost():
@@ -272,6 +372,57 @@ def test_a_right_that_a_wider_one_gives_is_not_lost():
     text = said(widen)
     assert "rights: 1 gained, 0 lost" in text
     assert "Rights are lost" not in text
+
+
+@pytest.mark.parametrize(
+    ("actions", "says"),
+    [
+        (["a:A", "a:B", "a:C"], "do `a:A`, `a:B` and `a:C` on the table"),
+        (["dynamodb:GetItem", "dynamodb:Scan"], "read all of the table (`dynamodb:GetItem`, `dynamodb:Scan`)"),
+        (["a:A", "dynamodb:GetItem"], "read and do `a:A` on the table (`dynamodb:GetItem`)"),
+    ],
+)
+def test_actions_on_the_same_thing_read_as_a_sentence(actions, says):
+    assert rights.do(actions, "the table") == says
+
+
+def test_a_wildcard_gives_what_was_named_and_takes_nothing():
+    def widen(resources):
+        policy = named(resources, "notifyProvider-policy")["inputs"]
+        policy["policy"] = re.sub(r"table/\w+-[a-z]+-dev", "table/*", policy["policy"])
+
+    text = said(widen)
+    assert re.search(r"rights: [1-9]\d* gained, 0 lost", text)
+    assert "- ⚠️ function `notifyProvider` may now read and change **every** table" in text
+    back = plan.render(version({"dev": stack(widen)}), version({"dev": stack()}), ["dev"])
+    assert re.search(r"rights: 0 gained, [1-9]\d* lost", back)
+
+
+@pytest.mark.parametrize(
+    ("arn", "is_wide"),
+    [
+        ("${AdjustEscrow.Arn}:*", False),
+        ("arn:aws:lambda:r:1:function:one:*", False),
+        ("arn:aws:logs:r:1:log-group:/aws/lambda/one:*", False),
+        ("arn:aws:states:r:1:execution:One:*", False),
+        (f"{TABLE}/stream/*", False),
+        (TABLE, False),
+        ("arn:aws:states:r:1:execution:*:*", True),
+        ("arn:aws:lambda:r:1:function:*", True),
+        ("arn:aws:lambda:r:1:function:on?", True),
+        ("arn:aws:logs:r:1:log-group:/aws/*:*", True),
+        (f"{TABLE}/*", True),
+        (f"{EVERY_TABLE}/stream/*", True),
+    ],
+)
+def test_versions_of_one_function_are_not_wide_but_two_functions_are(arn, is_wide):
+    assert rights.has_wildcard(arn) is is_wide
+    assert rights.Right(who="a", what="b", action="c", arn=arn).is_wide is is_wide
+
+
+def test_nothing_that_is_deployed_is_wide_but_tracing_and_log_delivery():
+    found = {right for right in rights.rights(DEV.resources) if right.is_wide}
+    assert {right.what for right in found} == {rights.EVERYTHING}
 
 
 def test_the_words_of_what_is_deployed_name_everything():
@@ -318,6 +469,49 @@ def test_a_way_that_is_gone_says_so_where_its_price_was():
     assert "| declined | 5 | 4 | 0.1258 |" in text
 
 
+def test_an_error_that_is_caught_no_longer_is_said_in_words_and_first():
+    def change(states):
+        states["AdjustEscrow"]["Catch"] = states["AdjustEscrow"]["Catch"][:-1]
+        del states["EscrowHours"]["Catch"]
+
+    text = said(lambda resources: definition(resources, change))
+    assert "- state `AdjustEscrow`: any other error no longer leads to `RefundAfterFailure`\n" in text
+    assert "`Catch`" not in text
+    first = text.partition("### Workflows")[0]
+    ends = "an error ends the execution, hours held."
+    assert f"- State `AdjustEscrow` of `ServiceRequestWorkflow` does not catch every error: {ends}\n" in first
+    assert f"- State `EscrowHours` of `ServiceRequestWorkflow` catches nothing: {ends}\n" in first
+    assert first.count(ends) == 2
+    assert "RefundAfterFailure" in text
+
+
+def test_a_way_that_leads_elsewhere_is_said_in_words():
+    def change(states):
+        states["CheckProviderResponse"]["Choices"][0]["Next"] = "RefundEscrow"
+        states["AdjustEscrow"]["Catch"][-1]["ResultPath"] = "$.other"
+
+    text = said(lambda resources: definition(resources, change))
+    assert "- state `CheckProviderResponse`: `ACCEPTED` now leads to `RefundEscrow`, no longer to `Start" in text
+    assert "`Choices`" not in text
+    assert "- state `AdjustEscrow`, `Catch`: " in text, "what the words do not say is shown as it is"
+    assert "### Before this is deployed" not in text
+
+
+def test_a_new_state_says_what_it_does():
+    def change(states):
+        states["CoolDown"] = {"Type": "Wait", "Seconds": 600, "Next": "EscrowHours"}
+        states["Ask"] = {"Type": "Task", "Resource": "${AdjustEscrow.Arn}", "TimeoutSeconds": 5, "Next": "CoolDown"}
+        states["Say"] = {"Type": "Pass", "Result": "@everyone", "Next": "CoolDown"}
+
+    text = said(lambda resources: definition(resources, change))
+    assert "- state `CoolDown` is added: `Wait`, waits 10 minutes\n" in text
+    assert (
+        "- state `Ask` is added: `Task`, calls `${AdjustEscrow.Arn}`, `TimeoutSeconds` `5`, catches nothing\n" in text
+    )
+    assert "- state `Say` is added: `Pass`, `@everyone`\n" in text
+    assert "- State `Ask` of `ServiceRequestWorkflow` catches nothing" in text
+
+
 def test_an_alarm_more_is_paid_for_every_month():
     def change(resources):
         alarm = json.loads(json.dumps(named(resources, "createEscrow-errors")))
@@ -332,6 +526,12 @@ def test_an_alarm_more_is_paid_for_every_month():
 
 
 def test_a_long_comment_is_cut_between_its_blocks():
+    found = importlib.util.spec_from_file_location("comment", ROOT / "tools" / "comment.py")
+    assert found
+    assert found.loader
+    comment = importlib.util.module_from_spec(found)
+    found.loader.exec_module(comment)
+
     def change(resources):
         for number in range(3000):
             resources.append(
@@ -345,7 +545,8 @@ def test_a_long_comment_is_cut_between_its_blocks():
             )
 
     text = said(change, files={"handlers/x.py": b"2"})
-    assert 60_000 < len(text) < 65_536
+    assert 50_000 < len(text) < comment.LONGEST
+    assert comment.body("plan", text) == text, "nothing is cut where it is posted"
     assert re.search(r"\n… and \d+ more that a comment has no room for\.\n", text)
     assert "**3000 added**" in text
     assert all(line.endswith(")") for line in text.splitlines() if line.startswith("- ➕"))
@@ -482,7 +683,7 @@ class TestCommits:
         change = (BEFORE_WAITING.format("WaitForProviderResponse"), BEFORE_WAITING.format("AskAgain") + NEW_STATE)
         clone.branch("state", {"workflows/service_request.py": change})
         text = clone.text("--base", "main", "--head", "state")
-        assert "- state `AskAgain` is added: `Task`, calls `validateServiceRequest`\n" in text
+        assert "- state `AskAgain` is added: `Task`, calls `validateServiceRequest`, `TimeoutSeconds` `60`\n" in text
         assert "- state `EscrowHours`, `Next`: `WaitForProviderResponse` → `AskAgain`\n" in text
         assert "class AskAgain added" in text
         assert "| accepted and released | 8 → **9** | 6 → **7** | 0.2012 → **0.2264** |" in text
@@ -558,6 +759,15 @@ def test_outside_of_a_repository_there_is_nothing_to_compare(tmp_path, monkeypat
 def test_an_unknown_stack_is_one_line():
     with pytest.raises(LocalRunError, match="there is no stack moon: the stacks are dev, staging, prod, local, or all"):
         plan.plan("main", None, "moon")
+
+
+def test_all_stacks_are_those_that_are_deployed(monkeypatch):
+    monkeypatch.setattr(plan, "find", lambda *_: ("a" * 40, "b" * 40))
+    monkeypatch.setattr(plan, "extract", lambda *_: ROOT)
+    monkeypatch.setattr(plan, "read", lambda _, __, stacks: version({name: stack() for name in stacks}))
+    text = plan.plan("main", None, "all")
+    assert text.startswith("<!-- hourbank plan -->\n## What this changes in `dev`\n")
+    assert text.endswith("\n`staging`: no change.\n\n`prod`: no change.\n")
 
 
 def test_a_machine_without_git_is_told_so(monkeypatch):
