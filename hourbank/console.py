@@ -23,6 +23,7 @@ from typing import Any
 from hourbank import diagram, ledger_view
 from hourbank.deployment import MACHINES, Deployment, entered
 from hourbank.emulator import PROJECT, REGION
+from hourbank.flow import waits_for_token
 from hourbank.graphql_stand_in import Api, refused, token_for
 
 PAGES = PROJECT / "frontend" / "console" / "dist"
@@ -157,7 +158,7 @@ class Console:
             name, at = states[-1]
             progress |= {"current": name, "enteredAt": _time(at)}
             state = self._definitions[execution["machine"]]["States"].get(name, {})  # it may have been changed since
-            if state.get("Resource", "").endswith(".waitForTaskToken"):
+            if waits_for_token(state):
                 # not since the entry: each attempt has the whole time
                 tried = [event["timestamp"] for event in events if event["type"] == "TaskScheduled"][-1]
                 progress["deadline"] = _time(tried + timedelta(seconds=state["TimeoutSeconds"]))

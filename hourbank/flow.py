@@ -157,7 +157,7 @@ def _happy(name: str, raw: Mapping[str, Any]) -> Iterator[str]:
 def ways(state: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...], bool]]:
     """Give where a state can lead, each with its words, and whether an error is what leads there."""
     if "Next" in state:
-        yield state["Next"], ("answered",) if _waits_for_token(state) else (), False
+        yield state["Next"], ("answered",) if waits_for_token(state) else (), False
     for choice in state.get("Choices", []):
         yield choice.get("Next", ""), (_shorten(_rule(choice)),), False
     if "Default" in state:
@@ -168,7 +168,7 @@ def ways(state: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...], bool]
 
 def _state(name: str, state: Mapping[str, Any]) -> State:
     kind = str(state.get("Type", "Task"))
-    if kind == "Task" and _waits_for_token(state):
+    if kind == "Task" and waits_for_token(state):
         kind = "Wait"
     elif kind in ("Map", "Parallel"):
         kind = "Group"
@@ -178,7 +178,7 @@ def _state(name: str, state: Mapping[str, Any]) -> State:
 
 def _notes(name: str, state: Mapping[str, Any]) -> list[str]:
     match state.get("Type"):
-        case "Task" if _waits_for_token(state):
+        case "Task" if waits_for_token(state):
             return _until(state)
         case "Wait":
             return _for_how_long(state)
@@ -212,7 +212,8 @@ def _for_how_long(state: Mapping[str, Any]) -> list[str]:
     return ["waits, until", str(state.get("Timestamp") or _last(state.get("TimestampPath", "")))]
 
 
-def _waits_for_token(state: Mapping[str, Any]) -> bool:
+def waits_for_token(state: Mapping[str, Any]) -> bool:
+    """Whether a Task waits for somebody to answer with its token."""
     return str(state.get("Resource", "")).endswith(".waitForTaskToken")
 
 
@@ -234,7 +235,7 @@ def _error(name: str, state: Mapping[str, Any]) -> str:
     if name == "States.ALL":
         return ANY_ERROR
     if name == "States.Timeout":
-        return "nobody answers" if _waits_for_token(state) else "time-out"
+        return "nobody answers" if waits_for_token(state) else "time-out"
     # InsufficientBalance: insufficient balance; an abbreviation stays one
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[^A-Z_]+", _last(name))
     return " ".join(word if word.isupper() else word.lower() for word in words).strip() or name

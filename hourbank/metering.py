@@ -277,7 +277,7 @@ class Functions:
         own = [line for line in self.lines if performance.request_id in line["requests"]]
         executions = deployment.executions(performance.request_id)
         states = {machine.rpartition("-")[0]: path for machine, path in performance.paths}
-        histories = {arn: history_of(deployment, arn) for arn in (one["executionArn"] for one in executions)}
+        histories = {arn: deployment.history(arn) for arn in (one["executionArn"] for one in executions)}
         types = Counter(event["type"] for history in histories.values() for event in history)
         tried = types["TaskScheduled"] + types["LambdaFunctionScheduled"]
         if tried != types["TaskStateEntered"] or any(line["refused"] for line in own):
@@ -309,11 +309,6 @@ class Functions:
             traces=executions + alone,
             log_bytes=machine_bytes + sum(line["printed"] + len(LAMBDA_LINES) for line in lines),
         )
-
-
-def history_of(deployment: Deployment, execution_arn: str) -> list[dict[str, Any]]:
-    history = deployment.client("stepfunctions").get_paginator("get_execution_history")
-    return [event for page in history.paginate(executionArn=execution_arn) for event in page["events"]]
 
 
 def logged_bytes(execution_arn: str, history: Sequence[Mapping[str, Any]]) -> int:
