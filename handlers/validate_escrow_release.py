@@ -4,8 +4,7 @@ from typing import Any
 
 from handlers import ledger, requests, tables
 from handlers.errors import ReleaseRefused
-from handlers.execution import Execution, Order
-from handlers.tables import Item, client
+from handlers.execution import Execution, Order, execution_status
 from handlers.telemetry import logged, logger
 
 
@@ -17,26 +16,21 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, str]:
         raise ReleaseRefused("The execution's input has no requestId")
     request = requests.load(run.request_id)
     escrow = tables.read("Escrow", run.request_id)
+    if run.order and (owner := ledger.unfinished(request, escrow)):
+        return {"decision": checked(run.order, owner)}
     if escrow and escrow["status"] != "HELD":
         return {"decision": "NOTHING"}
-    if run.order:
-        return {"decision": checked(run.order, escrow)}
     return {"decision": requests.decision(ledger.matched(request, escrow)[0])}
 
 
-def checked(order: Order, escrow: Item | None) -> str:
+def checked(order: Order, execution_arn: str) -> str:
     """An operator's decision; raises ReleaseRefused unless it is one, says who and why, and the owner runs no more."""
     if order.decision not in ("RELEASE", "REFUND"):
         raise ReleaseRefused("decision must be RELEASE or REFUND")
     if not all(isinstance(word, str) and word.strip() for word in (order.by, order.reason)):
         raise ReleaseRefused("A decision needs `by` and `reason`")
-    if escrow is None:
-        raise ReleaseRefused("No hours are held for this request")
-    try:
-        owner = client("stepfunctions").describe_execution(executionArn=escrow["executionArn"])["status"]
-    except client("stepfunctions").exceptions.ExecutionDoesNotExist:
-        owner = "forgotten"
+    owner = execution_status(execution_arn)
     if owner == "RUNNING":
-        raise ReleaseRefused("The execution that holds these hours is still running")
+        raise ReleaseRefused("The execution of this request is still running")
     logger.info("An operator decides", decision=order.decision, by=order.by, reason=order.reason, owner=owner)
     return order.decision

@@ -20,7 +20,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from handlers import requests
+from handlers import ledger, requests
 from handlers.audit_ledger import Audit, Case, load
 from handlers.execution import RELEASE_PREFIX, execution_name
 from handlers.tables import client, now
@@ -183,21 +183,27 @@ def settle(
     Raises
     ------
     StackError
-        If nothing is held, the execution that holds it still runs, or there is no yes.
+        If there is nothing to settle, the execution still runs, or there is no yes.
     """
     case = load(request_id)
-    if case.escrow is None:
-        raise StackError(f"nothing is held for {request_id}: give the request's whole id, as it is in the table")
-    if not case.held:
-        raise StackError(f"nothing is held for {request_id}: its hours were {case.escrow['status']} before")
+    if ledger.unfinished(case.request, case.escrow) is None:
+        where = f"its hours were {case.escrow['status']} before" if case.escrow else "give the request's whole id"
+        raise StackError(f"nothing is held for {request_id}: {where}")
+    if not case.held and decision == "RELEASE":
+        raise StackError(f"nothing is held for {request_id} that its provider could get: give --refund to end it")
     owner = stuck.owner_of(stack, case)
     if owner.status == "RUNNING":
         stop = f"aws stepfunctions stop-execution --execution-arn {owner.arn} --region {stack.region}"
-        raise StackError(f"the execution that holds these hours still runs; let it end, or stop it first: {stop}")
+        raise StackError(f"the execution of this request still runs; let it end, or stop it first: {stop}")
 
-    person = case.escrow["providerId" if decision == "RELEASE" else "requesterId"]
-    to = f"{'the provider' if decision == 'RELEASE' else 'the requester'} {person}"
-    say(console, f"{in_hours(case.held)} go from escrow:{request_id} to {to}")
+    moves = f"nothing is held for {request_id}"
+    done = "nothing was held"
+    if case.escrow and case.held:
+        role, person = ("provider", "providerId") if decision == "RELEASE" else ("requester", "requesterId")
+        to = f"the {role} {case.escrow[person]}"
+        moves = f"{in_hours(case.held)} go from escrow:{request_id} to {to}"
+        done = f"{to} has {in_hours(case.held)} more"
+    say(console, moves)
     say(console, f"{stuck.state_of(case)}{_status_after(case, decision)}; its execution is {owner.status}")
     if not confirm("Settle it so?"):
         raise StackError("nothing was done")
@@ -207,23 +213,25 @@ def settle(
     with _live(lambda: f"{arn.rpartition(':')[2]} runs"):
         run = _wait(arn)
     after = load(request_id)
-    settled = after.escrow is not None and after.escrow["status"] == (
-        "RELEASED" if decision == "RELEASE" else "REFUNDED"
-    )
+    if case.held:
+        settled = "RELEASED" if decision == "RELEASE" else "REFUNDED"
+        is_settled = after.escrow is not None and after.escrow["status"] == settled
+    else:
+        is_settled = requests.status_of(after.request or {}) == "FAILED"
     outcome = f"{decision} {run.status}"
-    if settled:
-        words = f"settled: {to} has {in_hours(case.held)} more; {stuck.state_of(after)}"
+    if is_settled:
+        words = f"settled: {done}; {stuck.state_of(after)}"
     elif run.status == "RUNNING":
         words = f"not yet: {arn} still runs, look again with `{stack.command('stuck')}`"
     else:
         words = f"not settled, {in_hours(after.held)} held: {refusal_of(run) or f'{arn} {run.status}'}"
     say(console, words)
     _log(stack, "settle", who, reason, requestId=request_id, executionArn=arn, outcome=outcome)
-    return settled
+    return is_settled
 
 
 def _status_after(case: Case, decision: str) -> str:
-    if not case.is_owner or case.request is None:
+    if case.request is None or (case.held and not case.is_owner):
         return ""
     current = requests.status_of(case.request)
     undone = "CANCELLED" if current == "IN_PROGRESS" else "FAILED"

@@ -440,12 +440,15 @@ def remedies(stack: Stack, case: Case, run: Run) -> tuple[Remedy, ...]:
     elif run.can_go_on:
         again = stack.command("redrive", case.request_id, ' --reason "WHY"')
         found.append(Remedy(again, "if the cause has passed: it goes on where it failed, with the code it began with"))
+    back, paid = (
+        stack.command("settle", case.request_id, f' {way} --reason "WHY"') for way in ("--refund", "--release")
+    )
+    otherwise = "otherwise: " if run.can_go_on else ""
     if case.held:
-        back, paid = (
-            stack.command("settle", case.request_id, f' {way} --reason "WHY"') for way in ("--refund", "--release")
-        )
-        found.append(Remedy(back, f"{'otherwise: ' if run.can_go_on else ''}the hours go back to the requester"))
+        found.append(Remedy(back, f"{otherwise}the hours go back to the requester"))
         found.append(Remedy(paid, "if the service was received: the provider is paid"))
+    elif ledger.unfinished(case.request, case.escrow):
+        found.append(Remedy(back, f"{otherwise}nothing is held, and the request becomes FAILED"))
     elif not found:
         found.append(Remedy("", "no hours are held and no command helps: look at its records and its execution"))
     return tuple(found)

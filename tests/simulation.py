@@ -370,6 +370,12 @@ class Simulation:
             self._tell(f"an operator settles: {self.repair}")
             with self._in_peace():
                 self._settle_at_odds() if self.repair == "at-odds" else ordered(self.repair)(self.world)
+        elif self.repair != "redrive" and ledger.requests.get("r1", {}).get("status") == "VALIDATING":
+            self._tell("an operator ends what holds nothing")
+            with self._in_peace():
+                ordered("REFUND")(self.world)
+            if not is_right(self.world, self.world.ledger(), "r1"):
+                self._problems.append("not ended by an operator although nothing is held")
         for execution in failed:
             if not execution.ended:
                 continue

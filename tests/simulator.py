@@ -343,13 +343,18 @@ def simulate(
         Job("wander", (start, min(start + 20, draw + wander_count))) for start in range(draw, draw + wander_count, 20)
     ]
     began, tally = time.monotonic(), Tally()
+    told = began
     with multiprocessing.get_context("spawn").Pool(processes) as pool, console.status("") as status:
         for number, results in enumerate(pool.imap_unordered(work, jobs), 1):
             for result in results:
                 tally.add(result)
                 if result.problems:
                     console.print(f"[red]violation[/red] {escape(result.name)}", soft_wrap=True)
-            status.update(f"{number} of {len(jobs)} jobs, {sum(tally.runs.values())} runs")
+            progress = f"{number} of {len(jobs)} jobs, {sum(tally.runs.values())} runs"
+            status.update(progress)
+            if not console.is_terminal and time.monotonic() - told > 60:
+                told = time.monotonic()
+                console.print(progress)
     console.print(table(tally, len(names), time.monotonic() - began))
     if wrong := tally.shortest():
         tell(console, wrong)

@@ -513,6 +513,22 @@ def test_an_operator_settles_a_service_whose_request_is_gone(world: World, decis
     assert world.ledger().balance("bob") == (3 if decision == "RELEASE" else 0)
 
 
+def test_an_operator_ends_a_request_that_was_left_without_a_hold(world: World) -> None:
+    world.submit("r1")
+    world.settle(until="EscrowHours")
+    [left] = world.executions
+    world.stop(left)
+    assert settle_by_hand(world, "RELEASE").error == "ReleaseRefused"
+    assert status(world) == "VALIDATING"
+    for _ in range(2):
+        settle_by_hand(world, "REFUND")
+        assert (status(world), world.ledger().requests["r1"]["failureReason"]) == ("FAILED", "broken code")
+    world.redrive(left)
+    assert (left.status, left.output["outcome"], status(world)) == ("SUCCEEDED", "NOT_OWNER", "FAILED")
+    assert world.ledger().balance("ann") == 10
+    assert not world.audit().findings
+
+
 def test_an_operator_waits_for_an_execution_that_runs(world: World) -> None:
     wait_for_provider(world)
     assert settle_by_hand(world, "REFUND").error == "ReleaseRefused"

@@ -12,6 +12,7 @@ from typing import Any
 import boto3
 import pytest
 from boto3.dynamodb.types import TypeSerializer
+from botocore.exceptions import ClientError
 from moto import mock_aws
 from moto.dynamodb.models import dynamodb_backends
 
@@ -1080,26 +1081,21 @@ def test_only_the_ledger_writes_the_ledger() -> None:
 
 
 class Owner:
-    """The execution that holds the hours, as Step Functions describes it."""
+    """The execution that is to be settled, as Step Functions describes it, or the error it refuses with."""
 
-    class ExecutionDoesNotExist(Exception):
-        pass
-
-    exceptions = SimpleNamespace(ExecutionDoesNotExist=ExecutionDoesNotExist)
-
-    def __init__(self, status: str | None) -> None:
+    def __init__(self, status: str) -> None:
         self.status = status
 
     def describe_execution(self, *, executionArn: str) -> dict[str, str]:  # noqa: N803
         assert executionArn == ARN + "service-request-r1"
-        if self.status is None:
-            raise self.ExecutionDoesNotExist
+        if self.status.endswith(("NotExist", "Exception")):
+            raise ClientError({"Error": {"Code": self.status}}, "DescribeExecution")
         return {"status": self.status}
 
 
-def settle(monkeypatch: pytest.MonkeyPatch, owner: str | None, **order: Any) -> str:
+def settle(monkeypatch: pytest.MonkeyPatch, owner: str, **order: Any) -> str:
     """Runs the release workflow's states with an operator's order; the outcome."""
-    monkeypatch.setattr(validate_escrow_release, "client", lambda _: Owner(owner))
+    monkeypatch.setattr("handlers.execution.client", lambda _: Owner(owner))
     given = {"decision": "REFUND", "by": "olga", "reason": "the code was wrong"} | order
     decided = validate_escrow_release.handler(release_event("ValidateEscrowRelease", given=given), CONTEXT)
     if decided["decision"] == "RELEASE":
@@ -1108,7 +1104,7 @@ def settle(monkeypatch: pytest.MonkeyPatch, owner: str | None, **order: Any) -> 
 
 
 @pytest.mark.parametrize("prepare", [escrowed, awaiting, negotiating, in_progress])
-@pytest.mark.parametrize("owner", ["FAILED", "ABORTED", "SUCCEEDED", None])
+@pytest.mark.parametrize("owner", ["FAILED", "ABORTED", "SUCCEEDED", "ExecutionDoesNotExist", "AccessDeniedException"])
 @pytest.mark.parametrize("decision", ["RELEASE", "REFUND"])
 def test_an_operator_settles(
     bank: Bank,
@@ -1186,7 +1182,34 @@ def test_nothing_is_settled_twice(bank: Bank, monkeypatch: pytest.MonkeyPatch) -
     assert bank.everything() == settled
 
 
-def test_no_hours_no_settlement(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
-    validated(bank)
+@pytest.mark.parametrize("decision", ["RELEASE", "REFUND"])
+def test_no_hours_no_settlement(bank: Bank, monkeypatch: pytest.MonkeyPatch, decision: str) -> None:
+    bank.request()
     with pytest.raises(ReleaseRefused, match="No hours are held"):
-        settle(monkeypatch, "FAILED")
+        settle(monkeypatch, "FAILED", decision=decision)
+
+
+@pytest.mark.parametrize("used_before", [False, True], ids=["new", "used-before"])
+def test_a_request_that_was_left_validating_is_ended_by_a_refund_alone(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch, used_before: bool
+) -> None:
+    validated(bank)
+    if used_before:
+        bank.put("Escrow", id="r1", executionArn="another", status="RELEASED", requesterId="eve", providerId="ben")
+    with pytest.raises(ReleaseRefused, match="still running"):
+        settle(monkeypatch, "RUNNING")
+    with pytest.raises(ReleaseRefused, match="No hours are held"):
+        ledger.settle("r2", "REFUND", "x")
+    if not used_before:
+        with pytest.raises(ReleaseRefused, match="No hours are held"):
+            settle(monkeypatch, "ABORTED", decision="RELEASE")
+    assert bank.get("ServiceRequest", "r1")["status"] == "VALIDATING"
+
+    assert settle(monkeypatch, "ABORTED") == "FAILED"
+
+    request = bank.get("ServiceRequest", "r1")
+    assert (request["status"], request["failureReason"]) == ("FAILED", "the code was wrong")
+    assert bank.balance("ana") == bank.total() == 10
+    settled = bank.everything()
+    assert ledger.settle("r1", "REFUND", "again").outcome == "FAILED"
+    assert bank.everything() == settled

@@ -61,8 +61,9 @@ class Aws:
         self.stubs = {name: Stubber(client) for name, client in self.clients.items()}
         for stub in self.stubs.values():
             stub.activate()
-        for module in (operations, stuck, tables, audit_ledger):
+        for module in (operations, stuck, tables):
             monkeypatch.setattr(module, "client", self.clients.__getitem__)
+        monkeypatch.setattr("handlers.execution.client", self.clients.__getitem__)
         monkeypatch.setattr(up, "command", lambda: "hourbank")
         monkeypatch.setenv("SERVICE_REQUEST_TABLE_NAME", "ServiceRequest")
         monkeypatch.setenv("ESCROW_TABLE_NAME", "Escrow")
@@ -572,7 +573,7 @@ class TestOnTheEmulator:
         shown = world.operator("show", request_id)
         assert (shown.returncode, shown.stderr) == (0, "")
         assert "  stopped by hand in WaitForProviderResponse\n" in shown.stdout
-        assert "  refused: The execution that holds these hours is still running\n" in shown.stdout
+        assert "  refused: The execution of this request is still running\n" in shown.stdout
         assert "  an operator's word: REFUND by olga: early\n" in shown.stdout
         assert settle in shown.stdout.partition("\nNow\n  The request is AWAITING_PROVIDER, but its execution is")[2]
         # And nothing happens without a yes
@@ -605,6 +606,33 @@ class TestOnTheEmulator:
         again = world.operator("settle", request_id, "--release", "--reason", "x", "--yes")
         assert again.stderr == f"hourbank: nothing is held for {request_id}: its hours were REFUNDED before\n"
 
+    def test_a_request_whose_execution_was_forgotten_before_it_held_anything_is_ended(self, world):
+        # Given a request that was begun with by an execution of which nothing is known any more
+        machine = world.deployment.outputs["serviceRequestWorkflowArn"]
+        forgotten = f"{machine.replace(':stateMachine:', ':execution:')}:service-request-forgotten"
+        record = people.request_record(requester="rosa", provider="theo", hours=Decimal("2.5"))
+        record |= {"status": "VALIDATING", "stepFunctionExecutionArn": forgotten}
+        request_id = people.submit(world.dynamodb, world.tables, record)
+        # Then it is seen, with the one command that helps
+        seen = world.operator("audit")
+        assert f"{request_id}  The request is VALIDATING, but its execution is unknown" in seen.stdout
+        assert f'settle {request_id} --refund --reason "WHY" --stack local' in seen.stdout
+        assert f"settle {request_id} --release" not in seen.stdout
+        paid = world.operator("settle", request_id, "--release", "--reason", "x", "--yes")
+        assert (paid.returncode, paid.stderr) == (
+            1,
+            f"hourbank: nothing is held for {request_id} that its provider could get: give --refund to end it\n",
+        )
+        # And when it is ended, nothing has moved, and nothing is left to see
+        done = world.operator("settle", request_id, "--refund", "--reason", "its execution is gone", "--yes")
+        assert done.returncode == 0
+        assert "the request is VALIDATING and becomes FAILED; its execution is forgotten" in done.stdout
+        assert "settled: nothing was held; the request is FAILED" in done.stdout
+        assert json.loads(done.stderr)["outcome"] == "REFUND SUCCEEDED"
+        assert world.record(request_id)["failureReason"] == "its execution is gone"
+        assert request_id not in world.ledger().escrows
+        assert world.operator("audit").returncode == 0
+
     def test_the_workflows_refusal_is_reported_in_its_words(self, world, monkeypatch):
         request_id = world.submit()
         order = {"requestId": request_id, "decision": "REFUND", "by": "olga", "reason": "early"}
@@ -616,7 +644,7 @@ class TestOnTheEmulator:
         for module in (operations, stuck):
             monkeypatch.setattr(module, "client", world.emulator.client)
         run = operations._wait(arn)
-        assert operations.refusal_of(run) == "The execution that holds these hours is still running"
+        assert operations.refusal_of(run) == "The execution of this request is still running"
         people.provider_says(world.dynamodb, world.tables, request_id, "REJECTED")
         world.until(request_id, "DECLINED")
 

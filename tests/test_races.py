@@ -318,6 +318,25 @@ def test_settle_against_a_redrive(world: World, decision: str, settled: tuple[An
     assert seen == {settled, declined}
 
 
+def test_settle_against_a_redriven_hold(world: World) -> None:
+    world.submit("r2", estimatedHours=Decimal(2))
+    world.settle(until="EscrowHours")
+    hold = "createEscrow", _of(world.execution("service-request-r2"), "EscrowHours")
+    function, event = order("REFUND")
+    event["execution"]["Input"]["requestId"] = "r2"
+    seen = set()
+    for held, ordered in every_order(world, hold, (function, event)):
+        ledger = world.ledger()
+        escrow = ledger.escrows.get("r2", {}).get("status")
+        assert ledger.requests["r2"]["status"] == ("ESCROWED" if escrow == "HELD" else "FAILED")
+        assert ledger.balance("ann") == (5 if escrow == "HELD" else 7)
+        assert type(held).__name__ == ("dict" if escrow else "NotOwner")
+        # refused where the hold came between its two reads: there was nothing to end any more
+        assert type(ordered).__name__ == "ReleaseRefused" if escrow == "HELD" else ordered == "FAILED"
+        seen.add(escrow)
+    assert seen == {None, "HELD", "REFUNDED"}
+
+
 @pytest.mark.parametrize("is_there", [True, False], ids=["there", "gone"])
 def test_two_operators_at_odds(world: World, is_there: bool) -> None:
     start_service(world)

@@ -39,6 +39,7 @@ from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.client import BaseClient
 from moto import mock_aws
 from moto.core.exceptions import JsonRESTError
+from moto.core.model_instances import reset_model_data
 from moto.dynamodb.models import dynamodb_backends
 from moto.dynamodb.responses import DynamoHandler
 from moto.stepfunctions.models import stepfunctions_backends
@@ -516,6 +517,7 @@ class World:
         self._stack.enter_context(mock_aws(config=moto))
         dynamodb_backends.reset()
         stepfunctions_backends.reset()
+        reset_model_data()  # moto lists every model there ever was; thousands of worlds would fill the memory
         for target, name, value in (
             (AmazonStateLanguageParser, "parse", staticmethod(_parsed)),
             (json_path, "parse", _parsed_path),
