@@ -57,9 +57,14 @@ def client(service: str) -> Any:
     )
 
 
+def date_time(moment: datetime) -> str:
+    """A moment as Amplify writes it (AWSDateTime): ISO 8601, UTC, milliseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def now() -> str:
-    """The time as Amplify writes it: ISO 8601, UTC, milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """The time as Amplify writes it."""
+    return date_time(datetime.now(UTC))
 
 
 def from_image(image: dict[str, Any]) -> Item:

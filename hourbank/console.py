@@ -13,13 +13,14 @@ import re
 import threading
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from handlers.tables import date_time
 from hourbank import diagram, ledger_view
 from hourbank.deployment import MACHINES, Deployment, entered
 from hourbank.emulator import PROJECT, REGION
@@ -156,21 +157,17 @@ class Console:
         }
         if states and execution["status"] == "RUNNING":
             name, at = states[-1]
-            progress |= {"current": name, "enteredAt": _time(at)}
+            progress |= {"current": name, "enteredAt": date_time(at)}
             state = self._definitions[execution["machine"]]["States"].get(name, {})  # it may have been changed since
             if waits_for_token(state):
                 # not since the entry: each attempt has the whole time
                 tried = [event["timestamp"] for event in events if event["type"] == "TaskScheduled"][-1]
-                progress["deadline"] = _time(tried + timedelta(seconds=state["TimeoutSeconds"]))
+                progress["deadline"] = date_time(tried + timedelta(seconds=state["TimeoutSeconds"]))
         return progress
 
 
 def _without_stack(machine: str) -> str:
     return machine.rpartition("-")[0]
-
-
-def _time(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _shown(items: Iterable[ledger_view.Item], fields: Iterable[str]) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from handlers.tables import now
 from hourbank import ledger_view, local, people, stories
 from hourbank.emulator import Emulator
 from hourbank.lanes import Passage, lanes
@@ -70,7 +71,7 @@ def _set_up(console: Console, emulator: Emulator) -> tuple[local.Deployment, Led
         deployment = local.deploy(
             emulator,
             response_timeout_seconds=RESPONSE_TIMEOUT_SECONDS,
-            config={"hourbank:startRequestsFrom": people.now()},
+            config={"hourbank:startRequestsFrom": now()},
         )
     return deployment, before
 
@@ -193,13 +194,13 @@ def _ledger_table(before: Ledger, after: Ledger) -> Table:
         table.add_column(heading, justify="left" if not heading else "right", header_style="dim")
     rows = [(name, before.balances.get(name, Decimal(0)), hours) for name, hours in sorted(after.balances.items())]
     rows += [("held in escrow", before.held, after.held), ("all together", before.total, after.total)]
-    for name, was, now in rows:
-        change = now - was
+    for name, was, has in rows:
+        change = has - was
         style = "green" if change > 0 else "red" if change < 0 else "dim"
         if name == "held in escrow":
             table.add_section()
         sign = "+" if change > 0 else ""
-        table.add_row(name, in_words(was), in_words(now), Text(f"{sign}{in_words(change)}" if change else "·", style))
+        table.add_row(name, in_words(was), in_words(has), Text(f"{sign}{in_words(change)}" if change else "·", style))
     return table
 
 

@@ -23,6 +23,7 @@ from boto3.dynamodb.types import DYNAMODB_CONTEXT
 from botocore.exceptions import ClientError, ParamValidationError
 from graphql.language import ast
 
+from handlers.tables import now
 from hourbank import amplify_schema, ledger_view, people
 from hourbank.amplify_schema import Claims, Model, Rule
 from hourbank.emulator import LocalRunError
@@ -173,7 +174,7 @@ class Api:
             if rule.covers("create"):  # an owner who is not named is the caller
                 values.setdefault(rule.owner, caller.get(rule.claim))
         _deny_others(given, model.allowed("create", values, caller))
-        created = people.now()
+        created = now()
         made_up = {model.key: str(uuid.uuid4()), "createdAt": created, "updatedAt": created}
         record = made_up | values | {"__typename": model.name}
         expression = Expression()
@@ -199,7 +200,7 @@ class Api:
         answer = self._dynamodb.update_item(
             TableName=self._tables[model.name],
             Key={model.key: {"S": given[model.key]}},
-            UpdateExpression=expression.update({"updatedAt": people.now()} | values),
+            UpdateExpression=expression.update({"updatedAt": now()} | values),
             ConditionExpression=expression.all_of({model.key: {"attributeExists": True}}, arguments.get("condition")),
             ReturnValues="ALL_NEW",
             **expression.parameters(),

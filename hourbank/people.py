@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from boto3.dynamodb.types import TypeSerializer
 
+from handlers.tables import now
 from hourbank import ledger_view
 from hourbank.emulator import LocalRunError
 
@@ -25,11 +25,6 @@ OPTIONAL = (
     "status",
     "failureReason",
 )
-
-
-def now() -> str:
-    """The time as AppSync writes AWSDateTime: ISO 8601, UTC, milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def item(values: Mapping[str, Any]) -> dict[str, Any]:

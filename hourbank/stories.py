@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from handlers.tables import date_time
 from hourbank import ledger_view, people
 from hourbank.deployment import Deployment
 
@@ -197,7 +198,7 @@ def old_records() -> list[dict[str, Any]]:
             provider=names[(number + 1) % len(names)],
             hours=Decimal(1),
             service="from before the workflows",
-            created=(created + timedelta(hours=number)).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            created=date_time(created + timedelta(hours=number)),
         )
         for number in range(OLD_RECORDS)
     ]

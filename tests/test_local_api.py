@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import pytest
 
+from handlers.tables import now
 from hourbank import ledger_view, local, people
 from hourbank.console import Console, serve
 from hourbank.emulator import Emulator
@@ -64,7 +65,7 @@ def test_a_counter_offer_is_made_accepted_and_paid_by_mutations_alone():
         dynamodb, tables = emulator.client("dynamodb"), local.create_tables(emulator)
         people.give_hours(dynamodb, tables, {"ana": Decimal(10), "chloé": Decimal(10)})
         before = ledger_view.read(dynamodb, tables)
-        config = {"hourbank:startRequestsFrom": people.now()}
+        config = {"hourbank:startRequestsFrom": now()}
         deployment = local.deploy(emulator, response_timeout_seconds=MINUTES * 60, config=config)
         with serve(Console(deployment, MINUTES * 60), port=0) as address:
             browser, tokens = Browser(address), set()
