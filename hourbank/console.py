@@ -104,7 +104,6 @@ class Console:
         """Return what the page has to know, with a token for everybody who has a balance."""
         balances = ledger_view.scan(self._dynamodb, self._deployment.tables["userBalance"])
         return {
-            "standIn": True,
             "notice": NOTICE,
             "people": [
                 {"userId": user, "name": user, "token": token_for(user)}
@@ -229,6 +228,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
+    def do_HEAD(self) -> None:
+        self._answer()
+
     def do_POST(self) -> None:
         self._answer()
 
@@ -254,7 +256,7 @@ class _Handler(BaseHTTPRequestHandler):
             if origin is not None and not re.fullmatch(f"https?://{LOOPBACK}", origin):
                 raise Refused(HTTPStatus.FORBIDDEN, "Only pages of this machine may use the API")
             self._graphql({"Access-Control-Allow-Origin": origin, "Vary": "Origin"} if origin else {})
-        elif self.command != "GET":
+        elif self.command not in ("GET", "HEAD"):
             raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "Only the API at /graphql takes anything but a GET")
         elif path.startswith("/local/"):
             if origin not in (None, f"http://{host}") or self.headers.get("Sec-Fetch-Site") in (
@@ -325,4 +327,5 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in (HEADERS | fixed | dict(headers)).items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)

@@ -100,7 +100,6 @@ def ask(port: int, path: str, method: str = "GET", body: bytes | None = None, he
 
 def test_the_page_learns_who_there_is_and_that_nobody_is_verified(port):
     config = ask(port, "/local/config").json
-    assert config["standIn"] is True
     assert "verifies nobody" in config["notice"]
     assert config["people"] == [{"userId": user, "name": user, "token": token_for(user)} for user in ("ana", "chloé")]
     assert (config["responseTimeoutSeconds"], config["graphqlEndpoint"]) == (900, "/graphql")
@@ -131,6 +130,13 @@ def test_the_ledger_has_exact_hours_and_no_more_than_its_fields(port, deployment
     assert ledger["escrows"] == [escrow | {"hours": "2.1", "updatedAt": None} | times]
     assert ledger["entries"] == [entry | accounts | {"hours": "2.1"} | times]
     assert (ledger["held"], ledger["total"]) == ("2.1", "19.6")
+
+
+def test_a_head_is_the_get_without_its_body(port):
+    for path in ("/local/ledger", "/nothing"):
+        got, asked = ask(port, path), ask(port, path, "HEAD")
+        assert (asked.status, asked.headers["Content-Length"]) == (got.status, str(len(got.body)))
+        assert asked.body == b""
 
 
 def test_a_request_without_executions_has_none(port):
