@@ -385,13 +385,13 @@ def settle(
     ],
     reason: Reason,
     release: Annotated[bool, typer.Option("--release", help="The hours go to the provider.")] = False,
-    refund: Annotated[bool, typer.Option("--refund", help="The hours go back to the requester.")] = False,
+    refund: Annotated[bool, typer.Option("--refund", help="The hours, if any are held, go back to the requester.")] = False,
     stack: StackName = None,
     region: Region = None,
     by: By = None,
     yes: Yes = False,
 ) -> None:
-    """Decide about hours that an execution left held and nobody else can move."""
+    """Decide about hours that an execution left held, or end a request that it left without any."""
     from hourbank import operations
 
     if release == refund:
@@ -404,7 +404,7 @@ def settle(
             raise typer.Exit(1)
 
 
-@app.command(rich_help_panel=OPERATE)
+@app.command(rich_help_panel=SHIP)
 def adopt(
     stack: Annotated[
         str, typer.Option("--stack", metavar="NAME", help="The stack that takes over, such as dev.", callback=not_empty)
