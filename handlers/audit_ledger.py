@@ -15,9 +15,8 @@ from typing import Any, NamedTuple
 from botocore.exceptions import ClientError
 
 from handlers import requests, tables
-from handlers.execution import execution_status
 from handlers.requests import OWNER
-from handlers.tables import Change, Item, Plan
+from handlers.tables import Change, Item, Plan, client
 from handlers.telemetry import count, gauge, logger, measure
 
 ENTRIES = ("ESCROW_HOLD", "ESCROW_ADJUST", "ESCROW_REFUND", "ESCROW_RELEASE")
@@ -29,6 +28,9 @@ STATUSES = {
     "REFUNDED": {"REJECTED", "DECLINED", "CANCELLED", "TIMED_OUT", "FAILED"},
 }
 NEEDS_OWNER = {"VALIDATING", "ESCROWED", "AWAITING_PROVIDER", "NEGOTIATING"}
+# AccessDenied: the ARN of another machine, such as of the environment that a table was copied from.
+UNKNOWN_EXECUTION = ("ExecutionDoesNotExist", "InvalidArn", "ValidationException", "AccessDeniedException")
+THROTTLED_TRIES = 10
 # How long the stream has for a record before the auditor touches it.
 PATIENCE = timedelta(minutes=15)
 
@@ -211,6 +213,24 @@ def touch(request_id: str, status: str) -> None:
         return Plan(None, (Change("ServiceRequest", request_id).exists().unchanged(request, "status").write(),))
 
     tables.commit(plan)
+
+
+def execution_status(execution_arn: Any) -> str:
+    """RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED, or ``unknown``: not ours, or forgotten after 90 days.
+
+    Step Functions allows some 15 descriptions a second, so being throttled is no news.
+    """
+    for attempt in range(THROTTLED_TRIES):
+        try:
+            return client("stepfunctions").describe_execution(executionArn=str(execution_arn))["status"]
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code in UNKNOWN_EXECUTION:
+                return "unknown"
+            if code != "ThrottlingException" or attempt == THROTTLED_TRIES - 1:
+                raise
+            tables.pause(attempt)
+    raise AssertionError
 
 
 @logger.inject_lambda_context(log_event=False, clear_state=True)

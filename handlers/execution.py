@@ -1,21 +1,14 @@
-"""The execution that a handler works for, the names that executions may have, and what became of one."""
+"""The execution that a handler works for, and the names that executions may have."""
 
 import hashlib
 import json
 import re
 from typing import Any, NamedTuple
 
-from botocore.exceptions import ClientError
-
-from handlers.tables import client, pause
-
 REQUEST_PREFIX = "service-request-"
 RELEASE_PREFIX = "escrow-release-"
 LAST_NUMBER = 9999
 _LONGEST_NAME = 80
-# AccessDenied: the ARN of another machine, such as of the environment that a table was copied from.
-_UNKNOWN = ("ExecutionDoesNotExist", "InvalidArn", "ValidationException", "AccessDeniedException")
-_THROTTLED_TRIES = 10
 # Each Task passes the input on: one near Step Functions' 262,144 bytes would fail a state that comes after the hold.
 _LONGEST_INPUT = 65_536
 
@@ -65,6 +58,11 @@ class Execution(NamedTuple):
             return None
         return Order(self.input["decision"], self.input.get("by"), self.input.get("reason"))
 
+    def is_beside(self, execution_arn: str) -> bool:
+        """Whether an execution is of the request workflow beside this one of the release workflow."""
+        machine = self.arn.rpartition(":")[0].replace(":EscrowManagementWorkflow-", ":ServiceRequestWorkflow-")
+        return execution_arn.startswith(f"{machine}:")
+
     def is_named_after_request(self) -> bool:
         """Whether this execution of the request workflow may speak for its request: its name says so.
 
@@ -94,21 +92,3 @@ def execution_name(prefix: str, request_id: str, number: int = 1) -> str:
     if len(name) > _LONGEST_NAME or not re.fullmatch(r"[A-Za-z0-9_-]+", request_id) or re.search(r"-\d+$", request_id):
         name = f"{prefix}{hashlib.sha256(request_id.encode()).hexdigest()[:40]}{suffix}"
     return name
-
-
-def execution_status(execution_arn: Any) -> str:
-    """RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED, or ``unknown``: not ours, or forgotten after 90 days.
-
-    Step Functions allows some 15 descriptions a second, so being throttled is no news.
-    """
-    for attempt in range(_THROTTLED_TRIES):
-        try:
-            return client("stepfunctions").describe_execution(executionArn=str(execution_arn))["status"]
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code in _UNKNOWN:
-                return "unknown"
-            if code != "ThrottlingException" or attempt == _THROTTLED_TRIES - 1:
-                raise
-            pause(attempt)
-    raise AssertionError

@@ -6,7 +6,7 @@ account, ``user:<userId>`` or ``escrow:<requestId>``.
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
 from handlers import hours, requests, tables
 from handlers.errors import InsufficientBalance, NotOwner, OfferNotAffordable, Refusal, ReleaseRefused, ValidationFailed
@@ -205,8 +205,8 @@ def settle(request_id: str, decision: str, reason: str) -> Ended:
     """Ends, on an operator's word, what the workflows could not end: RELEASE pays the provider, REFUND the requester.
 
     It rests on the escrow being HELD and on nothing else, so it works without the request. The request's status is
-    written where it is the escrow's own and may go there. A request that was left VALIDATING with nothing held is ended
-    by REFUND.
+    written where it is the escrow's own and may go there. A request that was left VALIDATING before there was an escrow
+    is ended by REFUND.
 
     Returns
     -------
@@ -223,15 +223,8 @@ def settle(request_id: str, decision: str, reason: str) -> Ended:
         # The request is read last: once the escrow is settled, its status is final.
         escrow = tables.read("Escrow", request_id)
         request = requests.load(request_id)
-        if decision == "REFUND" and has_no_hold(request, escrow):
-            ended = Ended("FAILED", request.get("requesterId"))
-            if requests.status_of(request) == "FAILED":
-                return Plan(ended)
-            if requests.status_of(request) == "VALIDATING":
-                no_hold = Change("Escrow", request_id).differs("executionArn", request[OWNER]).check()
-                return Plan(ended, (requests.move(request, "FAILED", {"failureReason": reason}), no_hold))
         if escrow is None:
-            raise ReleaseRefused("No hours are held for this request")
+            return _give_up(request, decision, reason)
         current = requests.status_of(request) if requests.is_owned(request, escrow["executionArn"]) else None
         undone = "CANCELLED" if current == "IN_PROGRESS" else "FAILED"
         status = "COMPLETED" if decision == "RELEASE" else undone
@@ -246,20 +239,24 @@ def settle(request_id: str, decision: str, reason: str) -> Ended:
     return _count("HoursReleased" if decision == "RELEASE" else "HoursRefunded", *tables.commit(plan))
 
 
-def has_no_hold(request: Item | None, escrow: Item | None) -> TypeGuard[Item]:
-    """Whether an execution has begun with the request, and neither it nor another one holds hours under its id."""
-    if request is None or OWNER not in request:
-        return False
-    return escrow is None or (escrow["status"] != "HELD" and escrow["executionArn"] != request[OWNER])
+def _give_up(request: Item | None, decision: str, reason: str) -> Plan:
+    """Ends a request that its execution left VALIDATING; there is no escrow, so nobody can be paid."""
+    status = requests.status_of(request or {})
+    if request is None or OWNER not in request or (decision, status) == ("RELEASE", "VALIDATING"):
+        raise ReleaseRefused("No hours are held for this request")
+    if status != "VALIDATING":
+        # What ended it was this order, run before; or its execution went on meanwhile.
+        return Plan(Ended(status if status == "FAILED" else NOTHING_TO_DO, request.get("requesterId")))
+    no_hold = Change("Escrow", request["id"]).unchanged(None, "executionArn").check()
+    end = requests.move(request, "FAILED", {"failureReason": reason})
+    return Plan(Ended("FAILED", request.get("requesterId")), (end, no_hold))
 
 
 def unfinished(request: Item | None, escrow: Item | None) -> str | None:
-    """The execution whose work `settle` may end: it holds hours, or has left its request VALIDATING without any."""
-    if escrow and escrow["status"] == "HELD":
-        return escrow["executionArn"]
-    if has_no_hold(request, escrow) and requests.status_of(request) == "VALIDATING":
-        return request[OWNER]
-    return None
+    """The execution whose work `settle` may end: it holds hours, or has left its request VALIDATING before it could."""
+    if escrow:
+        return escrow["executionArn"] if escrow["status"] == "HELD" else None
+    return request.get(OWNER) if request and requests.status_of(request) == "VALIDATING" else None
 
 
 def _count(metric: str, ended: Ended, wrote: bool) -> Ended:

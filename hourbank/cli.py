@@ -385,7 +385,7 @@ def settle(
     ],
     reason: Reason,
     release: Annotated[bool, typer.Option("--release", help="The hours go to the provider.")] = False,
-    refund: Annotated[bool, typer.Option("--refund", help="The hours, if any are held, go back to the requester.")] = False,
+    refund: Annotated[bool, typer.Option("--refund", help="Hours that are held go back to the requester.")] = False,
     stack: StackName = None,
     region: Region = None,
     by: By = None,

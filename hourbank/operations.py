@@ -187,8 +187,10 @@ def settle(
     """
     case = load(request_id)
     if ledger.unfinished(case.request, case.escrow) is None:
-        where = f"its hours were {case.escrow['status']} before" if case.escrow else "give the request's whole id"
-        raise StackError(f"nothing is held for {request_id}: {where}")
+        if case.escrow:
+            raise StackError(f"nothing is held for {request_id}: its hours were {case.escrow['status']} before")
+        why = stuck.state_of(case) if case.request else "give the request's whole id, as it is in the table"
+        raise StackError(f"nothing is held for {request_id}: {why}")
     if not case.held and decision == "RELEASE":
         raise StackError(f"nothing is held for {request_id} that its provider could get: give --refund to end it")
     owner = stuck.owner_of(stack, case)
@@ -224,7 +226,8 @@ def settle(
     elif run.status == "RUNNING":
         words = f"not yet: {arn} still runs, look again with `{stack.command('stuck')}`"
     else:
-        words = f"not settled, {in_hours(after.held)} held: {refusal_of(run) or f'{arn} {run.status}'}"
+        why = "there was nothing left to do" if run.status == "SUCCEEDED" else refusal_of(run) or f"{arn} {run.status}"
+        words = f"not settled, {in_hours(after.held)} held: {why}; {stuck.state_of(after)}"
     say(console, words)
     _log(stack, "settle", who, reason, requestId=request_id, executionArn=arn, outcome=outcome)
     return is_settled

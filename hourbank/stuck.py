@@ -17,7 +17,7 @@ from handlers import ledger, requests, tables
 from handlers.audit_ledger import NEEDS_OWNER, PATIENCE, Case, age, is_missed
 from handlers.errors import ReleaseRefused
 from handlers.execution import RELEASE_PREFIX, REQUEST_PREFIX, execution_name
-from handlers.requests import OWNER
+from handlers.requests import OWNER, is_short
 from handlers.tables import Item, client
 from hourbank.stack import Stack
 
@@ -117,16 +117,14 @@ def unsuccessful(stack: Stack, limit: int) -> tuple[list[Run], bool]:
 
 def unfinished(stack: Stack, runs: Iterable[Run]) -> list[tuple[Run, Case]]:
     """Return the executions with hours still held or work unfinished, in the given order, with what there is of it."""
+    # whoever may start executions can give them any input, under any name
+    named = [run for run in runs if isinstance(run.request_id, str) and run.request_id and is_short(run.request_id)]
+    cases = load_cases({run.request_id for run in named})
     newest: dict[tuple[bool, str], Run] = {}
-    for run in runs:
-        if isinstance(run.request_id, str) and run.request_id:
+    for run in named:
+        if is_unfinished(stack, cases[run.request_id], run):
             newest.setdefault((is_release(stack, run), run.request_id), run)
-    cases = load_cases({request_id for _, request_id in newest})
-    return [
-        (run, cases[request_id])
-        for (_, request_id), run in newest.items()
-        if is_unfinished(stack, cases[request_id], run)
-    ]
+    return [(run, cases[request_id]) for (_, request_id), run in newest.items()]
 
 
 def is_unfinished(stack: Stack, case: Case, run: Run) -> bool:

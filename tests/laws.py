@@ -67,6 +67,41 @@ def entries_that_do_not_add_up(ledger: Ledger, granted: Mapping[str, Decimal]) -
     return problems
 
 
+def hours_of_others(ledger: Ledger) -> list[str]:
+    """Nobody else's hours: an escrow's came from its requester, and went, once, where its status says they did.
+
+    RELEASED: to its provider; REFUNDED: to its requester; HELD: nowhere yet.
+    """
+    problems = []
+    for key, escrow in ledger.escrows.items():
+        requester, provider, held = f"user:{escrow['requesterId']}", f"user:{escrow['providerId']}", f"escrow:{key}"
+        allowed = {
+            "ESCROW_HOLD": {(requester, held)},
+            "ESCROW_ADJUST": {(requester, held), (held, requester)},
+            "ESCROW_RELEASE": {(held, provider)},
+            "ESCROW_REFUND": {(held, requester)},
+        }
+        entries = {kind: ledger.log[f"{key}#{kind}"] for kind in allowed if f"{key}#{kind}" in ledger.log}
+        problems += [
+            f"{kind} of escrow {key} went from {entry['fromAccount']} to {entry['toAccount']}"
+            for kind, entry in entries.items()
+            if (entry["fromAccount"], entry["toAccount"]) not in allowed[kind]
+        ]
+        end = {"RELEASED": {"ESCROW_RELEASE"}, "REFUNDED": {"ESCROW_REFUND"}}.get(escrow["status"], set())
+        if entries.keys() - {"ESCROW_ADJUST"} != {"ESCROW_HOLD"} | end:
+            problems.append(f"escrow {key} is {escrow['status']}, and its entries are {sorted(entries)}")
+    return problems
+
+
+def held_for_others(escrow: Item, request: Item) -> list[str]:
+    """Return what is wrong with an escrow that was just made: it is for the people of its request."""
+    return [
+        f"hours are held for {escrow[person]} as {person}, but the request says {request.get(person)}"
+        for person in ("requesterId", "providerId")
+        if escrow[person] != request.get(person)
+    ]
+
+
 def hours_held_for_nobody(
     ledger: Ledger, ended: Mapping[str, str], deleted_in_progress: Collection[str] = ()
 ) -> list[str]:
@@ -134,12 +169,14 @@ def told_too_early(
 ) -> list[str]:
     """Return what is wrong with an event of the execution `owner` that tells a status before it was written.
 
-    Where somebody is asked before the token is stored, an answer finds nobody who waits for it.
+    The execution is the request's, or one of the release workflow that ends what the request's holds. Where somebody is
+    asked before the token is stored, an answer finds nobody who waits for it.
     """
     detail = event["Detail"]
-    request = ledger.requests.get(detail["requestId"], {})
+    request, escrow = ledger.requests.get(detail["requestId"], {}), ledger.escrows.get(detail["requestId"], {})
     told, status = detail["status"], request.get("status")
-    if request.get("stepFunctionExecutionArn") != owner or status == told or told not in reachable(status, legal):
+    is_owned = request.get("stepFunctionExecutionArn") in (owner, escrow.get("executionArn"))
+    if not is_owned or status == told or told not in reachable(status, legal):
         return []
     return [f"{event['DetailType']} says {told}, but the request is {status}"]
 

@@ -403,8 +403,8 @@ class Simulation:
 
     def _may_fail(self) -> bool:
         """Whether work for an operator is in order: something that nothing catches went wrong."""
-        if not self.faults:
-            return ("ReleaseRefused", "Next") in self.story.path
+        if ("ReleaseRefused", "Next") in self.story.path:
+            return True
         names = [self.invocations[f.at].state for f in self.faults if f.kind in BROKEN and f.at < len(self.invocations)]
         return len(names) < len(self.faults) or any(name not in CAUGHT for name in names)
 
@@ -412,6 +412,12 @@ class Simulation:
 
     def _judge(self, when: str, *, is_repaired: bool = False) -> None:
         world = self.world
+        for execution in world.executions:
+            self._problems += [
+                f"{state} refused ({refusal}), and the workflow took it for a technical failure"
+                for state, refusal, after in execution.refusals
+                if after == "RefundAfterFailure" or (after is None and execution.status == "FAILED")
+            ]
         found = world.audit(touch=False)
         ledger = world.ledger()
         for key in sorted({*ledger.requests, *ledger.escrows}):
@@ -422,12 +428,14 @@ class Simulation:
                 self._problems.append(f"quietly wrong {when}: {state}")
             if right and listed:
                 self._problems.append(f"false alarm {when}: {state}, but {found.findings[key]}")
-            if is_repaired and not right and not self._is_beyond_repair(key, ledger):
+            is_beyond = self.repair == "redrive" and self._is_beyond_redrive(key, ledger)
+            if is_repaired and not right and not is_beyond:
                 self._problems.append(f"not repaired by {self.repair}: {state}")
             if right and found.missed:
                 self._problems.append(f"still missed {when}: {state}")
 
-    def _is_beyond_repair(self, key: str, ledger: Ledger) -> bool:
+    @staticmethod
+    def _is_beyond_redrive(key: str, ledger: Ledger) -> bool:
         """Whether somebody has put other people into a request: a redrive refuses to pay, an operator may."""
         request, escrow = ledger.requests.get(key, {}), ledger.escrows.get(key, {})
         foreign = request.get("stepFunctionExecutionArn") != escrow.get("executionArn")

@@ -138,7 +138,8 @@ def play(case: Case, without: dict[str, Any] | None = None, **changes: Any) -> R
             for name, expected in without.items()
             if ended[name] != expected
         ]
-    family = FAMILY[case.faults[0].kind] if len(case.faults) == 1 else "pairs of faults"
+    kinds = [fault.kind for fault in case.faults]
+    family = FAMILY[kinds[0]] if len(kinds) == 1 else "pairs of faults" if kinds else "nothing goes wrong"
     trace = tuple(simulation.trace) if problems else ()
     sizes = len(simulation.invocations), len(simulation.calls)
     return Result(str(case), family, tuple(problems), simulation.was_loud, *sizes, trace)
@@ -193,7 +194,14 @@ def meanwhile(story: Story) -> Iterator[str]:
 
 
 def singles(name: str, share: tuple[int, int] = (0, 1), **changes: Any) -> Iterator[Result]:
-    """Play a story with each single fault, or with every n-th of them from the k-th on, for a share of (k, n)."""
+    """Play a story with each single fault, or with every n-th of them from the k-th on, for a share of (k, n).
+
+    One that is wrong without any fault is all there is to say.
+    """
+    plain = play(Case(name, ()), **changes)
+    if plain.problems:
+        yield plain
+        return
     faults, without = single_faults(story_named(name), **changes)
     for number, fault in enumerate(faults):
         if number % share[1] == share[0]:
@@ -203,6 +211,8 @@ def singles(name: str, share: tuple[int, int] = (0, 1), **changes: Any) -> Itera
 
 def pairs(name: str, seed: int, count: int) -> Iterator[Result]:
     """Play a story with some pairs of faults, drawn with a seed."""
+    if play(Case(name, ())).problems:
+        return  # `singles` says so
     faults = [fault for fault in single_faults(story_named(name))[0] if fault.kind in COARSE]
     dice = random.Random(f"{seed} {name}")
     all_pairs = list(combinations(faults, 2))
@@ -299,7 +309,7 @@ def table(tally: Tally, paths: int, seconds: float) -> Table:
     made.add_column("what goes wrong")
     for name in ("runs", "failed loudly, then repaired", "violations"):
         made.add_column(name, justify="right")
-    for family in (*FAMILIES, "pairs of faults", "longer runs at random"):
+    for family in ("nothing goes wrong", *FAMILIES, "pairs of faults", "longer runs at random"):
         if runs := tally.runs.get(family):
             loud = "" if family.startswith("longer") else str(tally.loud[family])
             made.add_row(family, str(runs), loud, str(len(tally.violations.get(family, []))))
@@ -330,13 +340,15 @@ def simulate(
     processes: Annotated[int | None, typer.Option(help="How many; by default one a core.")] = None,
 ) -> None:
     """Try every fault at every point of every path, and say what broke."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     if seed is not None or again is not None:
         with in_silence():
             result = wander(seed) if seed is not None else play_again(again or "")
         tell(console, result) if result.problems else console.print(f"{result.name}: no violation")
         sys.exit(bool(result.problems))
     names = [str(story) for story in stories() if only in str(story)]
+    if not names:
+        raise typer.BadParameter(f"no path has {only!r} in its name", param_hint="--only")
     jobs = single_jobs(names, share, turn)
     jobs += [Job("pairs", (name, draw, pair_count)) for name in PAIRED if name in names and pair_count]
     jobs += [
@@ -364,7 +376,8 @@ def simulate(
 def play_again(words: str) -> Result:
     """Play the case of these words."""
     case = Case.of(words)
-    return play(case, single_faults(story_named(case.story))[1])
+    plain = play(case._replace(faults=()))
+    return plain if plain.problems else play(case, single_faults(story_named(case.story))[1])
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ def books(engine: Any, monkeypatch: pytest.MonkeyPatch) -> Books:
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "HourBank")
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "hourbank-test")
     books = Books(engine)
-    monkeypatch.setattr("handlers.execution.client", lambda _: books)
+    monkeypatch.setattr(audit_ledger, "client", lambda _: books)
     return books
 
 

@@ -61,9 +61,8 @@ class Aws:
         self.stubs = {name: Stubber(client) for name, client in self.clients.items()}
         for stub in self.stubs.values():
             stub.activate()
-        for module in (operations, stuck, tables):
+        for module in (operations, stuck, tables, audit_ledger):
             monkeypatch.setattr(module, "client", self.clients.__getitem__)
-        monkeypatch.setattr("handlers.execution.client", self.clients.__getitem__)
         monkeypatch.setattr(up, "command", lambda: "hourbank")
         monkeypatch.setenv("SERVICE_REQUEST_TABLE_NAME", "ServiceRequest")
         monkeypatch.setenv("ESCROW_TABLE_NAME", "Escrow")

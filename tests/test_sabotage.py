@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from handlers import events, ledger, requests, tables, validate_service_request, waiting
+from handlers import events, ledger, process_escrow_release, requests, tables, validate_service_request, waiting
+from handlers.errors import ReleaseRefused
 from handlers.execution import Execution
 from handlers.tables import Change, Item, Plan
 from tests.simulation import Simulation
@@ -17,6 +18,7 @@ from tests.test_paths import WORKFLOWS, stories, ways_out
 from tests.time_skipping import definition_of
 
 ACCEPTED = "CheckProviderResponse.ACCEPTED"
+OFFERED = "CheckProviderResponse.COUNTER_OFFER>CheckRequesterResponse.ACCEPTED"
 RELEASE = "CheckDecision.RELEASE"
 
 
@@ -83,6 +85,52 @@ def test_without_the_tokens_storage_before_the_event() -> None:
     assert "ProviderAsked says AWAITING_PROVIDER, but the request is ESCROWED" in str(said)
 
 
+def test_where_the_end_of_a_service_is_told_before_it_is_written() -> None:
+    def tell_first(event: dict[str, Any], context: Any) -> str:
+        run = Execution.of(event)
+        events.publish("RequestEnded", run.request_id, "ann", "COMPLETED")
+        return process_escrow_release.handler(event, context)
+
+    said = caught(RELEASE, handlers={"processEscrowRelease": tell_first})
+    assert "RequestEnded says COMPLETED, but the request is IN_PROGRESS" in str(said)
+
+
+@pytest.mark.parametrize("whose", ["providerId", "requesterId"])
+def test_where_a_refund_goes_to_somebody_else(monkeypatch: pytest.MonkeyPatch, whose: str) -> None:
+    """To the provider, or to whoever the record names by now."""
+    close = ledger._close
+
+    def astray(escrow: Item, status: str) -> Any:
+        request = requests.load(escrow["id"])
+        return close(escrow | {"requesterId": (request or escrow)[whose]}, status)
+
+    monkeypatch.setattr(ledger, "_close", astray)
+    kinds = ("replaced",) if whose == "requesterId" else ()
+    assert "ESCROW_REFUND of escrow r1 went from escrow:r1 to user:" in str(
+        caught("CheckProviderResponse.REJECTED", kinds)
+    )
+
+
+def test_where_hours_are_held_for_somebody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    put = tables.put
+    monkeypatch.setattr(
+        tables, "put", lambda model, item: put(model, item | ({"providerId": "eve"} if model == "Escrow" else {}))
+    )
+    assert "hours are held for eve as providerId, but the request says bob" in str(caught(ACCEPTED))
+
+
+def test_where_an_operator_can_do_nothing_without_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    settle = ledger.settle
+
+    def only_with_the_request(request_id: str, *order: Any) -> Any:
+        if requests.load(request_id) is None:
+            raise ReleaseRefused("The request is gone")
+        return settle(request_id, *order)
+
+    monkeypatch.setattr(ledger, "settle", only_with_the_request)
+    assert "not repaired by REFUND" in str(caught(RELEASE, ("deleted",), "REFUND"))
+
+
 def test_without_the_retry_of_a_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "_CHANGED_MEANWHILE", {"ConditionalCheckFailed", "None"})
     assert "a harmless fault changed" in str(caught(ACCEPTED, ("call-conflicts",)))
@@ -116,6 +164,33 @@ def test_without_one_catch(machine: str, state: str, index: int, error: str) -> 
         name: without_catcher(workflow, state if name == machine else "", index) for name, workflow in WORKFLOWS.items()
     }
     assert "without a fault the path is" in str(caught(str(story), definitions=definitions))
+
+
+# a path that passes the state without its refusal, and what makes it refuse there
+REFUSED_BY = {
+    "ValidationFailed": (ACCEPTED, "spent"),
+    "InsufficientBalance": (ACCEPTED, "spent"),
+    "IllegalOffer": (OFFERED, "offer-broken"),
+    "OfferNotAffordable": (OFFERED, "spent"),
+    "NotOwner": (OFFERED, "deleted"),
+    "ReleaseRefused": (RELEASE, "deleted"),
+    "States.ALL": (OFFERED, "raises!"),
+}
+
+
+@pytest.mark.parametrize(
+    ("machine", "state", "index", "error"), [catcher for catcher in CATCHERS if catcher[3] != "States.Timeout"]
+)
+def test_without_one_catch_where_the_paths_do_not_know_of_it(machine: str, state: str, index: int, error: str) -> None:
+    """As where a path is not enumerated because the definition has lost it."""
+    story, kind = REFUSED_BY[error]
+    if machine == "EscrowManagementWorkflow" and state == "RefundEscrow":
+        story = "CheckDecision.REFUND"
+    definitions = {
+        name: without_catcher(workflow, state if name == machine else "", index) for name, workflow in WORKFLOWS.items()
+    }
+    said = str(caught(story, (kind,), definitions=definitions))
+    assert "an operator is needed" in said if error == "States.ALL" else f"{state} refused (" in said
 
 
 def without_catcher(workflow: Any, state: str, index: int) -> dict[str, Any]:

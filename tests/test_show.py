@@ -82,9 +82,8 @@ class Aws:
         self.stubs = {name: Stubber(client) for name, client in self.clients.items()}
         for stub in self.stubs.values():
             stub.activate()
-        for module in (operations, stuck, tables, show):
+        for module in (operations, stuck, tables, audit_ledger, show):
             monkeypatch.setattr(module, "client", self.clients.__getitem__)
-        monkeypatch.setattr("handlers.execution.client", self.clients.__getitem__)
         monkeypatch.setattr(up, "command", lambda: "hourbank")
         for model in ("SERVICE_REQUEST", "ESCROW", "TRANSACTION_LOG", "USER_BALANCE"):
             monkeypatch.setenv(f"{model}_TABLE_NAME", model)

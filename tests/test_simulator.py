@@ -6,6 +6,7 @@ import itertools
 from decimal import Decimal
 
 import pytest
+import typer
 from rich.console import Console
 
 from handlers.tables import Change
@@ -17,6 +18,8 @@ from tests.simulator import (
     in_silence,
     pairs,
     play,
+    play_again,
+    simulate,
     single_jobs,
     singles,
     story_named,
@@ -68,6 +71,22 @@ def test_the_turns_of_a_share_are_all_faults_once() -> None:
     turns = [struck(turn) for turn in range(6)]
     assert sorted(itertools.chain.from_iterable(turns)) == [(name, fault) for name in "ab" for fault in faults]
     assert all(len(turn) > 300 for turn in turns)
+
+
+def test_a_path_that_is_wrong_without_a_fault_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("handlers.ledger.require", lambda *_: None)
+    monkeypatch.setattr(Change, "at_least", lambda change, attribute, number: change.exists())
+    with in_silence():
+        [result] = singles("EscrowHours.InsufficientBalance")
+        assert not list(pairs("EscrowHours.InsufficientBalance", 0, 3))
+        assert result.name == "EscrowHours.InsufficientBalance redrive" and result.trace
+        assert play_again(result.name).problems == result.problems
+    assert result.family == "nothing goes wrong"
+
+
+def test_a_path_that_is_not_there_is_refused() -> None:
+    with pytest.raises(typer.BadParameter, match="no path has 'NOSUCHPATH' in its name"):
+        simulate(only="NOSUCHPATH")
 
 
 def test_every_fault_is_in_the_table() -> None:

@@ -59,15 +59,17 @@ from moto.stepfunctions.parser.asl.utils import json_path
 from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 
-from handlers import audit_ledger, requests
+from handlers import audit_ledger, errors, requests
 from hourbank import recorder
 from tests.laws import (
     Item,
     Ledger,
     decided_by_nobody,
     entries_that_do_not_add_up,
+    held_for_others,
     hours_held_for_nobody,
     hours_lost,
+    hours_of_others,
     illegal_transition,
     tokens_outside_a_wait,
     told_too_early,
@@ -80,6 +82,7 @@ REGION = "us-east-1"
 BUS = "hourbank-event-bus-test"
 TABLES = {name: f"{name}-api-test" for name in ("ServiceRequest", "Escrow", "UserBalance", "TransactionLog")}
 SEVEN_DAYS = 7 * 24 * 3600
+REFUSALS = frozenset(refusal.__name__ for refusal in errors.Refusal.__subclasses__())
 
 Moment = Literal["before", "after"]
 
@@ -306,6 +309,22 @@ class Execution:
         ]
 
     @property
+    def refusals(self) -> list[tuple[str, str, str | None]]:
+        """Each typed refusal: the state whose task ended with it, its name, and the state that was entered next."""
+        found: list[tuple[str, str, str | None]] = []
+        state = refusal = ""
+        for event in self.history:
+            if "stateEnteredEventDetails" in event:
+                entered = event["stateEnteredEventDetails"]["name"]
+                if refusal:
+                    found.append((state, refusal, entered))
+                state, refusal = entered, ""
+            for details in ("lambdaFunctionFailedEventDetails", "taskFailedEventDetails"):
+                if (name := event.get(details, {}).get("error")) in REFUSALS:
+                    refusal = name
+        return [*found, (state, refusal, None)] if refusal else found
+
+    @property
     def transitions(self) -> int:
         """What AWS charges for: states entered, and retries."""
         return len(self.states) + len(self.pauses)
@@ -506,6 +525,7 @@ class World:
         self.dead_letters: list[dict[str, Any]] = []
         self.problems: list[str] = []
         self.granted: dict[str, Decimal] = {}
+        self._escrows_seen: set[str] = set()
         self.on_invoke: Callable[[Invocation, Moment], None] | None = None
         self.on_call: Callable[[Call, Moment], Any] | None = None
         self.on_deliver: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] | None = None
@@ -653,7 +673,12 @@ class World:
         return {"FailedEntryCount": 0, "Entries": [{"EventId": "1"} for _ in told]}
 
     def _check_laws(self, invocation: Invocation) -> None:
-        self.problems += [f"after {invocation.function}: {problem}" for problem in self.broken_laws()]
+        ledger = self.ledger()
+        problems = self.broken_laws(ledger)
+        for key in ledger.escrows.keys() - self._escrows_seen:
+            self._escrows_seen.add(key)
+            problems += held_for_others(ledger.escrows[key], ledger.requests.get(key, {}))
+        self.problems += [f"after {invocation.function}: {problem}" for problem in problems]
 
     def _check_permission(self, call: Call) -> None:
         if self._permissions is not None:
@@ -890,16 +915,18 @@ class World:
             self._collect(written_by=None)
             self._pending.clear()
             self.events.clear()
+            self._escrows_seen = set(self.ledger().escrows)
 
         return restore
 
-    def broken_laws(self) -> list[str]:
+    def broken_laws(self, ledger: Ledger | None = None) -> list[str]:
         """Return every law that does not hold right now, in words."""
-        ledger = self.ledger()
+        ledger = ledger or self.ledger()
         ended = {execution.arn: execution.status for execution in self.executions if execution.ended}
         return [
             *hours_lost(ledger, self.granted),
             *entries_that_do_not_add_up(ledger, self.granted),
+            *hours_of_others(ledger),
             *hours_held_for_nobody(ledger, ended, self._deleted_in_progress),
             *tokens_outside_a_wait(ledger, ended),
         ]

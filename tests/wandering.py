@@ -47,7 +47,7 @@ class Wander:
         self._kept: list[dict[str, Any]] = []
         self._acts: dict[Callable[[], None], int] = {
             self._submit: 6, self._answer: 14, self._step: 30, self._deliver: 20, self._expire: 5, self._stop: 1,
-            self._redrive: 2, self._order: 1, self._audit: 1, self._delete: 1, self._pay: 2, self._redeploy: 1,
+            self._redrive: 2, self._order: 3, self._audit: 1, self._delete: 1, self._pay: 2, self._redeploy: 1,
             self._wake: 2,
         }  # fmt: skip
 
@@ -127,7 +127,8 @@ class Wander:
             execution.redrive()
 
     def _order(self) -> None:
-        if key := self._pick(sorted(self.world.ledger().escrows)):
+        ledger = self.world.ledger()
+        if key := self._pick(sorted({*ledger.escrows, *ledger.requests})):
             self._settle(key, self._dice.choice(("RELEASE", "REFUND")))
 
     def _settle(self, key: str, decision: str) -> Execution:

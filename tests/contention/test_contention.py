@@ -205,6 +205,7 @@ class Bank:
         return [
             *laws.hours_lost(now, self.granted),
             *laws.entries_that_do_not_add_up(now, self.granted),
+            *laws.hours_of_others(now),
             *laws.hours_held_for_nobody(now, ended),
         ]
 
