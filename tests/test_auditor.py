@@ -1,5 +1,6 @@
 """The auditor on an engine: silent about what fits, loud about what does not, and never moving an hour."""
 
+import weakref
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -320,11 +321,28 @@ def test_hours_in_escrow_are_those_of_every_hold_and_no_other(books: Books, log:
     assert '"HoursInEscrow":[5.75]' in log.readouterr().out
 
 
-def test_tables_of_any_size_are_read_page_by_page(books: Books) -> None:
+class Page(list):
+    """A page whose end can be seen."""
+
+
+def test_tables_of_any_size_are_read_page_by_page(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(250):
         books.refunded("DECLINED", f"r{number}")
+    pages, alive, sizes = tables.pages, weakref.WeakSet(), []
+
+    def watched(model: str) -> Iterator[Page]:
+        for page in map(Page, pages(model)):
+            alive.add(page)
+            sizes.append((model, len(page), len(alive)))
+            yield page
+
+    Page.__hash__ = object.__hash__
+    monkeypatch.setattr(tables, "pages", watched)
     findings, audit = books.audit()
     assert (findings, audit.requests) == ([], 250)
+    assert [size for model, size, _ in sizes if model == "ServiceRequest"] == [100, 100, 50]
+    # while a page is asked for, the one before it is the only other
+    assert max(together for _, _, together in sizes) <= 2
 
 
 def test_a_run_that_is_out_of_time_says_so(books: Books, log: pytest.CaptureFixture[str]) -> None:

@@ -249,6 +249,27 @@ class TestStuck:
         ]
         aws.assert_all_asked()
 
+    @pytest.mark.parametrize("request_id", ["r" * 5000, "", 5, None], ids=["endless", "empty", "number", "none"])
+    def test_an_id_that_no_table_takes_is_not_looked_for(self, monkeypatch, request_id):
+        asked = []
+        monkeypatch.setattr(stuck, "load_cases", lambda ids: asked.extend(ids) or {})
+        assert stuck.unfinished(DEV, [stuck.Run(execution("x"), "FAILED", request_id=request_id)]) == []
+        assert asked == []
+
+    def test_an_execution_that_somebody_else_named_for_a_request_hides_nothing(self, aws):
+        """Whoever may start executions can start one that fails at once, for any request, under any free name."""
+        squatters = execution("anything"), execution("r1-2")
+        aws.lists(*squatters, execution("r1"))
+        for arn in squatters:
+            aws.describes(arn, input=json.dumps({"requestId": "r1", "states": "x"}))
+        aws.describes(execution("r1"))
+        aws.holds("r1")
+        findings, _ = stuck.of_executions(DEV, 9)
+        assert [finding.what for finding in findings] == [
+            "service-request-r1 is FAILED (States.TaskFailed); the request is AWAITING_PROVIDER"
+        ]
+        aws.assert_all_asked()
+
     @pytest.mark.parametrize(
         ("request_id", "printed"),
         [
