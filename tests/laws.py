@@ -175,8 +175,10 @@ def told_too_early(
     detail = event["Detail"]
     request, escrow = ledger.requests.get(detail["requestId"], {}), ledger.escrows.get(detail["requestId"], {})
     told, status = detail["status"], request.get("status")
-    is_owned = request.get("stepFunctionExecutionArn") in (owner, escrow.get("executionArn"))
-    if not is_owned or status == told or told not in reachable(status, legal):
+    mine = request.get("stepFunctionExecutionArn")
+    if mine is None or mine not in (owner, escrow.get("executionArn")):
+        return []
+    if status == told or told not in reachable(status, legal):
         return []
     return [f"{event['DetailType']} says {told}, but the request is {status}"]
 
