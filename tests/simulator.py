@@ -138,6 +138,11 @@ def play(case: Case, without: dict[str, Any] | None = None, **changes: Any) -> R
             for name, expected in without.items()
             if ended[name] != expected
         ]
+    return result_of(case, simulation, problems)
+
+
+def result_of(case: Case, simulation: Simulation, problems: Sequence[str]) -> Result:
+    """Return what a run that has ended was like."""
     kinds = [fault.kind for fault in case.faults]
     family = FAMILY[kinds[0]] if len(kinds) == 1 else "pairs of faults" if kinds else "nothing goes wrong"
     trace = tuple(simulation.trace) if problems else ()
@@ -167,11 +172,25 @@ def story_named(name: str) -> Story:
 # --- which faults -----------------------------------------------------------------------------------------------------
 
 
+class WrongWithoutFaultError(AssertionError):
+    """A story is wrong although nothing has gone wrong; `result` tells how."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__(f"{result.name} without a fault: {list(result.problems)}")
+        self.result = result
+
+
 def single_faults(story: Story, **changes: Any) -> tuple[list[Fault], dict[str, Any]]:
-    """Return each fault at each point that the story passes, and what the story ends with."""
+    """Return each fault at each point that the story passes, and what the story ends with.
+
+    Raises
+    ------
+    WrongWithoutFaultError
+        If it is wrong by itself.
+    """
     plain = Simulation(story, **changes)
-    problems = plain.play()
-    assert not problems, f"{story} without a fault: {problems}"
+    if problems := plain.play():
+        raise WrongWithoutFaultError(result_of(Case(str(story), ()), plain, problems))
     faults = [Fault(kind) for kind in SUBMITTED]
     for number, invocation in enumerate(plain.invocations):
         faults += [Fault(kind + often, number) for kind in INVOCATION for often in ("", FOR_GOOD)]
@@ -198,11 +217,11 @@ def singles(name: str, share: tuple[int, int] = (0, 1), **changes: Any) -> Itera
 
     One that is wrong without any fault is all there is to say.
     """
-    plain = play(Case(name, ()), **changes)
-    if plain.problems:
-        yield plain
+    try:
+        faults, without = single_faults(story_named(name), **changes)
+    except WrongWithoutFaultError as wrong:
+        yield wrong.result
         return
-    faults, without = single_faults(story_named(name), **changes)
     for number, fault in enumerate(faults):
         if number % share[1] == share[0]:
             # each way to finish what failed in turn
@@ -211,9 +230,10 @@ def singles(name: str, share: tuple[int, int] = (0, 1), **changes: Any) -> Itera
 
 def pairs(name: str, seed: int, count: int) -> Iterator[Result]:
     """Play a story with some pairs of faults, drawn with a seed."""
-    if play(Case(name, ())).problems:
+    try:
+        faults = [fault for fault in single_faults(story_named(name))[0] if fault.kind in COARSE]
+    except WrongWithoutFaultError:
         return  # `singles` says so
-    faults = [fault for fault in single_faults(story_named(name))[0] if fault.kind in COARSE]
     dice = random.Random(f"{seed} {name}")
     all_pairs = list(combinations(faults, 2))
     for first, second in dice.sample(all_pairs, min(count, len(all_pairs))):
@@ -376,8 +396,10 @@ def simulate(
 def play_again(words: str) -> Result:
     """Play the case of these words."""
     case = Case.of(words)
-    plain = play(case._replace(faults=()))
-    return plain if plain.problems else play(case, single_faults(story_named(case.story))[1])
+    try:
+        return play(case, single_faults(story_named(case.story))[1])
+    except WrongWithoutFaultError as wrong:
+        return wrong.result
 
 
 if __name__ == "__main__":
