@@ -41,7 +41,7 @@ def installed(module: str) -> Path:
 def handler_files() -> dict[str, Path]:
     """Every file of the archive, by its path inside, in order."""
     powertools = installed("aws_lambda_powertools").parent
-    files = [(f"handlers/{path.name}", path) for path in HANDLERS.glob("*.py")]
+    files = [(path.relative_to(HANDLERS.parent).as_posix(), path) for path in HANDLERS.rglob("*.py")]
     files += [
         (path.relative_to(powertools.parent).as_posix(), path)
         for pattern in POWERTOOLS

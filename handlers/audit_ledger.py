@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
-from handlers import requests, tables
-from handlers.requests import OWNER
-from handlers.tables import Change, Item, Plan, client
-from handlers.telemetry import count, gauge, logger, measure
+from handlers.aws import dynamodb
+from handlers.aws.dynamodb import Change, Item, Plan, client
+from handlers.aws.telemetry import count, gauge, logger, measure
+from handlers.bank import requests
+from handlers.bank.requests import OWNER
 
 ENTRIES = ("ESCROW_HOLD", "ESCROW_ADJUST", "ESCROW_REFUND", "ESCROW_RELEASE")
 # What a request's status may be beside an escrow of its own in each status, or beside none.
@@ -90,13 +91,13 @@ class Audit:
             for case in cases(page):
                 try:
                     yield from self._about(case)
-                except (ClientError, tables.Contended) as error:
+                except (ClientError, dynamodb.Contended) as error:
                     # one record that cannot be looked at must not hide the others
                     problem = f"The request could not be audited ({type(error).__name__})"
                     yield Finding("MISMATCH", case.request_id, problem, case.held)
         # An escrow whose request is gone or another's is in no request's case.
         for page in self._pages("Escrow"):
-            owners = tables.read_many("ServiceRequest", [escrow["id"] for escrow in page])
+            owners = dynamodb.read_many("ServiceRequest", [escrow["id"] for escrow in page])
             for escrow in page:
                 case = Case(escrow["id"], owners.get(escrow["id"]), escrow, [])
                 self.held += case.held
@@ -104,7 +105,7 @@ class Audit:
                     yield from self._about_orphan(load(escrow["id"]))
 
     def _pages(self, model: str) -> Iterator[list[Item]]:
-        for page in tables.pages(model):
+        for page in dynamodb.pages(model):
             yield page
             if self.is_time_up():
                 self.is_complete = False
@@ -141,8 +142,8 @@ def cases(page: list[Item]) -> Iterator[Case]:
     """What there is about each request of a page, in a few calls; not all at one moment."""
     # An id that is too long for the log was rejected or never begun with: asking for its entries would be an error.
     ids = [request["id"] for request in page if requests.is_short(request["id"])]
-    escrows = tables.read_many("Escrow", ids)
-    log = tables.read_many("TransactionLog", [f"{id_}#{entry}" for id_ in ids for entry in ENTRIES])
+    escrows = dynamodb.read_many("Escrow", ids)
+    log = dynamodb.read_many("TransactionLog", [f"{id_}#{entry}" for id_ in ids for entry in ENTRIES])
     for request in page:
         entries = [log[key] for entry in ENTRIES if (key := f"{request['id']}#{entry}") in log]
         yield Case(request["id"], request, escrows.get(request["id"]), entries)
@@ -153,7 +154,7 @@ def load(request_id: str) -> Case:
     if not requests.is_short(request_id):
         return Case(request_id, requests.load(request_id), None, [])
     keys = [("TransactionLog", f"{request_id}#{entry}") for entry in ENTRIES]
-    request, escrow, *entries = tables.snapshot(("ServiceRequest", request_id), ("Escrow", request_id), *keys)
+    request, escrow, *entries = dynamodb.snapshot(("ServiceRequest", request_id), ("Escrow", request_id), *keys)
     return Case(request_id, request, escrow, [entry for entry in entries if entry])
 
 
@@ -212,7 +213,7 @@ def touch(request_id: str, status: str) -> None:
             return Plan(None)
         return Plan(None, (Change("ServiceRequest", request_id).exists().unchanged(request, "status").write(),))
 
-    tables.commit(plan)
+    dynamodb.commit(plan)
 
 
 def execution_status(execution_arn: Any) -> str:
@@ -229,7 +230,7 @@ def execution_status(execution_arn: Any) -> str:
                 return "unknown"
             if code != "ThrottlingException" or attempt == THROTTLED_TRIES - 1:
                 raise
-            tables.pause(attempt)
+            dynamodb.pause(attempt)
     raise AssertionError
 
 

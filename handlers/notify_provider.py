@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from handlers import events, waiting
-from handlers.execution import Execution
-from handlers.telemetry import logged
+from handlers.aws.telemetry import logged
+from handlers.bank import events, waiting
+from handlers.bank.execution import Execution
 
 
 @logged

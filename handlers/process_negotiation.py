@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from handlers import events, hours, waiting
-from handlers.errors import IllegalOffer
-from handlers.execution import Execution
-from handlers.tables import Item
-from handlers.telemetry import logged
+from handlers.aws.dynamodb import Item
+from handlers.aws.telemetry import logged
+from handlers.bank import events, hours, waiting
+from handlers.bank.errors import IllegalOffer
+from handlers.bank.execution import Execution
 
 
 @logged

@@ -14,10 +14,10 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from botocore.exceptions import ClientError
 
-from handlers import requests
-from handlers.execution import LAST_NUMBER, RELEASE_PREFIX, REQUEST_PREFIX, execution_name
-from handlers.tables import Item, client, from_image
-from handlers.telemetry import count, logger
+from handlers.aws.dynamodb import Item, client, from_image
+from handlers.aws.telemetry import count, logger
+from handlers.bank import requests
+from handlers.bank.execution import LAST_NUMBER, RELEASE_PREFIX, REQUEST_PREFIX, execution_name
 
 # A token that is late, used or unknown. AWS says TaskTimedOut for the first two.
 _TOO_LATE = {"TaskTimedOut", "TaskDoesNotExist", "InvalidToken"}

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from handlers import events, requests, tables
-from handlers.errors import NotOwner
-from handlers.execution import Execution
-from handlers.tables import Plan
-from handlers.telemetry import logged
+from handlers.aws import dynamodb
+from handlers.aws.dynamodb import Plan
+from handlers.aws.telemetry import logged
+from handlers.bank import events, requests
+from handlers.bank.errors import NotOwner
+from handlers.bank.execution import Execution
 
 
 @logged
@@ -25,6 +26,6 @@ def handler(event: dict[str, Any], context: Any) -> str:
         started = requests.move(request, "IN_PROGRESS", unchanged=("requesterResponse",), remove=early)
         return Plan(request, (started,))
 
-    request, _ = tables.commit(plan)
+    request, _ = dynamodb.commit(plan)
     events.publish("ServiceStarted", run.request_id, request["requesterId"], "IN_PROGRESS")
     return "IN_PROGRESS"

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from handlers import ledger, requests
-from handlers.endings import TIME_OUTS
-from handlers.events import publish_end
-from handlers.execution import Execution
-from handlers.telemetry import logged
+from handlers.aws.telemetry import logged
+from handlers.bank import ledger, requests
+from handlers.bank.endings import TIME_OUTS
+from handlers.bank.events import publish_end
+from handlers.bank.execution import Execution
 
 
 @logged

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from handlers import ledger, requests, tables
-from handlers.errors import ReleaseRefused
-from handlers.execution import Execution, Order
-from handlers.tables import client
-from handlers.telemetry import logged, logger
+from handlers.aws import dynamodb
+from handlers.aws.dynamodb import client
+from handlers.aws.telemetry import logged, logger
+from handlers.bank import ledger, requests
+from handlers.bank.errors import ReleaseRefused
+from handlers.bank.execution import Execution, Order
 
 
 @logged
@@ -16,7 +17,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, str]:
     if not isinstance(run.request_id, str) or not run.request_id:
         raise ReleaseRefused("The execution's input has no requestId")
     request = requests.load(run.request_id)
-    escrow = tables.read("Escrow", run.request_id)
+    escrow = dynamodb.read("Escrow", run.request_id)
     if run.order and (owner := ledger.unfinished(request, escrow)):
         return {"decision": checked(run, run.order, owner)}
     if escrow and escrow["status"] != "HELD":

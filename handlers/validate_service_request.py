@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from handlers import ledger, requests, tables
-from handlers.errors import InsufficientBalance, NotOwner, ValidationFailed
-from handlers.execution import Execution
-from handlers.requests import OWNER
-from handlers.tables import Item, Plan
-from handlers.telemetry import logged
+from handlers.aws import dynamodb
+from handlers.aws.dynamodb import Item, Plan
+from handlers.aws.telemetry import logged
+from handlers.bank import ledger, requests
+from handlers.bank.errors import InsufficientBalance, NotOwner, ValidationFailed
+from handlers.bank.execution import Execution
+from handlers.bank.requests import OWNER
 
 
 @logged
@@ -17,7 +18,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     request = claim(run)
     requests.validate(request, run)
     timeout_seconds = requests.response_timeout_seconds(request)
-    escrow = tables.read("Escrow", run.request_id)
+    escrow = dynamodb.read("Escrow", run.request_id)
     if escrow and escrow["executionArn"] != run.arn:
         raise ValidationFailed(ledger.ID_USED_BEFORE)
     if not escrow:
@@ -44,4 +45,4 @@ def claim(run: Execution) -> Item:
             raise NotOwner("The request belongs to another execution, or is gone")
         return Plan(request)
 
-    return tables.commit(plan)[0]
+    return dynamodb.commit(plan)[0]

@@ -19,7 +19,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from handlers.tables import client
+from handlers.aws.dynamodb import client
 from hourbank import up
 from hourbank.stack import StackError, one_line
 

@@ -70,7 +70,7 @@ class Format(StrEnum):
 
 def hours(text: str) -> Decimal:
     """Parse hours, exactly, by the rule of the functions."""
-    from handlers.hours import is_legal
+    from handlers.bank.hours import is_legal
 
     with contextlib.suppress(ArithmeticError):
         value = STORABLE.create_decimal(text)

@@ -20,7 +20,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from handlers.tables import date_time
+from handlers.aws.dynamodb import date_time
 from hourbank import diagram, ledger_view
 from hourbank.deployment import MACHINES, Deployment, entered
 from hourbank.emulator import PROJECT, REGION

@@ -14,7 +14,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from handlers.tables import now
+from handlers.aws.dynamodb import now
 from hourbank import ledger_view, local, people, stories
 from hourbank.emulator import Emulator
 from hourbank.lanes import Passage, lanes

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from handlers.execution import RELEASE_PREFIX, REQUEST_PREFIX, execution_name
+from handlers.bank.execution import RELEASE_PREFIX, REQUEST_PREFIX, execution_name
 from hourbank import emulator
 
 # What begins the names of a machine's executions, by the stack's output that has the machine.

@@ -21,7 +21,7 @@ from rich.text import Text
 from components.settings import MODELS
 from components.subscriptions import ARGUMENTS, MUTATION
 from components.tables import HASH_KEYS, STREAMED, Description, objection_to
-from handlers.tables import client
+from handlers.aws.dynamodb import client
 from hourbank import recorder
 from hourbank.recorder import GET_EXPORT, GET_TABLE, PROJECT, Recording
 from hourbank.stack import LOCAL, configuration, in_words, is_refusal, reach

@@ -23,7 +23,7 @@ from boto3.dynamodb.types import DYNAMODB_CONTEXT
 from botocore.exceptions import ClientError, ParamValidationError
 from graphql.language import ast
 
-from handlers.tables import now
+from handlers.aws.dynamodb import now
 from hourbank import amplify_schema, ledger_view, people
 from hourbank.amplify_schema import Claims, Model, Rule
 from hourbank.emulator import LocalRunError

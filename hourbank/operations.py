@@ -20,10 +20,10 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from handlers import ledger, requests
 from handlers.audit_ledger import Audit, Case, load
-from handlers.execution import RELEASE_PREFIX, execution_name
-from handlers.tables import client, now
+from handlers.aws.dynamodb import client, now
+from handlers.bank import ledger, requests
+from handlers.bank.execution import RELEASE_PREFIX, execution_name
 from hourbank import stuck
 from hourbank.ledger_view import in_words
 from hourbank.stack import Stack, StackError

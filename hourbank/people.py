@@ -9,7 +9,7 @@ from typing import Any
 
 from boto3.dynamodb.types import TypeSerializer
 
-from handlers.tables import now
+from handlers.aws.dynamodb import now
 from hourbank import ledger_view
 from hourbank.emulator import LocalRunError
 

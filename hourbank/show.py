@@ -19,10 +19,12 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.text import Text
 
-from handlers import audit_ledger, requests, tables
+from handlers import audit_ledger
 from handlers.audit_ledger import PATIENCE, Case
-from handlers.requests import OWNER
-from handlers.tables import Item, client
+from handlers.aws import dynamodb
+from handlers.aws.dynamodb import Item, client
+from handlers.bank import requests
+from handlers.bank.requests import OWNER
 from hourbank import flow, ledger_view, stuck, up
 from hourbank.deployment import Deployment
 from hourbank.emulator import LocalRunError
@@ -419,7 +421,7 @@ def _balance(person: Any) -> str:
     if not isinstance(person, str) or not person:
         return ""
     try:
-        balance = (tables.read("UserBalance", person) or {}).get("availableBalance")
+        balance = (dynamodb.read("UserBalance", person) or {}).get("availableBalance")
     except ClientError as error:
         if is_refusal(error):
             return ""

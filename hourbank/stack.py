@@ -23,8 +23,8 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as NoConnection
 
-from handlers.requests import IllegalSetting
-from handlers.tables import Contended, client
+from handlers.aws.dynamodb import Contended, client
+from handlers.bank.requests import IllegalSetting
 from hourbank import up
 from hourbank.emulator import REGION, LocalRunError
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from handlers.tables import date_time
+from handlers.aws.dynamodb import date_time
 from hourbank import ledger_view, people
 from hourbank.deployment import Deployment
 

@@ -13,12 +13,13 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from handlers import ledger, requests, tables
 from handlers.audit_ledger import NEEDS_OWNER, PATIENCE, Case, age, is_missed
-from handlers.errors import ReleaseRefused
-from handlers.execution import RELEASE_PREFIX, REQUEST_PREFIX, execution_name
-from handlers.requests import OWNER, is_short
-from handlers.tables import Item, client
+from handlers.aws import dynamodb
+from handlers.aws.dynamodb import Item, client
+from handlers.bank import ledger, requests
+from handlers.bank.errors import ReleaseRefused
+from handlers.bank.execution import RELEASE_PREFIX, REQUEST_PREFIX, execution_name
+from handlers.bank.requests import OWNER, is_short
 from hourbank.stack import Stack
 
 UNSUCCESSFUL = ("FAILED", "TIMED_OUT", "ABORTED")
@@ -137,7 +138,7 @@ def is_unfinished(stack: Stack, case: Case, run: Run) -> bool:
 def load_cases(request_ids: Iterable[str]) -> dict[str, Case]:
     """Return requests and escrows, without the log, by request id."""
     ids = sorted(request_ids)
-    found, escrows = tables.read_many("ServiceRequest", ids), tables.read_many("Escrow", ids)
+    found, escrows = dynamodb.read_many("ServiceRequest", ids), dynamodb.read_many("Escrow", ids)
     return {id_: Case(id_, found.get(id_), escrows.get(id_), []) for id_ in ids}
 
 
@@ -224,8 +225,8 @@ def of_waits(stack: Stack, now: datetime, confirmation: timedelta) -> list[Findi
     """Return the requests that wait longer than they should, longest first."""
     default = time_to_answer(variables(stack))
     findings = []
-    for page in tables.pages("ServiceRequest"):
-        escrows = tables.read_many("Escrow", [request["id"] for request in page])
+    for page in dynamodb.pages("ServiceRequest"):
+        escrows = dynamodb.read_many("Escrow", [request["id"] for request in page])
         for request in page:
             case = Case(request["id"], request, escrows.get(request["id"]), [])
             waited, what = waiting(case, now, default, confirmation)

@@ -75,7 +75,7 @@ def serve(console: Console, minutes: float) -> None:
     """Deploy, tell how to use it, and print what happens until the process is ended."""
     if (state := _read()) is not None:
         raise LocalRunError(f"already running on {state['console']} (process {state['pid']}): `make down` ends it")
-    from handlers.tables import now
+    from handlers.aws.dynamodb import now
     from hourbank import console as page
     from hourbank import local, people  # these import Pulumi, which `show` and the others do without
 

@@ -32,7 +32,7 @@ class _Stdout:
 @pytest.fixture
 def log(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> pytest.CaptureFixture[str]:
     """What handlers log and count: Powertools keeps the stream that stdout was at its import."""
-    from handlers.telemetry import logger
+    from handlers.aws.telemetry import logger
 
     monkeypatch.setattr(logger.registered_handler, "stream", _Stdout())
     return capsys

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from handlers.tables import client
+from handlers.aws.dynamodb import client
 from tests.laws import Item, Ledger
 from tests.test_paths import Lever, Story
 from tests.time_skipping import (

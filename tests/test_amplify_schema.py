@@ -17,7 +17,7 @@ import moto
 import pytest
 from graphql.language import ast as gql
 
-from handlers import requests
+from handlers.bank import requests
 from workflows import service_request
 
 ROOT = Path(__file__).parent.parent

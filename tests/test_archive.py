@@ -80,7 +80,7 @@ def test_only_source_is_inside() -> None:
     assert {Path(name).suffix for name in names} == {".py"}
     assert {name.split("/")[0] for name in names} == {"aws_lambda_powertools", "handlers", "typing_extensions.py"}
     assert not [name for name in names if "__pycache__" in name or "test" in name]
-    assert {f"handlers/{path.name}" for path in HANDLERS.glob("*.py")} <= set(names)
+    assert {path.relative_to(HANDLERS.parent).as_posix() for path in HANDLERS.rglob("*.py")} <= set(names)
 
 
 def test_it_is_small_and_quick() -> None:

@@ -13,7 +13,9 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 from moto.dynamodb.models import dynamodb_backends
 
-from handlers import audit_ledger, requests, tables
+from handlers import audit_ledger
+from handlers.aws import dynamodb
+from handlers.bank import requests
 
 ARN = "arn:aws:states:us-east-1:123456789012:execution:ServiceRequestWorkflow-test:service-request-"
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -104,10 +106,10 @@ def context(milliseconds: int = 900_000) -> Any:
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Any]:
-    tables.client.cache_clear()
+    dynamodb.client.cache_clear()
     with mock_aws():
         yield boto3.resource("dynamodb")
-    tables.client.cache_clear()
+    dynamodb.client.cache_clear()
 
 
 @pytest.fixture
@@ -330,7 +332,7 @@ class Page(list):
 def test_tables_of_any_size_are_read_page_by_page(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(250):
         books.refunded("DECLINED", f"r{number}")
-    pages, alive, sizes = tables.pages, weakref.WeakSet(), []
+    pages, alive, sizes = dynamodb.pages, weakref.WeakSet(), []
 
     def watched(model: str) -> Iterator[Page]:
         for page in map(Page, pages(model)):
@@ -338,7 +340,7 @@ def test_tables_of_any_size_are_read_page_by_page(books: Books, monkeypatch: pyt
             sizes.append((model, len(page), len(alive)))
             yield page
 
-    monkeypatch.setattr(tables, "pages", watched)
+    monkeypatch.setattr(dynamodb, "pages", watched)
     findings, audit = books.audit()
     assert (findings, audit.requests) == ([], 250)
     assert [size for model, size, _ in sizes if model == "ServiceRequest"] == [100, 100, 50]

@@ -161,7 +161,7 @@ def test_a_version_is_another_one_when_code_or_configuration_change(
     assert version(other_escrow, "notifyProvider") == version(dev, "notifyProvider")
     changed_file = tmp_path / "ledger.py"
     changed_file.write_text("# changed\n")
-    files = cloudformation.handler_files() | {"handlers/ledger.py": changed_file}
+    files = cloudformation.handler_files() | {"handlers/bank/ledger.py": changed_file}
     monkeypatch.setattr("components.archive.handler_files", lambda: files)
     assert version(record("dev")) != version(dev)
 

@@ -145,7 +145,7 @@ def test_a_request_without_executions_has_none(port):
 
 
 def test_executions_are_found_by_the_names_that_the_handlers_give(port, deployment):
-    from handlers.execution import RELEASE_PREFIX, REQUEST_PREFIX, execution_name
+    from handlers.bank.execution import RELEASE_PREFIX, REQUEST_PREFIX, execution_name
 
     states = deployment.client("stepfunctions")
     odd = "request/7"  # hashed in the name

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from components import dashboard
-from handlers import audit_ledger, requests, route_service_request
+from handlers import audit_ledger, route_service_request
+from handlers.bank import requests
 from hourbank import local, parameterised
 from hourbank.emulator import Emulator
 from hourbank.recorder import Recording, record

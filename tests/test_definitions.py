@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from handlers import errors
+from handlers.bank import errors
 from tests.time_skipping import definition_of, function_arn, function_of, recorded, snake_case
 from workflows import escrow_management, service_request
 
@@ -180,7 +180,7 @@ def errors_are_classes(definition: Definition) -> Problems:
         for entry in [*state.get("Retry", []), *state.get("Catch", [])]:
             for error in entry["ErrorEquals"]:
                 if error not in TYPED and error not in TRANSIENT and not error.startswith("States."):
-                    yield f"{name} names {error}, which is no class in handlers/errors.py"
+                    yield f"{name} names {error}, which is no class in handlers/bank/errors.py"
 
 
 def functions_are_files(definition: Definition) -> Problems:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from handlers import requests
-from handlers.execution import REQUEST_PREFIX, execution_name
-from handlers.hours import is_legal
+from handlers.bank import requests
+from handlers.bank.execution import REQUEST_PREFIX, execution_name
+from handlers.bank.hours import is_legal
 
 ROOT = Path(__file__).parent.parent
 VECTORS: dict[str, Any] = json.loads((ROOT / "frontend/test/vectors.json").read_text(encoding="utf-8"))

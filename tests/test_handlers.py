@@ -18,23 +18,19 @@ from moto.dynamodb.models import dynamodb_backends
 from handlers import (
     adjust_escrow,
     create_escrow,
-    endings,
-    events,
-    hours,
-    ledger,
     notify_provider,
     process_escrow_release,
     process_negotiation,
     refund_escrow,
     reject_request,
-    requests,
     start_service_execution,
-    tables,
     timeout_request,
     validate_escrow_release,
     validate_service_request,
 )
-from handlers.errors import (
+from handlers.aws import dynamodb
+from handlers.bank import endings, events, hours, ledger, requests
+from handlers.bank.errors import (
     IllegalOffer,
     InsufficientBalance,
     NotOwner,
@@ -42,7 +38,7 @@ from handlers.errors import (
     ReleaseRefused,
     ValidationFailed,
 )
-from handlers.execution import RELEASE_PREFIX, REQUEST_PREFIX, execution_name
+from handlers.bank.execution import RELEASE_PREFIX, REQUEST_PREFIX, execution_name
 
 ARN = "arn:aws:states:us-east-1:123456789012:execution:ServiceRequestWorkflow-test:"
 CONTEXT = SimpleNamespace(
@@ -139,10 +135,10 @@ class Bank:
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Any]:
     """moto's DynamoDB; clients are made once, because that takes longer than most tests."""
-    tables.client.cache_clear()
+    dynamodb.client.cache_clear()
     with mock_aws():
         yield boto3.resource("dynamodb")
-    tables.client.cache_clear()
+    dynamodb.client.cache_clear()
 
 
 @pytest.fixture
@@ -443,7 +439,7 @@ def test_a_record_deleted_after_validation_holds_nothing(bank: Bank) -> None:
 
 def test_a_change_between_reading_and_writing_is_read_again(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
     validated(bank)
-    read = tables.read
+    read = dynamodb.read
     reads: list[str] = []
 
     def read_and_change(model: str, key: str) -> Any:
@@ -453,7 +449,7 @@ def test_a_change_between_reading_and_writing_is_read_again(bank: Bank, monkeypa
             bank.change(estimatedHours=Decimal(3))
         return item
 
-    monkeypatch.setattr(tables, "read", read_and_change)
+    monkeypatch.setattr(dynamodb, "read", read_and_change)
     assert run(create_escrow, "EscrowHours") == {"hours": "3"}
     assert bank.balance("ana") == 7
 
@@ -461,10 +457,10 @@ def test_a_change_between_reading_and_writing_is_read_again(bank: Bank, monkeypa
 def test_what_keeps_changing_is_given_up_loudly(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
     validated(bank)
     slept: list[float] = []
-    monkeypatch.setattr(tables.random, "uniform", lambda _, most: most)
-    monkeypatch.setattr(tables.time, "sleep", slept.append)
-    monkeypatch.setattr(tables, "_written", lambda _: False)
-    with pytest.raises(tables.Contended):
+    monkeypatch.setattr(dynamodb.random, "uniform", lambda _, most: most)
+    monkeypatch.setattr(dynamodb.time, "sleep", slept.append)
+    monkeypatch.setattr(dynamodb, "_written", lambda _: False)
+    with pytest.raises(dynamodb.Contended):
         run(create_escrow, "EscrowHours")
     assert 10 < sum(slept) < 15, "a function has 30 seconds"
 
@@ -678,7 +674,7 @@ def test_a_refund_gives_back_and_ends_in_one_transaction(bank: Bank) -> None:
 
 def meets_a_twin(monkeypatch: pytest.MonkeyPatch, twin: Callable[[], Any]) -> None:
     """Right after the next read, the same step runs to its end elsewhere."""
-    read, twins = tables.read, [twin]
+    read, twins = dynamodb.read, [twin]
 
     def read_and_step_aside(model: str, key: str) -> Any:
         item = read(model, key)
@@ -686,7 +682,7 @@ def meets_a_twin(monkeypatch: pytest.MonkeyPatch, twin: Callable[[], Any]) -> No
             twins.pop()()
         return item
 
-    monkeypatch.setattr(tables, "read", read_and_step_aside)
+    monkeypatch.setattr(dynamodb, "read", read_and_step_aside)
 
 
 @pytest.mark.parametrize(
@@ -964,14 +960,14 @@ def test_a_second_run_changes_nothing_and_answers_the_same(bank: Bank, state: st
 def test_a_crash_after_the_commit_loses_nothing(bank: Bank, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
     prepare, handler, more = STEPS[state]
     prepare(bank)
-    written = tables._written
+    written = dynamodb._written
 
     def crash(writes: Any) -> bool:
         written(writes)
         raise ConnectionError("the answer was lost")
 
     with monkeypatch.context() as patch:
-        patch.setattr(tables, "_written", crash)
+        patch.setattr(dynamodb, "_written", crash)
         try:
             run(handler, state, **more)
         except ConnectionError:
@@ -1066,11 +1062,11 @@ def test_statuses_only_move_along_legal_transitions(bank: Bank) -> None:
 
 def test_null_is_absent_whatever_the_attribute() -> None:
     image = {name: TypeSerializer().serialize(value) for name, value in {"a": None, "b": "", "c": Decimal(1)}.items()}
-    assert tables.from_image(image) == {"b": "", "c": Decimal(1)}
+    assert dynamodb.from_image(image) == {"b": "", "c": Decimal(1)}
 
 
 def test_only_the_ledger_writes_the_ledger() -> None:
-    assert ledger.tables is tables
+    assert ledger.dynamodb is dynamodb
     for module in (validate_service_request, notify_provider, start_service_execution, process_negotiation, requests):
         text = module.__loader__.get_source(module.__name__)  # type: ignore[union-attr]
         assert not any(f'Change("{model}"' in text or f'put("{model}"' in text for model in ("Escrow", "UserBalance"))

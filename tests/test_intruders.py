@@ -18,7 +18,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from handlers.execution import RELEASE_PREFIX, REQUEST_PREFIX, execution_name
+from handlers.bank.execution import RELEASE_PREFIX, REQUEST_PREFIX, execution_name
 from hourbank import emulator, local, people, stories
 from hourbank.emulator import Emulator
 from tests.test_end_to_end import World

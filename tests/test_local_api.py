@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from handlers.tables import now
+from handlers.aws.dynamodb import now
 from hourbank import ledger_view, local, people
 from hourbank.console import Console, serve
 from hourbank.emulator import Emulator

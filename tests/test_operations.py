@@ -25,8 +25,9 @@ from botocore.exceptions import (
 from botocore.stub import Stubber
 from rich.console import Console
 
-from handlers import audit_ledger, tables
-from handlers.execution import RELEASE_PREFIX, execution_name
+from handlers import audit_ledger
+from handlers.aws import dynamodb
+from handlers.bank.execution import RELEASE_PREFIX, execution_name
 from hourbank import ledger_view, local, operations, people, show, stack, stuck, up
 from hourbank.emulator import Emulator
 from hourbank.stack import Stack, StackError
@@ -61,7 +62,7 @@ class Aws:
         self.stubs = {name: Stubber(client) for name, client in self.clients.items()}
         for stub in self.stubs.values():
             stub.activate()
-        for module in (operations, stuck, tables, audit_ledger):
+        for module in (operations, stuck, dynamodb, audit_ledger):
             monkeypatch.setattr(module, "client", self.clients.__getitem__)
         monkeypatch.setattr(up, "command", lambda: "hourbank")
         monkeypatch.setenv("SERVICE_REQUEST_TABLE_NAME", "ServiceRequest")
@@ -394,7 +395,7 @@ def test_a_request_waits_too_long(monkeypatch, status, held_for, changed, more, 
             "AWS does not allow Scan: User x may not",
         ),
         (ClientError({"Error": {"Code": "Throttled", "Message": "slow"}}, "Scan"), "Scan failed, Throttled: slow"),
-        (tables.Contended("The table kept changing"), "The table kept changing"),
+        (dynamodb.Contended("The table kept changing"), "The table kept changing"),
     ],
 )
 def test_what_aws_refuses_is_one_line(error, says):
@@ -458,10 +459,10 @@ def test_a_users_mistake_is_one_line(tmp_path, arguments, says):
 )
 def test_an_address_at_which_nothing_is_asked_is_one_line(monkeypatch, address, says):
     monkeypatch.setenv("AWS_ENDPOINT_URL", address)
-    tables.client.cache_clear()
+    dynamodb.client.cache_clear()
     with pytest.raises(StackError) as refused, stack.errors_in_words():
         stack.connect("dev", None)
-    tables.client.cache_clear()
+    dynamodb.client.cache_clear()
     assert str(refused.value).endswith(says)
     assert "\n" not in str(refused.value)
     # but a fault of this program is one

@@ -714,7 +714,7 @@ class TestCommits:
         clone.git("checkout", "--quiet", "--force", "main")
         assert "to `the files as they are`" in text
         assert "new code for every function" in text
-        assert "- `handlers/hours.py` changed (+7 bytes)\n" in text
+        assert "- `handlers/bank/hours.py` changed (+7 bytes)\n" in text
         assert "### Resources" not in text
 
     def test_what_main_has_done_since_is_not_the_change(self, clone):

@@ -339,7 +339,7 @@ def test_after_a_release_executions_that_wait_may_still_call_what_they_began_wit
 ) -> None:
     changed = tmp_path / "telemetry.py"
     changed.write_text("# another release\n")
-    files = archive.handler_files() | {"handlers/telemetry.py": changed}
+    files = archive.handler_files() | {"handlers/aws/telemetry.py": changed}
     monkeypatch.setattr(archive, "handler_files", lambda: files)
     release = record("dev")
 

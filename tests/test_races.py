@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from handlers.tables import client
+from handlers.aws.dynamodb import client
 from tests.simulator import in_silence
 from tests.time_skipping import TABLES, Execution, Invocation, LambdaError, Moment, World, deployed, typed
 

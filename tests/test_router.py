@@ -13,7 +13,8 @@ from moto import mock_aws
 from moto.dynamodb.models import dynamodb_backends
 from moto.stepfunctions.models import stepfunctions_backends
 
-from handlers import route_service_request, tables
+from handlers import route_service_request
+from handlers.aws import dynamodb
 
 CONTEXT = SimpleNamespace(
     function_name="f", memory_limit_in_mb=256, invoked_function_arn="arn:aws:lambda:::function:f", aws_request_id="1"
@@ -59,10 +60,10 @@ class Steps:
 @pytest.fixture(scope="module")
 def moto() -> Iterator[Any]:
     """moto's Step Functions; clients are made once, because that takes longer than most tests."""
-    tables.client.cache_clear()
+    dynamodb.client.cache_clear()
     with mock_aws():
         yield boto3.client("stepfunctions")
-    tables.client.cache_clear()
+    dynamodb.client.cache_clear()
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def steps(moto: Any, monkeypatch: pytest.MonkeyPatch) -> Steps:
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "HourBank")
     dynamodb_backends.reset()
     stepfunctions_backends.reset()
-    tables.client("dynamodb").create_table(
+    dynamodb.client("dynamodb").create_table(
         TableName="ServiceRequest",
         KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
         AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
@@ -90,7 +91,7 @@ def record(number: int = 1, *, event: str = "MODIFY", **item: Any) -> dict[str, 
     """A record of the stream; what an attribute is here, the table has as well."""
     item = {"id": "r1", "createdAt": NEW} | item
     image = {name: TypeSerializer().serialize(value) for name, value in item.items()}
-    tables.client("dynamodb").put_item(TableName="ServiceRequest", Item=image)
+    dynamodb.client("dynamodb").put_item(TableName="ServiceRequest", Item=image)
     return {
         "eventID": str(number),
         "eventName": event,
@@ -274,7 +275,7 @@ def test_a_record_seen_again(steps: Steps, machine: str, prefix: str, item: dict
     assert route(old) == []
     assert len(steps.names(machine)) == 2, "the record has moved on since"
 
-    tables.client("dynamodb").delete_item(TableName="ServiceRequest", Key={"id": {"S": "r1"}})
+    dynamodb.client("dynamodb").delete_item(TableName="ServiceRequest", Key={"id": {"S": "r1"}})
     assert route(old) == []
     assert len(steps.names(machine)) == 2, "the record is gone"
 

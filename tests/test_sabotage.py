@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from handlers import events, ledger, process_escrow_release, requests, tables, validate_service_request, waiting
-from handlers.errors import ReleaseRefused
-from handlers.execution import Execution
-from handlers.tables import Change, Item, Plan
+from handlers import process_escrow_release, validate_service_request
+from handlers.aws import dynamodb
+from handlers.aws.dynamodb import Change, Item, Plan
+from handlers.bank import events, ledger, requests, waiting
+from handlers.bank.errors import ReleaseRefused
+from handlers.bank.execution import Execution
 from tests.simulation import Simulation
 from tests.simulator import Case, in_silence, play, single_faults, story_named
 from tests.test_paths import WORKFLOWS, stories, ways_out
@@ -67,7 +69,7 @@ def test_without_a_claim_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
             assert request
             return Plan(request)
 
-        return tables.commit(plan)[0]
+        return dynamodb.commit(plan)[0]
 
     monkeypatch.setattr(validate_service_request, "claim", look)
     assert caught(ACCEPTED)
@@ -112,9 +114,9 @@ def test_where_a_refund_goes_to_somebody_else(monkeypatch: pytest.MonkeyPatch, w
 
 
 def test_where_hours_are_held_for_somebody_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    put = tables.put
+    put = dynamodb.put
     monkeypatch.setattr(
-        tables, "put", lambda model, item: put(model, item | ({"providerId": "eve"} if model == "Escrow" else {}))
+        dynamodb, "put", lambda model, item: put(model, item | ({"providerId": "eve"} if model == "Escrow" else {}))
     )
     assert "hours are held for eve as providerId, but the request says bob" in str(caught(ACCEPTED))
 
@@ -132,7 +134,7 @@ def test_where_an_operator_can_do_nothing_without_the_request(monkeypatch: pytes
 
 
 def test_without_the_retry_of_a_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "_CHANGED_MEANWHILE", {"ConditionalCheckFailed", "None"})
+    monkeypatch.setattr(dynamodb, "_CHANGED_MEANWHILE", {"ConditionalCheckFailed", "None"})
     assert "a harmless fault changed" in str(caught(ACCEPTED, ("call-conflicts",)))
 
 

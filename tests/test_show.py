@@ -17,8 +17,10 @@ import pytest
 from botocore.stub import Stubber
 from rich.console import Console
 
-from handlers import audit_ledger, requests, tables
-from handlers.execution import execution_name
+from handlers import audit_ledger
+from handlers.aws import dynamodb
+from handlers.bank import requests
+from handlers.bank.execution import execution_name
 from hourbank import operations, show, stuck, up
 from hourbank.cli import app
 from hourbank.people import item
@@ -82,7 +84,7 @@ class Aws:
         self.stubs = {name: Stubber(client) for name, client in self.clients.items()}
         for stub in self.stubs.values():
             stub.activate()
-        for module in (operations, stuck, tables, audit_ledger, show):
+        for module in (operations, stuck, dynamodb, audit_ledger, show):
             monkeypatch.setattr(module, "client", self.clients.__getitem__)
         monkeypatch.setattr(up, "command", lambda: "hourbank")
         for model in ("SERVICE_REQUEST", "ESCROW", "TRANSACTION_LOG", "USER_BALANCE"):

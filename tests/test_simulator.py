@@ -9,7 +9,7 @@ import pytest
 import typer
 from rich.console import Console
 
-from handlers.tables import Change
+from handlers.aws.dynamodb import Change
 from tests.simulation import KINDS, MEANWHILE, WAITING, Fault, Simulation, outcome
 from tests.simulator import (
     FAMILY,
@@ -74,7 +74,7 @@ def test_the_turns_of_a_share_are_all_faults_once() -> None:
 
 
 def test_a_path_that_is_wrong_without_a_fault_is_told_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("handlers.ledger.require", lambda *_: None)
+    monkeypatch.setattr("handlers.bank.ledger.require", lambda *_: None)
     monkeypatch.setattr(Change, "at_least", lambda change, attribute, number: change.exists())
     with in_silence():
         [result] = singles("EscrowHours.InsufficientBalance")
@@ -139,7 +139,7 @@ def test_a_seed_does_the_same_again() -> None:
 
 def test_a_violation_is_told_with_its_shortest_story(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Change, "at_least", lambda change, attribute, number: change.exists())
-    monkeypatch.setattr("handlers.ledger.require", lambda *_: None)
+    monkeypatch.setattr("handlers.bank.ledger.require", lambda *_: None)
     tally = Tally()
     with in_silence():
         tally.add(play(Case(ACCEPTED, (Fault("spent", 6),))))

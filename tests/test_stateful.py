@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
-from handlers import hours, requests
+from handlers.bank import hours, requests
 from tests.simulation import is_right
 from tests.simulator import in_silence
 from tests.time_skipping import Execution, deployed

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from handlers.tables import client
+from handlers.aws.dynamodb import client
 from tests.laws import (
     Ledger,
     entries_that_do_not_add_up,

@@ -59,7 +59,8 @@ from moto.stepfunctions.parser.asl.utils import json_path
 from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 
-from handlers import audit_ledger, errors, requests
+from handlers import audit_ledger
+from handlers.bank import errors, requests
 from hourbank import recorder
 from tests.laws import (
     Item,

@@ -43,7 +43,7 @@ export interface Direct {
   ): AsyncGenerator<Reading<Execution>, void, void>;
 }
 
-/** The name of a request's first execution, as `handlers/execution.py` computes it. */
+/** The name of a request's first execution, as `handlers/bank/execution.py` computes it. */
 export async function executionName(requestId: string): Promise<string> {
   const name = `${PREFIX}${requestId}`;
   if (name.length <= LONGEST_NAME && /^[A-Za-z0-9_-]+$/.test(requestId) && !/-\d+$/.test(requestId)) return name;

@@ -17,7 +17,7 @@ import {
   type ServiceRequest,
 } from './request.js';
 
-// as in handlers/requests.py
+// as in handlers/bank/requests.py
 const LONGEST_ID_BYTES = 1024;
 const LONGEST_TIMEOUT_SECONDS = 30 * 24 * 3600;
 const LONGEST_CALL_MS = 30_000;

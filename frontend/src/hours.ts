@@ -1,4 +1,4 @@
-// The workflow keeps exact decimals with 35 digits before the point (handlers/hours.py).
+// The workflow keeps exact decimals with 35 digits before the point (handlers/bank/hours.py).
 const MOST_DIGITS = 35;
 
 /**

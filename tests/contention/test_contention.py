@@ -20,10 +20,11 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from handlers import ledger, requests, tables
-from handlers.errors import InsufficientBalance, OfferNotAffordable
-from handlers.execution import REQUEST_PREFIX, Execution, execution_name
-from handlers.tables import Plan
+from handlers.aws import dynamodb
+from handlers.aws.dynamodb import Plan
+from handlers.bank import ledger, requests
+from handlers.bank.errors import InsufficientBalance, OfferNotAffordable
+from handlers.bank.execution import REQUEST_PREFIX, Execution, execution_name
 from hourbank.emulator import Emulator
 from tests import laws
 from tests.contention.dynamodb_local import DynamoDBLocal, MissingEngineError
@@ -82,7 +83,7 @@ class Client:
     @staticmethod
     def _items(write: dict[str, Any]) -> Iterator[tuple[str, str]]:
         for one in write.values():
-            key = tables._KEY[one["TableName"]]
+            key = dynamodb._KEY[one["TableName"]]
             yield one["TableName"], (one.get("Key") or one["Item"])[key]["S"]
 
 
@@ -105,7 +106,7 @@ class Bank:
                 proxies={},
             ),
         )
-        for model, key in tables._KEY.items():
+        for model, key in dynamodb._KEY.items():
             engine.create_table(
                 TableName=model,
                 KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
@@ -149,7 +150,7 @@ class Bank:
         return Execution.of({"execution": execution, "state": {"Name": "EscrowHours", "RetryCount": 0}})
 
     def _put(self, model: str, items: list[dict[str, Any]]) -> None:
-        puts = [{"PutRequest": {"Item": {k: tables._serialize(v) for k, v in item.items()}}} for item in items]
+        puts = [{"PutRequest": {"Item": {k: dynamodb._serialize(v) for k, v in item.items()}}} for item in items]
         for start in range(0, len(puts), 25):
             self.client.batch_write_item(RequestItems={model: puts[start : start + 25]})
 
@@ -172,7 +173,7 @@ class Bank:
         for _ in range(retries.HICCUP["MaxAttempts"] + 1):
             try:
                 answer = step(*arguments)
-            except tables.Contended:
+            except dynamodb.Contended:
                 self.exhausted += 1
                 continue
             except (InsufficientBalance, OfferNotAffordable) as refusal:
@@ -184,7 +185,7 @@ class Bank:
     def move(self, run: Execution, status: str, **attributes: Any) -> None:
         """What the handlers and the people between two moves of hours do to the request."""
         self.task(
-            lambda: tables.commit(
+            lambda: dynamodb.commit(
                 lambda: Plan(None, (requests.move(requests.load(run.request_id), status, attributes),))
             )
         )
@@ -194,9 +195,9 @@ class Bank:
 
     def ledger(self) -> laws.Ledger:
         found = {}
-        for model, key in tables._KEY.items():
+        for model, key in dynamodb._KEY.items():
             pages = self.client.get_paginator("scan").paginate(TableName=model, ConsistentRead=True)
-            found[model] = {(item := tables.from_image(one))[key]: item for page in pages for one in page["Items"]}
+            found[model] = {(item := dynamodb.from_image(one))[key]: item for page in pages for one in page["Items"]}
         return laws.Ledger(*found.values())
 
     def entries(self) -> Counter[str]:
@@ -254,11 +255,11 @@ def aws_like(engine: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> Bank:
 
 
 def opened(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> Bank:
-    for model, variable in tables._VARIABLE.items():
+    for model, variable in dynamodb._VARIABLE.items():
         monkeypatch.setenv(variable, model)
     for metric in ("count", "measure"):
         monkeypatch.setattr(ledger, metric, lambda *_, **__: None)
-    monkeypatch.setattr(tables, "client", lambda _: bank.client)
+    monkeypatch.setattr(dynamodb, "client", lambda _: bank.client)
     return bank
 
 
@@ -324,7 +325,7 @@ def test_fifty_threads_on_one_balance_where_transactions_conflict(
 
 
 def test_without_the_balances_condition_an_overdraft_is_seen(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables.Change, "at_least", lambda change, *_: change.exists())
+    monkeypatch.setattr(dynamodb.Change, "at_least", lambda change, *_: change.exists())
     _, answers = hold_fifty_at_once(bank, monkeypatch)
     assert Counter(answers) == {Decimal("1.21"): 50}
     assert "user:ana is overdrawn" in bank.broken()

@@ -4,9 +4,9 @@ import json
 import os
 from typing import Any
 
-from handlers.ledger import Ended
-from handlers.requests import TRANSITIONS
-from handlers.tables import client
+from handlers.aws.dynamodb import client
+from handlers.bank.ledger import Ended
+from handlers.bank.requests import TRANSITIONS
 
 
 class EventRefused(Exception):

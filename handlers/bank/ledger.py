@@ -8,12 +8,20 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from handlers import hours, requests, tables
-from handlers.errors import InsufficientBalance, NotOwner, OfferNotAffordable, Refusal, ReleaseRefused, ValidationFailed
-from handlers.execution import Execution
-from handlers.requests import OWNER
-from handlers.tables import Change, Item, Plan, Write
-from handlers.telemetry import count, measure
+from handlers.aws import dynamodb
+from handlers.aws.dynamodb import Change, Item, Plan, Write
+from handlers.aws.telemetry import count, measure
+from handlers.bank import hours, requests
+from handlers.bank.errors import (
+    InsufficientBalance,
+    NotOwner,
+    OfferNotAffordable,
+    Refusal,
+    ReleaseRefused,
+    ValidationFailed,
+)
+from handlers.bank.execution import Execution
+from handlers.bank.requests import OWNER
 
 NOT_OWNER = "NOT_OWNER"
 NOTHING_TO_DO = "NOTHING_TO_DO"
@@ -47,7 +55,7 @@ def hold(run: Execution) -> Decimal:
         # be taken for a refusal.
         request = requests.load(run.request_id)
         available = balance_of(request)
-        escrow = tables.read("Escrow", run.request_id)
+        escrow = dynamodb.read("Escrow", run.request_id)
         if escrow and escrow["executionArn"] == run.arn:
             return Plan(escrow["hours"])
         if escrow:
@@ -61,7 +69,7 @@ def hold(run: Execution) -> Decimal:
             amount,
             (
                 _debit(requester, amount),
-                tables.put(
+                dynamodb.put(
                     "Escrow",
                     {
                         "id": run.request_id,
@@ -78,7 +86,7 @@ def hold(run: Execution) -> Decimal:
             ),
         )
 
-    amount, wrote = tables.commit(plan)
+    amount, wrote = dynamodb.commit(plan)
     if wrote:
         measure("HoursHeld", amount)
     return amount
@@ -97,7 +105,7 @@ def adjust(run: Execution) -> Decimal:
         # In the order of hold, and for the same reason.
         request = requests.load(run.request_id)
         available = balance_of(request)
-        escrow = tables.read("Escrow", run.request_id)
+        escrow = dynamodb.read("Escrow", run.request_id)
         if not escrow or escrow["executionArn"] != run.arn or not requests.is_owned(request, run.arn):
             raise NotOwner("The request was deleted or replaced")
         held, offered, requester = escrow["hours"], request.get("offeredHours"), escrow["requesterId"]
@@ -119,7 +127,7 @@ def adjust(run: Execution) -> Decimal:
         still_negotiated.unchanged(request, "status", OWNER, "offeredHours")
         return Plan(offered, (*writes, _still_held(escrow).set(hours=offered).write(), still_negotiated.check()))
 
-    return tables.commit(plan)[0]
+    return dynamodb.commit(plan)[0]
 
 
 def refund(run: Execution, status: str, reason: str, *, unless: Callable[[Item], str | None] | None = None) -> Ended:
@@ -134,7 +142,7 @@ def refund(run: Execution, status: str, reason: str, *, unless: Callable[[Item],
 
     def plan() -> Plan:
         request = requests.load(run.request_id)
-        escrow = tables.read("Escrow", run.request_id)
+        escrow = dynamodb.read("Escrow", run.request_id)
         mine = escrow if escrow and escrow["executionArn"] == run.arn else None
         if mine and mine["status"] == "HELD":
             ended = Ended(status, mine["requesterId"], mine["hours"])
@@ -158,7 +166,7 @@ def refund(run: Execution, status: str, reason: str, *, unless: Callable[[Item],
             return Plan(Ended(requests.status_of(request), request.get("requesterId")))
         return Plan(Ended(status, mine["requesterId"]) if mine else Ended(NOT_OWNER))
 
-    return _count("HoursRefunded", *tables.commit(plan))
+    return _count("HoursRefunded", *dynamodb.commit(plan))
 
 
 def release(request_id: str) -> Ended:
@@ -185,7 +193,7 @@ def withdraw(request_id: str) -> Ended:
 def _finish(request_id: str, wanted: str, settled: str, status: str, metric: str, attributes: dict[str, str]) -> Ended:
     def plan() -> Plan:
         request = requests.load(request_id)
-        escrow = tables.read("Escrow", request_id)
+        escrow = dynamodb.read("Escrow", request_id)
         if escrow and escrow["status"] == settled:
             return Plan(Ended(status, escrow["requesterId"]))
         if escrow and escrow["status"] != "HELD":
@@ -198,7 +206,7 @@ def _finish(request_id: str, wanted: str, settled: str, status: str, metric: str
         answer = Ended(status, escrow["requesterId"], escrow["hours"])
         return Plan(answer, (*_close(escrow, settled), ended))
 
-    return _count(metric, *tables.commit(plan))
+    return _count(metric, *dynamodb.commit(plan))
 
 
 def settle(request_id: str, decision: str, reason: str) -> Ended:
@@ -221,7 +229,7 @@ def settle(request_id: str, decision: str, reason: str) -> Ended:
 
     def plan() -> Plan:
         # The request is read last: once the escrow is settled, its status is final.
-        escrow = tables.read("Escrow", request_id)
+        escrow = dynamodb.read("Escrow", request_id)
         request = requests.load(request_id)
         if escrow is None:
             return _give_up(request, decision, reason)
@@ -236,7 +244,7 @@ def settle(request_id: str, decision: str, reason: str) -> Ended:
             writes += (requests.move(request, status, {"failureReason": reason} if status != "COMPLETED" else None),)
         return Plan(Ended(status, escrow["requesterId"], escrow["hours"]), writes)
 
-    return _count("HoursReleased" if decision == "RELEASE" else "HoursRefunded", *tables.commit(plan))
+    return _count("HoursReleased" if decision == "RELEASE" else "HoursRefunded", *dynamodb.commit(plan))
 
 
 def _give_up(request: Item | None, decision: str, reason: str) -> Plan:
@@ -283,7 +291,7 @@ def matched(request: Item | None, escrow: Item | None) -> tuple[Item, Item]:
 def balance_of(request: Item | None) -> Decimal:
     """The hours that the requester can spend; 0 for nobody, and for a balance that is not a number."""
     requester = (request or {}).get("requesterId")
-    balance = tables.read("UserBalance", requester) if requester and isinstance(requester, str) else None
+    balance = dynamodb.read("UserBalance", requester) if requester and isinstance(requester, str) else None
     available = (balance or {}).get("availableBalance")
     return available if isinstance(available, Decimal) else Decimal(0)
 
@@ -316,8 +324,8 @@ def _debit(user_id: str, amount: Decimal) -> Write:
 
 
 def _credit(user_id: str, amount: Decimal) -> Write:
-    row = tables.read("UserBalance", user_id) or {}
-    needed = {"__typename": "UserBalance", "createdAt": tables.now()}
+    row = dynamodb.read("UserBalance", user_id) or {}
+    needed = {"__typename": "UserBalance", "createdAt": dynamodb.now()}
     balance = Change("UserBalance", user_id).set(**{name: needed[name] for name in needed if name not in row})
     if "availableBalance" in row:
         return balance.exists().add("availableBalance", amount).write()
@@ -325,7 +333,7 @@ def _credit(user_id: str, amount: Decimal) -> Write:
 
 
 def _log(request_id: str, entry: str, amount: Decimal, from_account: str, to_account: str) -> Write:
-    return tables.put(
+    return dynamodb.put(
         "TransactionLog",
         {
             "id": f"{request_id}#{entry}",

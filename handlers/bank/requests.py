@@ -9,10 +9,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeGuard
 
-from handlers import hours, tables
-from handlers.errors import ValidationFailed
-from handlers.execution import Execution
-from handlers.tables import Change, Item, Write
+from handlers.aws import dynamodb
+from handlers.aws.dynamodb import Change, Item, Write
+from handlers.bank import hours
+from handlers.bank.errors import ValidationFailed
+from handlers.bank.execution import Execution
 
 WAITS = frozenset({"AWAITING_PROVIDER", "NEGOTIATING"})
 # COMPLETED from here is an operator's: a service that was received although the workflow failed before it began.
@@ -50,7 +51,7 @@ def is_short(id_: str) -> bool:
 
 
 def load(request_id: str) -> Item | None:
-    return tables.read("ServiceRequest", request_id)
+    return dynamodb.read("ServiceRequest", request_id)
 
 
 def status_of(request: Item) -> str:

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from handlers import requests, tables
-from handlers.errors import NotOwner
-from handlers.execution import Execution
-from handlers.tables import Item, Plan
+from handlers.aws import dynamodb
+from handlers.aws.dynamodb import Item, Plan
+from handlers.bank import requests
+from handlers.bank.errors import NotOwner
+from handlers.bank.execution import Execution
 
 
 def enter(
@@ -42,4 +43,4 @@ def enter(
         kept = {name: value for name, value in attributes.items() if value is not None}
         return Plan(request, (requests.move(request, status, token | kept, unchanged=rests_on, remove=dropped),))
 
-    return tables.commit(plan)[0]
+    return dynamodb.commit(plan)[0]
