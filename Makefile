@@ -135,7 +135,7 @@ schema: .venv
 	  cp -R tools/amplify/gen2 tools/amplify/build/amplify && mkdir tools/amplify/build/amplify/data && \
 	  cp docs/amplify/data-resource.ts tools/amplify/build/amplify/data/resource.ts && \
 	  $(BIN)/hourbank export amplify-gen2 --into tools/amplify/build/amplify >/dev/null && \
-	  $(BIN)/python -c 'from hourbank import amplify_schema; print(amplify_schema.load()[1])' \
+	  $(BIN)/python -c 'from hourbank.local.page import amplify_schema; print(amplify_schema.load()[1])' \
 	    >tools/amplify/build/stand-in.graphql && \
 	  echo 'tsc --project tools/amplify; node tools/amplify/check.mjs; node tools/amplify/synth.mjs' && \
 	  tools/amplify/node_modules/.bin/tsc --project tools/amplify && export JSII_DEPRECATED=quiet && \

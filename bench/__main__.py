@@ -28,8 +28,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from hourbank import cloudformation, ledger_view, local, people
-from hourbank.emulator import Emulator
+from hourbank import ledger_view
+from hourbank.local import deploy, people
+from hourbank.local.emulator import Emulator
+from hourbank.program import cloudformation
 
 ROOT = Path(__file__).parent.parent
 # what Lambda's runtime has besides the standard library
@@ -74,7 +76,7 @@ with deployed() as world:
     assert {{request["status"] for request in world.ledger().requests.values()}} == {{"TIMED_OUT"}}
 print(SEVEN_DAYS / 86400, *times[1:])
 """
-PROGRAM = "from hourbank.recorder import record; record('dev')"
+PROGRAM = "from hourbank.program.recorder import record; record('dev')"
 # a class of each service that the program made pulumi_aws load: it loads a service when a name of it is first used
 LIST_USED = (
     PROGRAM
@@ -231,9 +233,9 @@ def packaging() -> list[Result]:
 def throughput() -> Result:
     """Requests made at once on the emulator, accepted and confirmed as soon as they may be, all to their end."""
     with Emulator() as emulator:
-        tables = local.create_tables(emulator)
+        tables = deploy.create_tables(emulator)
         people.give_hours(emulator.client("dynamodb"), tables, {"ana": Decimal(3 * AT_ONCE), "ben": Decimal(0)})
-        local.deploy(emulator, response_timeout_seconds=PATIENCE_SECONDS)
+        deploy.deploy(emulator, response_timeout_seconds=PATIENCE_SECONDS)
         # at first to start the functions' processes, not all of them together; they stay
         for number in (AT_ONCE // 4, AT_ONCE, AT_ONCE):
             seconds = complete(emulator, tables, number)

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hourbank.export import ExportError, export
-from hourbank.interruption import STOPPED, end_at
+from hourbank.export.package import export
+from hourbank.local.shutdown import STOPPED, end_at
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hourbank.deployment import Deployment
-    from hourbank.stack import Stack
+    from hourbank.account.stack import Stack
+    from hourbank.local.deployment import Deployment
 
 TRY = "Try it on this machine"
 OPERATE = "Operate a stack"
@@ -124,7 +124,7 @@ def demo() -> None:
         end_at(number, "interrupted; nothing is left running", 128 + number)
     from rich.console import Console
 
-    from hourbank.demo import play
+    from hourbank.stories.demo import play
 
     if not play(Console()):
         raise typer.Exit(1)
@@ -142,7 +142,7 @@ def up(
         end_at(number, STOPPED, 0)
     from rich.console import Console
 
-    from hourbank.up import serve
+    from hourbank.local.up import serve
 
     serve(Console(), given)
 
@@ -150,7 +150,7 @@ def up(
 @app.command(rich_help_panel=TRY)
 def down() -> None:
     """End what `hourbank up` left running."""
-    from hourbank.up import down as end
+    from hourbank.local.up import down as end
 
     typer.echo(end())
 
@@ -163,8 +163,8 @@ def request(
     service: Annotated[str, typer.Option(help="What for.")] = "a service",
 ) -> None:
     """Ask somebody for a service."""
-    from hourbank import people
-    from hourbank.up import running
+    from hourbank.local import people
+    from hourbank.local.up import running
 
     deployment = running()
     people.check_has_balance(deployment.client("dynamodb"), deployment.tables, requester)
@@ -185,7 +185,7 @@ def answer(
     ] = None,
 ) -> None:
     """Answer a request as its provider: accept, decline, counter --hours 3, or withdraw from a service in progress."""
-    from hourbank.people import provider_says
+    from hourbank.local.people import provider_says
 
     if (says is Answer.counter) != (amount is not None):
         raise typer.BadParameter("a counter-offer, and nothing else, takes --hours", param_hint="--hours")
@@ -239,8 +239,8 @@ def show(
     region: Region = None,
 ) -> None:
     """Show a request's whole story: its record, its hours, its way through the states, and what can be done next."""
-    from hourbank import show as view
-    from hourbank.up import running
+    from hourbank.local.up import running
+    from hourbank.operate import show as view
 
     with _operate(stack, region) as (console, found):
         view.show(console, found, request_id if stack else view.find(running(), request_id))
@@ -257,15 +257,15 @@ def doctor(
     """Check that the account has what a stack needs, before it is deployed and after, and say what to do."""
     from rich.console import Console
 
-    from hourbank.stack import errors_in_words
+    from hourbank.account.stack import errors_in_words
 
     with errors_in_words():
         if amplify is not None:
-            from hourbank.amplify_project import propose
+            from hourbank.account.amplify_project import propose
 
             typer.echo(propose(amplify, stack, region))
             return
-        from hourbank.doctor import doctor as examine
+        from hourbank.account.doctor import doctor as examine
 
         if not examine(Console(), stack, region):
             raise typer.Exit(1)
@@ -278,7 +278,7 @@ def cost(as_json: Annotated[bool, typer.Option("--json", help="Print JSON instea
         end_at(number, "interrupted; nothing is left running", 128 + number)
     from rich.console import Console
 
-    from hourbank.cost import cost as measure_and_print
+    from hourbank.cost.report import cost as measure_and_print
 
     measure_and_print(Console(), Console(stderr=True), as_json=as_json)
 
@@ -290,7 +290,7 @@ def plan(
     stack: Annotated[str, typer.Option(metavar="NAME", help="The stack, or `all`.", callback=not_empty)] = "dev",
 ) -> None:
     """Say what a change of the program changes in what is deployed, as Markdown for a pull request; asks no account."""
-    from hourbank.plan import plan as compare
+    from hourbank.review.plan import plan as compare
 
     typer.echo(compare(base, head, stack), nl=False)
 
@@ -307,16 +307,17 @@ def diagram(
     ] = None,
 ) -> None:
     """Draw the workflows from their definitions: an SVG that is light or dark as its reader is, or Mermaid."""
-    from hourbank import pictures
+    from hourbank.drawing import pictures
 
     classes: dict[str, dict[str, str]] = {}
     if request_id is not None:
-        from hourbank.show import find
-        from hourbank.up import running
+        from hourbank.local.up import running
+        from hourbank.operate.show import find
 
         deployment = running()
         asked = [workflow.value] if workflow else list(pictures.DEFINITIONS)
-        classes = pictures.lit(deployment, find(deployment, request_id), asked)
+        request_id = find(deployment, request_id)
+        classes = pictures.lit(request_id, deployment.ways(request_id), asked)
     names = [workflow.value] if workflow else list(classes or pictures.DEFINITIONS)
     made = pictures.draw(names, form, classes)
     if out is not None:
@@ -335,7 +336,7 @@ def audit(
     touch: Annotated[bool, typer.Option("--touch", help="Show the stream again what it missed.")] = False,
 ) -> None:
     """Check that requests, escrows, log and executions fit, as the scheduled auditor does; only --touch writes."""
-    from hourbank import operations
+    from hourbank.operate import operations
 
     with _operate(stack, region) as (console, found):
         if not operations.audit(console, found, touch=touch):
@@ -345,7 +346,7 @@ def audit(
 @app.command(rich_help_panel=OPERATE)
 def stuck(stack: StackName = None, region: Region = None, limit: Limit = 200) -> None:
     """Show failed executions, overlong waits and queued stream failures, each with its hours and what helps."""
-    from hourbank import operations
+    from hourbank.operate import operations
 
     with _operate(stack, region) as (console, found):
         if not operations.show_stuck(console, found, limit):
@@ -367,7 +368,7 @@ def redrive(
     limit: Limit = 200,
 ) -> None:
     """Let executions that failed for a reason that has passed go on where they failed."""
-    from hourbank import operations
+    from hourbank.operate import operations
 
     if everything == (target is not None):
         raise typer.BadParameter("give a request's id, an execution's ARN, or --all", param_hint="REQUEST_ID")
@@ -392,7 +393,7 @@ def settle(
     yes: Yes = False,
 ) -> None:
     """Decide about hours that an execution left held, or end a request that it left without any."""
-    from hourbank import operations
+    from hourbank.operate import operations
 
     if release == refund:
         raise typer.BadParameter("give one of the two", param_hint="--release, --refund")
@@ -415,7 +416,7 @@ def adopt(
     """Write the file with which `pulumi import` takes over what a template of ours made; docs/migrate.md goes first."""
     from shlex import quote
 
-    from hourbank import adopt
+    from hourbank.account import adopt
 
     count = adopt.write(out, stack, region)
     typer.echo(f"{out}: {count} resources; next:")
@@ -433,22 +434,22 @@ def _operate(name: str | None, region: str | None) -> Iterator[tuple[Console, St
     """Find the stack, and say what AWS refuses in one line."""
     from rich.console import Console
 
-    from hourbank.stack import connect, errors_in_words
+    from hourbank.account.stack import connect, errors_in_words
 
     with errors_in_words():
         yield Console(), connect(name, region)
 
 
 def _requester_says(request_id: str, word: str, wanted: str) -> None:
-    from hourbank.people import requester_says
+    from hourbank.local.people import requester_says
 
     _say(request_id, lambda d, i: requester_says(d.client("dynamodb"), d.tables, i, word), wanted)
 
 
 def _say(beginning: str, write: Callable[[Deployment, str], None], wanted: str) -> None:
     """Write what a person says, and tell what it led to; exit status 1 where that is not the `wanted` status."""
-    from hourbank.show import find, record_of
-    from hourbank.up import running
+    from hourbank.local.up import running
+    from hourbank.operate.show import find, record_of
 
     deployment = running()
     request_id = find(deployment, beginning)
@@ -470,7 +471,7 @@ def _watch(
 
     Exits with 1 unless the last status is `wanted`.
     """
-    from hourbank.show import record_of
+    from hourbank.operate.show import record_of
 
     status, deadline = before, time.monotonic() + patience
     while time.monotonic() < deadline:
@@ -516,10 +517,9 @@ def _in_one_line(error: Exception) -> str | None:
         return message and f"{message}: see `{help_of} --help`"
     from botocore.exceptions import BotoCoreError, ClientError
 
-    from hourbank.emulator import LocalRunError
-    from hourbank.stack import StackError
+    from hourbank.errors import HourBankError
 
-    if isinstance(error, ExportError | LocalRunError | StackError):
+    if isinstance(error, HourBankError):
         return str(error)
     if isinstance(error, BotoCoreError | ClientError):
         return f"the emulator did not do as it was asked, is it still there? {str(error)[:300]}"

@@ -9,6 +9,8 @@ from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer
 
+from hourbank.terminal import in_words
+
 Item = dict[str, Any]
 
 
@@ -40,11 +42,6 @@ class Ledger:
     def total(self) -> Decimal:
         """All hours there are: available and held. The first law says that it never changes."""
         return sum(self.balances.values(), self.held)
-
-
-def in_words(hours: Decimal) -> str:
-    """Return `2.5`, never `2.50`."""
-    return f"{hours.normalize():f}"
 
 
 def plain(item: Mapping[str, Any]) -> Item:

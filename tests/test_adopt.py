@@ -13,8 +13,11 @@ import pytest
 from moto import mock_aws
 from rich.console import Console
 
-from hourbank import adopt, doctor, parameterised, recorder
-from hourbank.recorder import Recording, record
+from hourbank import names
+from hourbank.account import adopt, doctor
+from hourbank.export import parameterised
+from hourbank.program import recorder
+from hourbank.program.recorder import Recording, record
 
 OPT_IN = {
     "hourbank:appsyncEndpoint": "https://zyxwvutsrqponmlkjihgfedcba.appsync-api.us-east-1.amazonaws.com/graphql",
@@ -110,10 +113,12 @@ def test_an_id_is_what_the_providers_documentation_asks_for(
 def test_a_stack_that_is_not_there_or_that_the_program_refuses_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(adopt.StackError, match=r"^there is no Pulumi\.nowhere\.yaml beside the program: `pulumi stack"):
+    with pytest.raises(
+        adopt.HourBankError, match=r"^there is no Pulumi\.nowhere\.yaml beside the program: `pulumi stack"
+    ):
         adopt.write(tmp_path / "adopt.json", "nowhere", "us-east-1")
     monkeypatch.setattr(adopt, "configuration", lambda _: {})
-    with pytest.raises(adopt.StackError, match=r"^stack Nowhere: its name is a part of every resource's name"):
+    with pytest.raises(adopt.HourBankError, match=r"^stack Nowhere: its name is a part of every resource's name"):
         adopt.write(tmp_path / "adopt.json", "Nowhere", "us-east-1")
     assert not list(tmp_path.iterdir())
 
@@ -135,14 +140,15 @@ def test_a_stacks_file_that_nobody_can_read_is_one_line(
 ) -> None:
     shutil.copy(recorder.ROOT / "Pulumi.yaml", tmp_path)
     (tmp_path / "Pulumi.mine.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
-    monkeypatch.setattr(recorder, "ROOT", tmp_path)
-    with pytest.raises(adopt.StackError, match=says) as refused:
+    for module in (names, recorder):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    with pytest.raises(adopt.HourBankError, match=says) as refused:
         command(tmp_path / "adopt.json")
     assert "\n" not in str(refused.value)
 
 
 def test_a_region_that_is_not_the_stacks_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(adopt.StackError, match=r"^stack dev is in us-east-1 \(aws:region\), not in eu-west-1"):
+    with pytest.raises(adopt.HourBankError, match=r"^stack dev is in us-east-1 \(aws:region\), not in eu-west-1"):
         adopt.write(tmp_path / "adopt.json", "dev", "eu-west-1")
 
 

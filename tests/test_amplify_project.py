@@ -16,9 +16,10 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from hourbank import amplify_project, up
-from hourbank.amplify_project import propose
-from hourbank.stack import StackError
+from hourbank import names
+from hourbank.account import amplify_project
+from hourbank.account.amplify_project import propose
+from hourbank.errors import HourBankError
 
 HOURBANK = [sys.executable, "-c", "from hourbank.cli import main; main()"]
 PROJECTS = Path(__file__).parent / "fixtures" / "amplify"
@@ -31,7 +32,7 @@ POOL = "eu-west-1:00000000-0000-0000-0000-000000000000"
 def aws(monkeypatch):
     """Stubs of the services that are asked, by name."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setattr(up, "command", lambda: "hourbank")
+    monkeypatch.setattr(names, "command", lambda: "hourbank")
     clients = {
         name: boto3.client(name, region_name="eu-west-1") for name in ("appsync", "cloudformation", "cognito-identity")
     }
@@ -48,7 +49,7 @@ def settings(proposed: str) -> dict[str, str]:
 
 
 def refusal(path: Path, stack: str | None = None) -> str:
-    with pytest.raises(StackError) as caught:
+    with pytest.raises(HourBankError) as caught:
         propose(path, stack, None)
     line = str(caught.value)
     assert "\n" not in line

@@ -155,7 +155,7 @@ def test_the_readme_says_the_same() -> None:
 
 
 def test_the_handlers_use_the_same_names() -> None:
-    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "handlers").glob("*.py")]
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "handlers").rglob("*.py")]
     names = {
         node.value
         for tree in trees

@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from components.archive import HANDLERS, handler_archive, handler_files
-from hourbank.cloudformation import archive_bytes
-from hourbank.recorder import ROOT, record
+from hourbank.names import ROOT
+from hourbank.program.cloudformation import archive_bytes
+from hourbank.program.recorder import record
 
 # What Lambda's Python runtime has; everything else has to be in the archive.
 RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six")
@@ -26,8 +27,8 @@ RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3",
 EVALUATE = """
 import hashlib, json
 from components.archive import handler_archive
-from hourbank.cloudformation import archive_bytes
-from hourbank.recorder import archive_files, files_hash
+from hourbank.program.cloudformation import archive_bytes
+from hourbank.program.recorder import archive_files, files_hash
 files = archive_files(handler_archive())
 print(json.dumps([sorted(files), files_hash(tuple(files.items())), hashlib.sha256(archive_bytes()).hexdigest()]))
 """

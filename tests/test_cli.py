@@ -17,8 +17,8 @@ import pytest
 from rich.console import Console
 from rich.spinner import Spinner
 
-from hourbank import demo
-from hourbank.stories import STORIES, Performance
+from hourbank.stories import demo
+from hourbank.stories.stories import STORIES, Performance
 
 HOURBANK = [sys.executable, "-c", "from hourbank.cli import main; main()"]
 

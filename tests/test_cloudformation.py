@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from cfnlint.api import ManualArgs, lint
 
-from hourbank import cloudformation
-from hourbank.cloudformation import TARGET, TYPES, references, template
-from hourbank.recorder import Recording, Resource, record
+from hourbank.program import cloudformation
+from hourbank.program.cloudformation import TARGET, TYPES, references, template
+from hourbank.program.recorder import Recording, Resource, record
 
 BUCKET, KEY = "code-bucket", "hourbank.zip"
 

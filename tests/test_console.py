@@ -11,12 +11,12 @@ import boto3
 import moto
 import pytest
 
-from hourbank import console as module
-from hourbank import people
-from hourbank.console import MOST_BYTES, Console, serve
-from hourbank.deployment import MACHINES, Deployment
-from hourbank.graphql_stand_in import token_for
-from hourbank.local import MODELS
+from hourbank.local import people
+from hourbank.local.deploy import MODELS
+from hourbank.local.deployment import MACHINES, Deployment
+from hourbank.local.page import server as module
+from hourbank.local.page.api import token_for
+from hourbank.local.page.server import MOST_BYTES, Console, serve
 
 LOGIN = {"Authorization": token_for("ana"), "Content-Type": "application/json"}
 QUERY = b'{"query": "{ __typename }"}'

@@ -10,9 +10,12 @@ import sys
 import pytest
 from rich.console import Console
 
-from hourbank import cost, first_sketch, local, paths, prices, recorder
-from hourbank.meter import read_units, size_of, units_read
-from hourbank.metering import STORIES, Functions, Measurement, Played, Usage
+from hourbank.cost import first_sketch, paths, prices
+from hourbank.cost.measure import STORIES, Functions, Measurement, Played, Usage
+from hourbank.cost.report import report
+from hourbank.local.deploy import deploy
+from hourbank.local.meter import read_units, size_of, units_read
+from hourbank.program import recorder
 from tests.time_skipping import definition_of
 from workflows import escrow_management, service_request
 
@@ -64,14 +67,14 @@ def test_each_path_is_a_story_of_its_own():
 
 @pytest.mark.parametrize("path", paths.PATHS, ids=lambda path: path.name)
 def test_no_path_takes_more_transitions_than_the_first_sketch(path):
-    sketch = cost.sketch_cost(path)
+    sketch = report.sketch_cost(path)
     assert (sketch is None) == bool(path.sketch_says)
     if sketch:
         assert len(states_of(path)) <= sketch.transitions
 
 
 def test_the_first_sketch_is_what_its_template_says():
-    counted = {path.name: cost.sketch_cost(path) for path in paths.PATHS}
+    counted = {path.name: report.sketch_cost(path) for path in paths.PATHS}
     transitions = {name: one.transitions for name, one in counted.items() if one}
     assert transitions == {
         "accepted and released": 8,
@@ -132,7 +135,7 @@ USAGE = Usage(
 
 
 def test_a_price_is_the_sum_of_what_is_used():
-    parts = cost.parts(USAGE)
+    parts = report.parts(USAGE)
     assert parts == pytest.approx(
         {
             "transitions": 0.0002,
@@ -145,7 +148,7 @@ def test_a_price_is_the_sum_of_what_is_used():
             "logs": 0.00001,
         }
     )
-    slower, cold = cost.parts(USAGE, slower=3), cost.parts(USAGE, cold=True)
+    slower, cold = report.parts(USAGE, slower=3), report.parts(USAGE, cold=True)
     assert slower["time"] == pytest.approx(3 * parts["time"])
     assert cold["time"] == pytest.approx(10 * parts["time"])
     assert {**slower, "time": 0} == {**cold, "time": 0} == {**parts, "time": 0}
@@ -175,7 +178,7 @@ def made():
         metrics=14,
         record_bytes=1000,
     )
-    return cost.report(measurement, recorder.record("dev"))
+    return report.report(measurement, recorder.record("dev"))
 
 
 def test_an_idle_month_is_alarms_metrics_and_the_auditor(made):
@@ -196,7 +199,7 @@ def test_records_cost_what_the_auditor_reads_of_them(made):
 @pytest.mark.parametrize("width", [80, 200])
 def test_the_report_says_every_path_and_fits(made, width):
     file = io.StringIO()
-    cost.print_report(Console(file=file, width=width, color_system=None), made)
+    report.print_report(Console(file=file, width=width, color_system=None), made)
     text = file.getvalue()
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
@@ -215,7 +218,7 @@ def test_the_report_says_every_path_and_fits(made, width):
 
 def test_a_function_that_always_starts_a_process_has_no_time_of_its_own():
     line = {"function": "f", "milliseconds": 3.2, "initialisation": 100.0}
-    with pytest.raises(local.LocalRunError, match="f had a new process for each call"):
+    with pytest.raises(deploy.HourBankError, match="f had a new process for each call"):
         Functions([line, line])
     warm = [{"function": "f", "milliseconds": value} for value in (5.1, 4.2, 90.0)]
     functions = Functions([line, *warm])
@@ -240,7 +243,7 @@ class TestMeasured:
             assert path["dollars"]["all"] < path["dollarsWhenCold"] < 3 * path["dollars"]["all"]
             called = sum(
                 paths.calls(asl, path["states"].get(machine, []))
-                for machine, asl in zip(cost.MACHINES, (REQUESTS, RELEASES), strict=True)
+                for machine, asl in zip(report.MACHINES, (REQUESTS, RELEASES), strict=True)
             )
             # the stream's reader starts each execution, and delivers each answer
             story = next(story for story in STORIES if story.title == BY_NAME[name].story)

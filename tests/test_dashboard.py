@@ -15,9 +15,10 @@ import pytest
 from components import dashboard
 from handlers import audit_ledger, route_service_request
 from handlers.bank import requests
-from hourbank import local, parameterised
-from hourbank.emulator import Emulator
-from hourbank.recorder import Recording, record
+from hourbank.export import parameterised
+from hourbank.local import deploy
+from hourbank.local.emulator import Emulator
+from hourbank.program.recorder import Recording, record
 from tests.time_skipping import deployed
 
 # https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html
@@ -203,7 +204,7 @@ def test_an_export_has_it_with_its_references(recording: Recording) -> None:
 @pytest.mark.xdist_group("dashboard")
 def test_the_emulator_shows_it_with_names_in_place_of_references() -> None:
     with Emulator() as emulator:
-        local.deploy(emulator, response_timeout_seconds=60)
+        deploy.deploy(emulator, response_timeout_seconds=60)
         cloudwatch = emulator.client("cloudwatch")
         shown = cloudwatch.get_dashboard(DashboardName="hourbank-local")["DashboardBody"]
         alarms = [one["AlarmArn"] for one in cloudwatch.describe_alarms()["MetricAlarms"]]

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
 
-from hourbank import diagram, pictures
-from hourbank.diagram import compared, lit, mermaid, svg
-from hourbank.lanes import Passage, lanes
+from hourbank.drawing import diagram, pictures
+from hourbank.drawing.diagram import compared, lit, mermaid, svg
+from hourbank.drawing.lanes import Passage, lanes
 from tests.time_skipping import definition_of
 from workflows import escrow_management, service_request
 

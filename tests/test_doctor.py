@@ -19,9 +19,11 @@ from botocore.response import StreamingBody
 from botocore.stub import Stubber
 from rich.console import Console
 
-from hourbank import doctor, local, recorder
-from hourbank.doctor import Account, Check, State
-from hourbank.emulator import Emulator
+from hourbank.account import doctor
+from hourbank.account.doctor import Account, Check, State
+from hourbank.local import deploy
+from hourbank.local.emulator import Emulator
+from hourbank.program import recorder
 
 HOURBANK = [sys.executable, "-c", "from hourbank.cli import main; main()"]
 SCHEMA = (Path(__file__).parent.parent / "docs/amplify/schema.graphql").read_text()
@@ -245,7 +247,7 @@ class World:
         self.appsync = emulator.client("appsync")
         self.api = self.appsync.create_graphql_api(name="timebank", authenticationType="AMAZON_COGNITO_USER_POOLS")
         self.api_id = self.api["graphqlApi"]["apiId"]
-        for model in local.MODELS.values():
+        for model in deploy.MODELS.values():
             self.table(f"{model}-{self.api_id}-dev", "userId" if model == "UserBalance" else "id")
             self.reads(f"{model}Table", f"{model}-{self.api_id}-dev")
         self.says()
@@ -443,14 +445,14 @@ class TestOnTheEmulator:
         assert world.finds() == [("schema TransactionLog", "there is no type TransactionLog")]
 
     def test_a_wrong_api_is_told_the_ones_that_are_there(self, world):
-        told = {key: f"{model}-{world.api_id}-dev" for key, model in local.MODELS.items()}
+        told = {key: f"{model}-{world.api_id}-dev" for key, model in deploy.MODELS.items()}
         (miss,) = misses(world.examine(amplifyApiId="nowhere", tables=json.dumps(told)))
         assert miss.found == "there is no API nowhere in us-east-1"
         assert f"{world.api_id} (timebank)" in miss.remedy
 
     def test_an_api_without_a_schema_is_told_beside_everything_else(self, world):
         bare = world.appsync.create_graphql_api(name="bare", authenticationType="API_KEY")["graphqlApi"]["apiId"]
-        told = {key: f"{model}-{world.api_id}-dev" for key, model in local.MODELS.items()}
+        told = {key: f"{model}-{world.api_id}-dev" for key, model in deploy.MODELS.items()}
         try:
             checks = world.examine(amplifyApiId=bare, tables=json.dumps(told))
         finally:
@@ -478,7 +480,7 @@ class TestOnTheEmulator:
 
     def test_what_is_proposed_for_an_amplify_project_fits(self, world, tmp_path):
         # Given the file of a Gen 2 backend, whose tables' names end in NONE, and whose users have a role
-        for model in local.MODELS.values():
+        for model in deploy.MODELS.values():
             world.table(f"{model}-{world.api_id}-NONE", "userId" if model == "UserBalance" else "id")
             world.reads(f"{model}None", f"{model}-{world.api_id}-NONE")
         cognito, iam = world.emulator.client("cognito-identity"), world.emulator.client("iam")
@@ -505,7 +507,7 @@ class TestOnTheEmulator:
         assert f"Escrow-{world.api_id}-NONE" in [one.found for one in checks]
 
     def test_what_up_runs_is_examined_without_a_word_on_where(self, emulator, tmp_path):
-        deployment = local.deploy(emulator, response_timeout_seconds=600)
+        deployment = deploy.deploy(emulator, response_timeout_seconds=600)
         state = {"pid": 0, "deployment": deployment.to_json()}
         (tmp_path / "up.json").write_text(json.dumps(state))
         at_home = os.environ | {"HOURBANK_STATE": str(tmp_path), "COLUMNS": "200", "AWS_PROFILE": "not-there"}

@@ -16,8 +16,10 @@ from pathlib import Path
 import pytest
 
 from components import archive
-from hourbank import ledger_view, local, people, stories
-from hourbank.emulator import Emulator
+from hourbank import ledger_view
+from hourbank.local import deploy, people
+from hourbank.local.emulator import Emulator
+from hourbank.stories import stories
 from workflows import service_request
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("end-to-end")]
@@ -36,7 +38,7 @@ class World:
         self.emulator = emulator
         self.dynamodb = emulator.client("dynamodb")
         self.states = emulator.client("stepfunctions")
-        self.tables = local.create_tables(emulator)
+        self.tables = deploy.create_tables(emulator)
         people.give_hours(
             self.dynamodb, self.tables, {**stories.BALANCES, "rosa": RICH, "theo": RICH, "vera": FOR_FIVE}
         )
@@ -47,7 +49,7 @@ class World:
         self.deploy()
 
     def deploy(self) -> None:
-        self.deployment = local.deploy(self.emulator, response_timeout_seconds=RESPONSE_TIMEOUT_SECONDS, config=CONFIG)
+        self.deployment = deploy.deploy(self.emulator, response_timeout_seconds=RESPONSE_TIMEOUT_SECONDS, config=CONFIG)
 
     def ledger(self) -> ledger_view.Ledger:
         return ledger_view.read(self.dynamodb, self.tables)

@@ -14,11 +14,15 @@ from cfnlint.api import ManualArgs, lint
 from cfnlint.decode.cfn_yaml import loads
 from typer.testing import CliRunner
 
-from hourbank import cloudformation, ledger_view, local, parameterised, people, stories
+from hourbank import ledger_view
 from hourbank.cli import app
-from hourbank.deployment import Deployment
-from hourbank.emulator import Emulator
-from hourbank.recorder import Recording, record
+from hourbank.export import parameterised
+from hourbank.local import deploy, people
+from hourbank.local.deployment import Deployment
+from hourbank.local.emulator import Emulator
+from hourbank.program import cloudformation
+from hourbank.program.recorder import Recording, record
+from hourbank.stories import stories
 
 RESPONSE_TIMEOUT_SECONDS = 8
 
@@ -234,7 +238,7 @@ def test_an_empty_path_is_not_the_folder_one_is_in(command: tuple[str, str]) -> 
 def amplify_exports(emulator: Emulator, api_id: str, tables: dict[str, str]) -> str:
     """Export what the stacks of Amplify's API do, and return the ARN of ServiceRequest's stream."""
     described = emulator.client("dynamodb").describe_table(TableName=tables["serviceRequest"])["Table"]
-    values = {f"{model}Table:Name": tables[key] for key, model in local.MODELS.items()}
+    values = {f"{model}Table:Name": tables[key] for key, model in deploy.MODELS.items()}
     values["ServiceRequestTable:StreamArn"] = described["LatestStreamArn"]
     exporting = {
         "Resources": {"Handle": {"Type": "AWS::CloudFormation::WaitConditionHandle"}},
@@ -243,7 +247,7 @@ def amplify_exports(emulator: Emulator, api_id: str, tables: dict[str, str]) -> 
             for name, value in values.items()
         },
     }
-    local.apply(emulator, exporting, name="models")
+    deploy.apply(emulator, exporting, name="models")
     return described["LatestStreamArn"]
 
 
@@ -252,8 +256,8 @@ def play(emulator: Emulator, template: dict[str, Any], parameters: dict[str, str
     dynamodb = emulator.client("dynamodb")
     people.give_hours(dynamodb, tables, stories.BALANCES)
     before = ledger_view.read(dynamodb, tables)
-    local.adapt(template, RESPONSE_TIMEOUT_SECONDS)
-    outputs = local.apply(emulator, template, name="hourbank-exported", parameters=parameters)
+    deploy.adapt(template, RESPONSE_TIMEOUT_SECONDS)
+    outputs = deploy.apply(emulator, template, name="hourbank-exported", parameters=parameters)
     deployment = Deployment(
         endpoint=emulator.endpoint,
         tables=tables,
@@ -273,11 +277,11 @@ def play(emulator: Emulator, template: dict[str, Any], parameters: dict[str, str
 @pytest.mark.xdist_group("export-cloudformation")
 def test_the_template_plays_every_story(made: dict[str, Any]) -> None:
     with Emulator() as emulator:
-        tables = local.create_tables(emulator)
-        code = cloudformation.archive_bytes({"bootstrap": local.bootstrap().encode()})
+        tables = deploy.create_tables(emulator)
+        code = cloudformation.archive_bytes({"bootstrap": deploy.bootstrap().encode()})
         template = json.loads(json.dumps(made))
         # what `sam deploy` and `aws cloudformation package` do with a path
-        packaged = {"S3Bucket": local.BUCKET, "S3Key": local.upload(emulator, code)}
+        packaged = {"S3Bucket": deploy.BUCKET, "S3Key": deploy.upload(emulator, code)}
         for resource in template["Resources"].values():
             if "Code" in resource["Properties"]:
                 assert resource["Properties"]["Code"] == "./hourbank-functions.zip"

@@ -16,9 +16,12 @@ import pytest
 from cfnlint.api import ManualArgs, lint
 from typer.testing import CliRunner
 
-from hourbank import amplify_export, cloudformation, local, parameterised
 from hourbank.cli import app
-from hourbank.emulator import Emulator
+from hourbank.errors import HourBankError
+from hourbank.export import parameterised
+from hourbank.local import deploy
+from hourbank.local.emulator import Emulator
+from hourbank.program import cloudformation
 from tests.test_export import amplify_exports, play
 
 PAGE = (Path(__file__).parent.parent / "docs" / "deploy-amplify.md").read_text(encoding="utf-8")
@@ -35,7 +38,7 @@ def run(into: Path, *options: str) -> str:
 
 def refused(into: Path, *options: str) -> str:
     result = CliRunner().invoke(app, ["export", "amplify", "--into", str(into), *options])
-    assert isinstance(result.exception, amplify_export.ExportError)
+    assert isinstance(result.exception, HourBankError)
     assert "\n" not in str(result.exception)
     return str(result.exception)
 
@@ -442,18 +445,18 @@ def test_the_meta_of_the_last_checkout_knows_its_bucket(hook: Hook) -> None:
 def test_the_template_plays_every_story_below_amplify_s_root_stack(
     backend: Path, emulator: Emulator, made: dict[str, Any]
 ) -> None:
-    tables = local.create_tables(emulator)
+    tables = deploy.create_tables(emulator)
     # On AWS a stack below the API's exports these; the emulator keeps no exports of nested stacks.
     amplify_exports(emulator, "abcdefghij", tables)
     api = {
         "Resources": {"Handle": {"Type": "AWS::CloudFormation::WaitConditionHandle"}},
         "Outputs": {"GraphQLAPIIdOutput": {"Value": "abcdefghij"}},
     }
-    code = cloudformation.archive_bytes({"bootstrap": local.bootstrap().encode()})
+    code = cloudformation.archive_bytes({"bootstrap": deploy.bootstrap().encode()})
     # what the emulator needs to start a function is in another archive than the hook's
     for resource in made["Resources"].values():
         if "Code" in resource["Properties"]:
-            resource["Properties"]["Code"]["S3Key"] = local.upload(emulator, code)
+            resource["Properties"]["Code"]["S3Key"] = deploy.upload(emulator, code)
     parameters = json.loads((backend / "custom/stepfunctions/parameters.json").read_text())
     config = json.loads((backend / "backend-config.json").read_text())["custom"]["stepfunctions"]
     for one in config["dependsOn"]:
@@ -466,17 +469,17 @@ def test_the_template_plays_every_story_below_amplify_s_root_stack(
         "Parameters": {"DeploymentBucketName": {"Type": "String"}},
         "Resources": {
             "apihourbank": nested(emulator, api, {}),
-            "customstepfunctions": nested(emulator, local.adapt(made, 8), {**parameters, "env": ENVIRONMENT}),
+            "customstepfunctions": nested(emulator, deploy.adapt(made, 8), {**parameters, "env": ENVIRONMENT}),
         },
         "Outputs": {
             output: {"Value": {"Fn::GetAtt": ["customstepfunctions", f"Outputs.{output}"]}}
             for output, _ in parameterised.OUTPUTS.values()
         },
     }
-    play(emulator, root, {"DeploymentBucketName": local.BUCKET}, tables)
+    play(emulator, root, {"DeploymentBucketName": deploy.BUCKET}, tables)
 
 
 def nested(emulator: Emulator, template: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
-    key = local.upload(emulator, json.dumps(template).encode())
-    url = f"{emulator.endpoint}/{local.BUCKET}/{key}"
+    key = deploy.upload(emulator, json.dumps(template).encode())
+    url = f"{emulator.endpoint}/{deploy.BUCKET}/{key}"
     return {"Type": "AWS::CloudFormation::Stack", "Properties": {"TemplateURL": url, "Parameters": parameters}}

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from hourbank import gen2_export, parameterised
 from hourbank.cli import app
-from hourbank.export import ExportError
+from hourbank.errors import HourBankError
+from hourbank.export import gen2, parameterised
 
 FILES = ("hourbank-functions.zip", "resource.ts", "template.json")
 
@@ -30,7 +30,7 @@ def run(into: Path) -> str:
 
 def refused(into: Path) -> str:
     result = CliRunner().invoke(app, ["export", "amplify-gen2", "--into", str(into)])
-    assert isinstance(result.exception, ExportError)
+    assert isinstance(result.exception, HourBankError)
     assert "\n" not in str(result.exception)
     return str(result.exception)
 
@@ -79,7 +79,7 @@ def test_a_name_that_is_known_later_is_never_in_the_text_of_a_sub(amplify: Path)
             for item in value:
                 look(item)
 
-    look(gen2_export.template()["Resources"])
+    look(gen2.template()["Resources"])
     assert found
 
 

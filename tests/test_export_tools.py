@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hourbank import local
-from hourbank.emulator import Emulator
+from hourbank.local import deploy
+from hourbank.local.emulator import Emulator
 from tests.test_export import amplify_exports
 
 ROOT = Path(__file__).parent.parent
@@ -28,7 +28,7 @@ def test_the_page_s_commands_deploy(tmp_path: Path) -> None:
     assert "sam validate --lint" in script and "sam deploy" in script and "aws cloudformation package" in script
     assert {"sam", "aws"} <= {path.name for path in CLIS.iterdir()}
     with Emulator() as emulator:
-        tables = local.create_tables(emulator)
+        tables = deploy.create_tables(emulator)
         stream_arn = amplify_exports(emulator, API_ID, tables)
         emulator.client("s3").create_bucket(Bucket="deployments")
         access, secret = emulator.credentials

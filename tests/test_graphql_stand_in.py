@@ -14,10 +14,11 @@ import graphql
 import moto
 import pytest
 
-from hourbank import amplify_schema, people
-from hourbank.emulator import LocalRunError
-from hourbank.graphql_stand_in import MOST_TOKENS, Api, token_for
-from hourbank.local import MODELS
+from hourbank.errors import HourBankError
+from hourbank.local import people
+from hourbank.local.deploy import MODELS
+from hourbank.local.page import amplify_schema
+from hourbank.local.page.api import MOST_TOKENS, Api, token_for
 
 ROOT = Path(__file__).parent.parent
 EXPECTED = json.loads((ROOT / "tools/amplify/authorisation.json").read_text(encoding="utf-8"))
@@ -586,7 +587,7 @@ def test_a_schema_that_is_not_understood_is_refused_in_words(tmp_path, monkeypat
     assert old in text
     (tmp_path / "schema.graphql").write_text(text.replace(old, new, 1), encoding="utf-8")
     monkeypatch.setattr(amplify_schema, "FILE", tmp_path / "schema.graphql")
-    with pytest.raises(LocalRunError) as refused:
+    with pytest.raises(HourBankError) as refused:
         Api(None, {key: key for key in MODELS})
     assert says in str(refused.value)
     assert "\n" not in str(refused.value)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hourbank.recorder import STACKS, Recording, record
+from hourbank.program.recorder import STACKS, Recording, record
 
 PSEUDO_PARAMETERS = {"AWS::Partition": "aws", "AWS::Region": "eu-west-1", "AWS::AccountId": "123456789012"}
 PLACE = "eu-west-1:123456789012"

@@ -19,8 +19,9 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from handlers.bank.execution import RELEASE_PREFIX, REQUEST_PREFIX, execution_name
-from hourbank import emulator, local, people, stories
-from hourbank.emulator import Emulator
+from hourbank.local import deploy, emulator, people
+from hourbank.local.emulator import Emulator
+from hourbank.stories import stories
 from tests.test_end_to_end import World
 from tests.test_program import RIGHTS
 from workflows import escrow_management, service_request
@@ -188,7 +189,7 @@ def test_an_operators_word_is_heard_once_nobody_runs_any_more(world: Guarded) ->
 
 
 def test_no_right_differs_from_what_aws_would_get() -> None:
-    assert not [difference for difference in local.DIFFERENCES if "IAM" in difference.type]
+    assert not [difference for difference in deploy.DIFFERENCES if "IAM" in difference.type]
 
 
 def test_a_function_has_the_rights_of_its_role_and_no_others(world: Guarded) -> None:
@@ -290,7 +291,7 @@ def calls(world: Guarded, token: str) -> dict[tuple[str, str], Callable[[Clients
         ("logs:FilterLogEvents", "any"): lambda aws: aws("logs").filter_log_events(
             logGroupName=f"/aws/lambda/{world.function('notifyProvider')}"
         ),
-        ("s3:GetObject", "code"): lambda aws: aws("s3").list_objects_v2(Bucket=local.BUCKET),
+        ("s3:GetObject", "code"): lambda aws: aws("s3").list_objects_v2(Bucket=deploy.BUCKET),
         ("iam:PutRolePolicy", "any"): lambda aws: aws("iam").put_role_policy(
             RoleName="nobody", PolicyName="more", PolicyDocument="{}"
         ),

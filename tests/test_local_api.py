@@ -9,9 +9,10 @@ from decimal import Decimal
 import pytest
 
 from handlers.aws.dynamodb import now
-from hourbank import ledger_view, local, people
-from hourbank.console import Console, serve
-from hourbank.emulator import Emulator
+from hourbank import ledger_view
+from hourbank.local import deploy, people
+from hourbank.local.emulator import Emulator
+from hourbank.local.page.server import Console, serve
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("local-api")]
 
@@ -62,11 +63,11 @@ class Browser:
 
 def test_a_counter_offer_is_made_accepted_and_paid_by_mutations_alone():
     with Emulator() as emulator:
-        dynamodb, tables = emulator.client("dynamodb"), local.create_tables(emulator)
+        dynamodb, tables = emulator.client("dynamodb"), deploy.create_tables(emulator)
         people.give_hours(dynamodb, tables, {"ana": Decimal(10), "chloé": Decimal(10)})
         before = ledger_view.read(dynamodb, tables)
         config = {"hourbank:startRequestsFrom": now()}
-        deployment = local.deploy(emulator, response_timeout_seconds=MINUTES * 60, config=config)
+        deployment = deploy.deploy(emulator, response_timeout_seconds=MINUTES * 60, config=config)
         with serve(Console(deployment, MINUTES * 60), port=0) as address:
             browser, tokens = Browser(address), set()
 

@@ -13,14 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from hourbank import local
-from hourbank.emulator import Emulator, LocalRunError
+from hourbank.errors import HourBankError
+from hourbank.local import deploy
+from hourbank.local.emulator import Emulator
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("processes")]
 
 PARENT = """
 import signal, sys, time
-from hourbank.emulator import Emulator
+from hourbank.local.emulator import Emulator
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what nohup and setsid start inherits to ignore it
 with Emulator() as emulator:
     print(emulator._process.pid, emulator.directory, flush=True)
@@ -59,7 +60,7 @@ def toy_archive(source: str = TOY) -> bytes:
         files.writestr("toy.py", source)
         bootstrap = zipfile.ZipInfo("bootstrap")
         bootstrap.external_attr = 0o755 << 16
-        files.writestr(bootstrap, local.bootstrap())
+        files.writestr(bootstrap, deploy.bootstrap())
     return archive.getvalue()
 
 
@@ -160,7 +161,7 @@ def test_the_users_own_aws_settings_are_left_out(monkeypatch):
 
 def test_a_missing_environment_is_one_line_that_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setenv("HOURBANK_EMULATOR_PYTHON", str(tmp_path / "python"))
-    with pytest.raises(LocalRunError, match=r"run `make .venv-emulator`"), Emulator():
+    with pytest.raises(HourBankError, match=r"run `make .venv-emulator`"), Emulator():
         pass
 
 

@@ -4,8 +4,9 @@ from decimal import Decimal
 
 import pytest
 
-from hourbank import ledger_view, stories
+from hourbank import ledger_view
 from hourbank.ledger_view import Ledger
+from hourbank.stories import stories
 
 HOLD = {
     "requestId": "r",

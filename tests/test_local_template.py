@@ -5,9 +5,10 @@ import json
 
 import pytest
 
-from hourbank import cloudformation, local, recorder
+from hourbank.local import deploy
+from hourbank.program import cloudformation, recorder
 
-BY_TYPE = {difference.type: difference for difference in local.DIFFERENCES}
+BY_TYPE = {difference.type: difference for difference in deploy.DIFFERENCES}
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +18,7 @@ def original():
 
 @pytest.fixture(scope="module")
 def adapted(original):
-    return local.adapt(copy.deepcopy(original), 7)
+    return deploy.adapt(copy.deepcopy(original), 7)
 
 
 def of_type(template: dict, type_: str) -> dict:
@@ -31,7 +32,7 @@ def states(machine: dict) -> dict:
 def test_only_resources_of_the_listed_types_change(original, adapted):
     changed = {one["Type"] for name, one in original["Resources"].items() if one != adapted["Resources"][name]}
     assert changed == set(BY_TYPE)
-    assert len(BY_TYPE) == len(local.DIFFERENCES)
+    assert len(BY_TYPE) == len(deploy.DIFFERENCES)
 
 
 def test_a_function_differs_in_its_runtime_alone(original, adapted):
@@ -60,5 +61,5 @@ def test_a_status_that_is_missing_has_a_filter_of_its_own(original, adapted):
 
 
 def test_the_bootstrap_is_an_executable_of_the_archive_that_survives_spaces(monkeypatch):
-    monkeypatch.setattr(local.sys, "executable", "/my projects/it's/.venv/bin/python")
-    assert """exec '/my projects/it'"'"'s/.venv/bin/python' -P """ in local.bootstrap()
+    monkeypatch.setattr(deploy.sys, "executable", "/my projects/it's/.venv/bin/python")
+    assert """exec '/my projects/it'"'"'s/.venv/bin/python' -P """ in deploy.bootstrap()

@@ -28,9 +28,13 @@ from rich.console import Console
 from handlers import audit_ledger
 from handlers.aws import dynamodb
 from handlers.bank.execution import RELEASE_PREFIX, execution_name
-from hourbank import ledger_view, local, operations, people, show, stack, stuck, up
-from hourbank.emulator import Emulator
-from hourbank.stack import Stack, StackError
+from hourbank import ledger_view, names
+from hourbank.account import stack
+from hourbank.account.stack import Stack
+from hourbank.errors import HourBankError
+from hourbank.local import deploy, people
+from hourbank.local.emulator import Emulator
+from hourbank.operate import operations, show, stuck
 
 HOURBANK = [sys.executable, "-c", "from hourbank.cli import main; main()"]
 ARN = "arn:aws:states:eu-west-1:123456789012:%s:%s"
@@ -64,7 +68,7 @@ class Aws:
             stub.activate()
         for module in (operations, stuck, dynamodb, audit_ledger):
             monkeypatch.setattr(module, "client", self.clients.__getitem__)
-        monkeypatch.setattr(up, "command", lambda: "hourbank")
+        monkeypatch.setattr(names, "command", lambda: "hourbank")
         monkeypatch.setenv("SERVICE_REQUEST_TABLE_NAME", "ServiceRequest")
         monkeypatch.setenv("ESCROW_TABLE_NAME", "Escrow")
         monkeypatch.setenv("START_REQUESTS_FROM", "2026-01-01T00:00:00Z")
@@ -184,7 +188,7 @@ class TestRedrive:
         self.expect_request(aws)
         aws.holds("r1")
         aws.holds("r1")
-        with pytest.raises(StackError, match="nothing was done"):
+        with pytest.raises(HourBankError, match="nothing was done"):
             redrive("r1", answer=False)
         aws.assert_all_asked()
 
@@ -200,7 +204,7 @@ class TestRedrive:
         self.expect_request(aws, **described)
         if "status" not in described:
             aws.holds("r1")
-        with pytest.raises(StackError, match=says):
+        with pytest.raises(HourBankError, match=says):
             redrive("r1")
 
     def test_all_that_is_unfinished_goes_on_and_one_that_is_refused_stops_no_other(self, aws, capsys):
@@ -222,11 +226,11 @@ class TestRedrive:
     def test_an_execution_of_another_stack_is_refused(self, aws):
         other = execution("r1").replace("-dev", "-prod")
         aws.describes(other)
-        with pytest.raises(StackError, match="is no execution of stack dev in eu-west-1"):
+        with pytest.raises(HourBankError, match="is no execution of stack dev in eu-west-1"):
             redrive(other)
 
     def test_the_emulator_is_not_asked_for_what_it_lacks(self, aws):
-        with pytest.raises(StackError, match="the emulator cannot redrive"):
+        with pytest.raises(HourBankError, match="the emulator cannot redrive"):
             redrive("r1", on=Stack(**{**DEV.__dict__, "is_local": True}))
 
 
@@ -281,7 +285,7 @@ class TestStuck:
         ],
     )
     def test_an_id_that_a_client_chose_is_neither_run_nor_drawn(self, monkeypatch, request_id, printed):
-        monkeypatch.setattr(up, "command", lambda: "hourbank")
+        monkeypatch.setattr(names, "command", lambda: "hourbank")
         escrow = {"status": "HELD", "hours": Decimal(2), "executionArn": execution("r1")}
         helps = stuck.remedies(DEV, audit_ledger.Case(request_id, None, escrow, []), stuck.Run("arn", "FAILED"))
         out = Console(file=StringIO(), width=80)
@@ -399,7 +403,7 @@ def test_a_request_waits_too_long(monkeypatch, status, held_for, changed, more, 
     ],
 )
 def test_what_aws_refuses_is_one_line(error, says):
-    with pytest.raises(StackError, match=says) as refused, stack.errors_in_words():
+    with pytest.raises(HourBankError, match=says) as refused, stack.errors_in_words():
         raise error
     assert "\n" not in str(refused.value)
 
@@ -417,7 +421,7 @@ def test_a_stack_that_was_told_no_time_is_one_line(aws, monkeypatch, look):
     monkeypatch.setenv("START_REQUESTS_FROM", "2026-13-45T99:99Z")
     monkeypatch.setenv("CONFIRMATION_DAYS", "14")
     out = Console(file=StringIO())
-    with pytest.raises(StackError) as refused, stack.errors_in_words():
+    with pytest.raises(HourBankError) as refused, stack.errors_in_words():
         look(out)
     assert str(refused.value) == (
         "START_REQUESTS_FROM is '2026-13-45T99:99Z', which is no time with its offset from UTC: "
@@ -460,7 +464,7 @@ def test_a_users_mistake_is_one_line(tmp_path, arguments, says):
 def test_an_address_at_which_nothing_is_asked_is_one_line(monkeypatch, address, says):
     monkeypatch.setenv("AWS_ENDPOINT_URL", address)
     dynamodb.client.cache_clear()
-    with pytest.raises(StackError) as refused, stack.errors_in_words():
+    with pytest.raises(HourBankError) as refused, stack.errors_in_words():
         stack.connect("dev", None)
     dynamodb.client.cache_clear()
     assert str(refused.value).endswith(says)
@@ -476,11 +480,11 @@ class World:
     def __init__(self, emulator: Emulator, state: str) -> None:
         self.emulator = emulator
         self.dynamodb, self.states = emulator.client("dynamodb"), emulator.client("stepfunctions")
-        self.tables = local.create_tables(emulator)
+        self.tables = deploy.create_tables(emulator)
         people.give_hours(self.dynamodb, self.tables, {"rosa": Decimal(100), "theo": Decimal(0)})
         self.before = self.ledger()
         config = {"hourbank:startRequestsFrom": "2026-01-01T00:00:00Z"}
-        self.deployment = local.deploy(emulator, response_timeout_seconds=600, config=config)
+        self.deployment = deploy.deploy(emulator, response_timeout_seconds=600, config=config)
         self.said = ""
         self.secrets: set[str] = set()
         with open(f"{state}/up.json", "w") as file:  # noqa: PTH123

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from hourbank import plan, recorder, rights, snapshot, versions
-from hourbank.emulator import LocalRunError
-from hourbank.recorder import Resource
+from hourbank.errors import HourBankError
+from hourbank.program import recorder
+from hourbank.program.recorder import Resource
+from hourbank.review import plan, rights, snapshot, versions
 
 ROOT = Path(__file__).parent.parent
 DEV = recorder.record("dev")
@@ -741,23 +742,23 @@ class TestCommits:
     )
     def test_a_commit_that_is_not_there_is_one_line(self, clone, monkeypatch, base, head, says):
         monkeypatch.setattr(versions, "ROOT", clone.folder)
-        with pytest.raises(LocalRunError, match=re.escape(says)):
+        with pytest.raises(HourBankError, match=re.escape(says)):
             versions.find(base, head)
 
 
 def test_a_version_from_before_the_program_is_told_so(tmp_path):
-    with pytest.raises(LocalRunError, match=r"abc cannot be recorded: it has no __main__\.py and components/"):
+    with pytest.raises(HourBankError, match=r"abc cannot be recorded: it has no __main__\.py and components/"):
         versions.read("abc", tmp_path, ["dev"])
 
 
 def test_outside_of_a_repository_there_is_nothing_to_compare(tmp_path, monkeypatch):
     monkeypatch.setattr(versions, "ROOT", tmp_path)
-    with pytest.raises(LocalRunError, match="is not in a git repository: run this in a clone"):
+    with pytest.raises(HourBankError, match="is not in a git repository: run this in a clone"):
         versions.find("main", None)
 
 
 def test_an_unknown_stack_is_one_line():
-    with pytest.raises(LocalRunError, match="there is no stack moon: the stacks are dev, staging, prod, local, or all"):
+    with pytest.raises(HourBankError, match="there is no stack moon: the stacks are dev, staging, prod, local, or all"):
         plan.plan("main", None, "moon")
 
 
@@ -772,7 +773,7 @@ def test_all_stacks_are_those_that_are_deployed(monkeypatch):
 
 def test_a_machine_without_git_is_told_so(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(LocalRunError, match="there is no git on the PATH"):
+    with pytest.raises(HourBankError, match="there is no git on the PATH"):
         versions.find("main", None)
 
 

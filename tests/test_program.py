@@ -15,7 +15,7 @@ import pytest
 from pulumi.runtime.settings import get_root_resource
 
 from components import archive
-from hourbank.recorder import STACKS, Recording, Resource, record
+from hourbank.program.recorder import STACKS, Recording, Resource, record
 from workflows import escrow_management, service_request
 
 FUNCTIONS = (

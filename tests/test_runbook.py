@@ -11,7 +11,7 @@ from typer.main import get_command
 
 from components.alarms import RUNBOOK
 from hourbank.cli import app
-from hourbank.recorder import Recording, record
+from hourbank.program.recorder import Recording, record
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / RUNBOOK).read_text(encoding="utf-8")

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from components import settings
-from hourbank.recorder import GET_EXPORT, GET_ROLE, GET_TABLE, ROOT, STACKS, record, stack_config
+from hourbank.names import ROOT
+from hourbank.program.recorder import GET_EXPORT, GET_ROLE, GET_TABLE, STACKS, record, stack_config
 
 DECLARED = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
 

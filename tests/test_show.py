@@ -21,11 +21,13 @@ from handlers import audit_ledger
 from handlers.aws import dynamodb
 from handlers.bank import requests
 from handlers.bank.execution import execution_name
-from hourbank import operations, show, stuck, up
+from hourbank import names
+from hourbank.account.stack import Stack
 from hourbank.cli import app
-from hourbank.people import item
-from hourbank.show import NEXT, STATUSES
-from hourbank.stack import Stack, StackError
+from hourbank.errors import HourBankError
+from hourbank.local.people import item
+from hourbank.operate import operations, show, stuck
+from hourbank.operate.show import NEXT, STATUSES
 from workflows import escrow_management, service_request
 
 TOKEN = "SECRET-TOKEN"
@@ -79,14 +81,14 @@ class Aws:
     """A stack of which one request is asked for; calls that are not expected fail."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        names = ("stepfunctions", "dynamodb", "lambda")
-        self.clients = {name: boto3.client(name, region_name="eu-west-1") for name in names}
+        services = ("stepfunctions", "dynamodb", "lambda")
+        self.clients = {name: boto3.client(name, region_name="eu-west-1") for name in services}
         self.stubs = {name: Stubber(client) for name, client in self.clients.items()}
         for stub in self.stubs.values():
             stub.activate()
         for module in (operations, stuck, dynamodb, audit_ledger, show):
             monkeypatch.setattr(module, "client", self.clients.__getitem__)
-        monkeypatch.setattr(up, "command", lambda: "hourbank")
+        monkeypatch.setattr(names, "command", lambda: "hourbank")
         for model in ("SERVICE_REQUEST", "ESCROW", "TRANSACTION_LOG", "USER_BALANCE"):
             monkeypatch.setenv(f"{model}_TABLE_NAME", model)
         monkeypatch.setenv("START_REQUESTS_FROM", "2026-01-01T00:00:00Z")
@@ -358,7 +360,7 @@ def test_a_service_in_progress_says_when_the_auditor_reports_it(aws: Aws) -> Non
 def test_an_unknown_id_is_one_line(aws: Aws) -> None:
     aws.has(None, None)
     aws.runs()
-    with pytest.raises(StackError, match=r"^no request has the id r1 in stack dev: give its whole id"):
+    with pytest.raises(HourBankError, match=r"^no request has the id r1 in stack dev: give its whole id"):
         aws.show()
 
 

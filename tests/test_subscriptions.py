@@ -14,7 +14,7 @@ import pytest
 from cfnlint.api import ManualArgs, lint
 
 from components import subscriptions
-from hourbank.recorder import ROOT
+from hourbank.names import ROOT
 
 AMPLIFY = ROOT / "docs" / "amplify"
 PAGE = (AMPLIFY / "subscriptions.md").read_text(encoding="utf-8")

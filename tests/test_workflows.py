@@ -17,7 +17,7 @@ import parliament
 import pytest
 import yaml
 
-from hourbank.recorder import Recording, record
+from hourbank.program.recorder import Recording, record
 from tools import comment
 
 ROOT = Path(__file__).parent.parent

@@ -61,7 +61,7 @@ from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 
 from handlers import audit_ledger
 from handlers.bank import errors, requests
-from hourbank import recorder
+from hourbank.program import recorder
 from tests.laws import (
     Item,
     Ledger,

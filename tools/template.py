@@ -3,7 +3,7 @@
 import json
 import sys
 
-from hourbank import cloudformation, recorder
+from hourbank.program import cloudformation, recorder
 
 json.dump(
     cloudformation.template(recorder.record("dev"), bucket="example-bucket", key="handlers.zip"), sys.stdout, indent=1

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from hourbank import emulator
-from hourbank.meter import units_read
+from hourbank.local import emulator
+from hourbank.local.meter import units_read
 from tests.contention.test_contention import engine
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("end-to-end")]

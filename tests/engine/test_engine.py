@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hourbank.emulator import Emulator
+from hourbank.local.emulator import Emulator
 
 pytestmark = pytest.mark.engine
 

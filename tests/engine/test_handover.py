@@ -16,8 +16,10 @@ import pytest
 import yaml
 from test_engine import KEYS, MACHINE, PROJECT, Engine, made_by_the_program, make_table, table_name
 
-from hourbank import cloudformation, local, parameterised
-from hourbank.emulator import REGION, Emulator
+from hourbank.export import parameterised
+from hourbank.local import deploy
+from hourbank.local.emulator import REGION, Emulator
+from hourbank.program import cloudformation
 
 pytestmark = pytest.mark.engine
 
@@ -50,13 +52,13 @@ def engine(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Engi
 def deploy_template(emulator: Emulator) -> None:
     """The exported template, every resource of which stays when the stack goes, with functions that run here."""
     store, stacks = emulator.client("s3"), emulator.client("cloudformation")
-    archive = cloudformation.archive_bytes({"bootstrap": local.bootstrap().encode()})
+    archive = cloudformation.archive_bytes({"bootstrap": deploy.bootstrap().encode()})
     store.create_bucket(Bucket="code")
     store.put_object(Bucket="code", Key="functions.zip", Body=archive)
     code = {"S3Bucket": "code", "S3Key": "functions.zip"}
     template = parameterised.template(parameterised.record("cloudformation"), code=code, retain=True)
     assert {part["DeletionPolicy"] for part in template["Resources"].values()} == {"Retain"}
-    template = local.adapt(template, response_timeout_seconds=900)
+    template = deploy.adapt(template, response_timeout_seconds=900)
     store.put_object(Bucket="code", Key="template.json", Body=json.dumps(template).encode())
     config = yaml.safe_load((PROJECT / "Pulumi.dev.yaml").read_text())["config"]
     described = emulator.client("dynamodb").describe_table(TableName=table_name("dev", "ServiceRequest"))

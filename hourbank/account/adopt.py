@@ -1,0 +1,157 @@
+"""The file with which `pulumi import` takes over what a template of ours made: types, names and ids.
+
+What is to be taken over is what the program declares, so the recording says it; the ids are the names in it, but for a
+queue's URL and a mapping's UUID, which only AWS knows.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pulumi
+
+from hourbank.account.stack import configuration, errors_in_words, reach
+from hourbank.errors import HourBankError
+from hourbank.program.recorder import Recording, Resource, record
+
+REFERENCE = re.compile(r"\$\{([^}]+)\}")
+QUEUE = "aws:sqs/queue:Queue"
+MAPPING = "aws:lambda/eventSourceMapping:EventSourceMapping"
+
+
+def write(out: Path, stack: str, region: str | None) -> int:
+    """Write the file for a stack, and return how many resources it names.
+
+    Raises
+    ------
+    HourBankError
+        One line: there is no such stack, the program refuses its configuration, something to adopt is not there, or the
+        file cannot be written.
+    """
+    # where Pulumi imports from
+    configured = configuration(stack).get("aws:region")
+    if region and configured and region != configured:
+        raise HourBankError(f"stack {stack} is in {configured} (aws:region), not in {region}: leave --region out")
+    try:
+        recording = record(stack)
+    except pulumi.RunError as error:
+        raise HourBankError(str(error)) from None
+    reach(stack, region or configured)
+    with errors_in_words():
+        made = imports(recording, Names(recording))
+    try:
+        out.write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise HourBankError(f"{out} cannot be written: {error.strerror}") from None
+    return len(recording.resources)
+
+
+def imports(recording: Recording, names: Names) -> dict[str, Any]:
+    """Return the import file; https://www.pulumi.com/docs/iac/guides/migration/import/ describes it.
+
+    A component and a part of it can have one name, so each is known here by its type too.
+    """
+    known = {urn: f"{part.type} {part.name}" for urn, part in recording.components.items()}
+    components = [
+        entry(part.type, part.name, known.get(part.parent or "")) | {"component": True}
+        for part in recording.components.values()
+    ]
+    resources = [
+        entry(part.type, part.name, known.get(part.parent or "")) | {"id": names.import_id(part)}
+        for part in recording.resources
+    ]
+    return {"resources": components + resources}
+
+
+def entry(type_: str, name: str, parent: str | None) -> dict[str, Any]:
+    return {
+        "type": type_,
+        "name": f"{type_} {name}",
+        "logicalName": name,
+        **({"parent": parent} if parent else {}),
+    }
+
+
+class Names:
+    """What the recording's placeholders stand for in an account and region."""
+
+    def __init__(self, recording: Recording) -> None:
+        identity = boto3.client("sts").get_caller_identity()
+        self.values = {
+            "AWS::AccountId": identity["Account"],
+            "AWS::Partition": identity["Arn"].split(":")[1],
+            "AWS::Region": boto3.client("lambda").meta.region_name,
+        }
+        # every resource that another refers to has its name as an input
+        self.values |= {
+            name: part.inputs["name"]
+            for part in recording.resources
+            if "name" in part.inputs
+            for name in (part.logical_id, f"{part.logical_id}.Name", f"{part.logical_id}.QueueName")
+        }
+        self.queues = {part.logical_id: part for part in recording.of_type(QUEUE)}
+
+    def resolve(self, text: str) -> str:
+        """Return a text with names in place of placeholders."""
+        while (after := REFERENCE.sub(lambda match: self.values[match[1]], text)) != text:
+            text = after
+        return text
+
+    def import_id(self, part: Resource) -> str:
+        """Return the id that the provider's documentation asks for.
+
+        Raises
+        ------
+        HourBankError
+            The resource is not there, or the type has no id that is known here.
+        """
+        inputs, kind = part.inputs, part.type.rpartition(":")[2]
+        if kind in ("EventBus", "EventRule", "Function", "LogGroup", "MetricAlarm", "Role"):
+            bus = f"{self.resolve(inputs['eventBusName'])}/" if "eventBusName" in inputs else ""
+            return bus + self.resolve(inputs["name"])
+        if kind == "Dashboard":
+            return self.resolve(inputs["dashboardName"])
+        if kind == "RolePolicy":
+            return f"{self.resolve(inputs['role'])}:{inputs['name']}"
+        if kind == "StateMachine":
+            machine = self.resolve(inputs["name"])
+            return self.resolve(
+                f"arn:${{AWS::Partition}}:states:${{AWS::Region}}:${{AWS::AccountId}}:stateMachine:{machine}"
+            )
+        if kind == "Schedule":
+            return f"default/{inputs['name']}"
+        if kind == "EventTarget":
+            return "/".join(self.resolve(inputs[key]) for key in ("eventBusName", "rule", "targetId"))
+        if kind == "Queue":
+            return queue_url(self.resolve(inputs["name"]))
+        if kind == "QueuePolicy":
+            queue = self.queues[inputs["queueUrl"][2:-1]]
+            return queue_url(self.resolve(queue.inputs["name"]))
+        if part.type == MAPPING:
+            return mapping_uuid(self.resolve(self.values[inputs["functionName"][2:-1].removesuffix(".Arn")]))
+        raise HourBankError(f"{part.name}: it is not known by which id {part.type} is imported")
+
+
+def queue_url(name: str) -> str:
+    sqs = boto3.client("sqs")
+    try:
+        url: str = sqs.get_queue_url(QueueName=name)["QueueUrl"]
+    except sqs.exceptions.QueueDoesNotExist:
+        raise HourBankError(f"there is no queue {name} in {sqs.meta.region_name}: see --stack and --region") from None
+    return url
+
+
+def mapping_uuid(function: str) -> str:
+    client = boto3.client("lambda")
+    mappings = client.list_event_source_mappings(FunctionName=function)["EventSourceMappings"]
+    if len(mappings) != 1:
+        raise HourBankError(
+            f"{function} in {client.meta.region_name} reads {len(mappings)} streams, not 1: "
+            "see --stack and --region, or delete the mappings that are not of its template"
+        )
+    uuid: str = mappings[0]["UUID"]
+    return uuid

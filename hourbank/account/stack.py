@@ -1,0 +1,224 @@
+"""The stack that an operator works on: the one that `hourbank up` left running, or one on AWS.
+
+It is found by the names that a stack's resources always have; its tables and settings are what its auditor was deployed
+with. Handlers' code then runs here as it runs there, so everything goes through the handlers' own clients.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
+from botocore.exceptions import ConnectionError as NoConnection
+
+from handlers.aws.dynamodb import Contended, client
+from handlers.bank.requests import IllegalSetting
+from hourbank import names
+from hourbank.errors import HourBankError
+from hourbank.local import up
+from hourbank.local.emulator import REGION
+from hourbank.terminal import one_line
+
+LOCAL = "local"
+_FORBIDDEN = {
+    *("AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedException", "UnauthorizedOperation"),
+}
+_UNKNOWN = {
+    *("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "InvalidSignatureException"),
+    *("RequestExpired", "SignatureDoesNotMatch", "UnrecognizedClientException"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """What is deployed.
+
+    Attributes
+    ----------
+    env, region : str
+        Where: a part of every name, and AWS's region.
+    requests_arn, releases_arn : str
+        The state machines.
+    queue : str
+        The name of the queue of what the stream's reader gave up on.
+    options : str
+        What a command line needs to mean this stack, such as ` --stack dev`.
+    is_local : bool
+        Whether this is the emulator, which has no redrive.
+    """
+
+    env: str
+    region: str
+    requests_arn: str
+    releases_arn: str
+    queue: str
+    options: str
+    is_local: bool
+
+    def command(self, verb: str, target: str = "", options: str = "") -> str:
+        """Return what to type in the user's shell for this stack.
+
+        The target, a request's id, is whatever a client chose: quoted for the shell, and never taken for an option.
+        """
+        call = f"{names.command()} {verb}"
+        if target.startswith("-"):
+            return f"{call}{options}{self.options} -- {shlex.quote(target)}"
+        return f"{call}{' ' if target else ''}{target and shlex.quote(target)}{options}{self.options}"
+
+
+def connect(env: str | None, region: str | None) -> Stack:
+    """Find a stack and turn this process to it: from here on, the handlers' code reads what is deployed there.
+
+    Parameters
+    ----------
+    env : str, optional
+        The name of a stack on AWS; without one, what `hourbank up` left running.
+    region : str, optional
+        AWS's region; without one, that of the environment or the profile.
+
+    Raises
+    ------
+    HourBankError
+        If there is none.
+    """
+    is_local = env is None
+    env, options = reach(env, region)
+    name, functions = f"hourbank-auditLedger-{env}", client("lambda")
+    try:
+        auditor = functions.get_function_configuration(FunctionName=name)
+    except functions.exceptions.ResourceNotFoundException:
+        place = functions.meta.region_name
+        raise HourBankError(
+            f"no stack {env} in {place}, there is no function {name}: see --stack and --region"
+        ) from None
+    os.environ.update(auditor["Environment"]["Variables"])
+    _, partition, _, place, account, *_ = auditor["FunctionArn"].split(":")
+    machines = f"arn:{partition}:states:{place}:{account}:stateMachine:"
+    return Stack(
+        env=env,
+        region=place,
+        requests_arn=f"{machines}ServiceRequestWorkflow-{env}",
+        releases_arn=f"{machines}EscrowManagementWorkflow-{env}",
+        queue=f"hourbank-routeServiceRequest-failures-{env}",
+        options=options,
+        is_local=is_local,
+    )
+
+
+def reach(env: str | None, region: str | None) -> tuple[str, str]:
+    """Turn this process to where a stack is, or is going to be; return its name, and the options that mean it.
+
+    The parameters are those of `connect`.
+
+    Raises
+    ------
+    HourBankError
+        If no stack is named, and `hourbank up` left none running.
+    """
+    if env is None:
+        _turn_to_emulator()
+        return LOCAL, ""
+    options = f" --stack {env}" + (f" --region {region}" if region else "")
+    # boto3 reads AWS_DEFAULT_REGION alone
+    if region := region or os.environ.get("AWS_REGION"):
+        os.environ["AWS_DEFAULT_REGION"] = region
+    return env, options
+
+
+def configuration(env: str) -> dict[str, str]:
+    """Return a stack's configuration by full key such as `aws:region`, with the defaults.
+
+    Raises
+    ------
+    HourBankError
+        If there is none, or nobody can read it.
+    """
+    import pulumi
+
+    from hourbank.names import ROOT
+    from hourbank.program.recorder import stack_config
+
+    if not (ROOT / f"Pulumi.{env}.yaml").is_file():
+        first = (
+            f"`pulumi stack init {env}`, then let `{names.command()} doctor --amplify PATH` propose its configuration"
+        )
+        raise HourBankError(f"there is no Pulumi.{env}.yaml beside the program: {first}")
+    try:
+        return stack_config(env)
+    except pulumi.RunError as error:
+        raise HourBankError(str(error)) from None
+
+
+def _turn_to_emulator() -> None:
+    """Let boto3 speak to what runs on this machine and, whatever the user's own settings are, to nothing else."""
+    try:
+        deployment = up.running()
+    except HourBankError as error:
+        raise HourBankError(f"{error}, or name a stack on AWS, such as --stack dev") from None
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    access_key, secret_key = deployment.credentials
+    os.environ |= {
+        "AWS_ENDPOINT_URL": deployment.endpoint,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": access_key,
+        "AWS_SECRET_ACCESS_KEY": secret_key,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+    }
+
+
+@contextlib.contextmanager
+def errors_in_words() -> Iterator[None]:
+    """Turn what AWS refuses, and what it cannot be asked with, into a HourBankError."""
+    try:
+        yield
+    except (BotoCoreError, ClientError, Contended, IllegalSetting) as error:
+        raise HourBankError(in_words(error)) from error
+    except ValueError as error:
+        # botocore raises just that for an address, of the environment or a profile, with which it makes no client
+        if not str(error).startswith(("Invalid endpoint", "Port ")):
+            raise
+        raise HourBankError(f"{one_line(error)}: see AWS_ENDPOINT_URL, or unset it") from None
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether AWS knows who asks, and does not allow it."""
+    return isinstance(error, ClientError) and error.response["Error"]["Code"] in _FORBIDDEN
+
+
+def in_words(error: Exception) -> str:
+    """Return what AWS refused, or why it was not asked, in one line that says what to do."""
+    if isinstance(error, NoRegionError):
+        return "no AWS region: give --region, or set AWS_REGION"
+    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+        return "no AWS credentials: log in (such as `aws sso login`), or set AWS_PROFILE"
+    if isinstance(error, ProfileNotFound):
+        return f"{one_line(error)}: see AWS_PROFILE, or unset it"
+    if isinstance(error, HTTPClientError | NoConnection):
+        told = any(name.startswith("AWS_ENDPOINT_URL") for name in os.environ)
+        instead = "is `make up` still running? see AWS_ENDPOINT_URL" if told else "see --region, and the network"
+        return f"{one_line(error)}: {instead}"
+    if not isinstance(error, ClientError):
+        return one_line(error)
+    code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
+    if code in _UNKNOWN:
+        return f"AWS does not take these credentials ({code}): log in again, or look at AWS_PROFILE"
+    message = " ".join(message.split())[:300]
+    if code in _FORBIDDEN:
+        return f"AWS does not allow {error.operation_name}: {message}"
+    return f"{error.operation_name} failed, {code}: {message}"

@@ -1,0 +1,334 @@
+"""The stories, played on the emulator by metered functions: what each request uses, and what an audit does."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from hourbank.errors import HourBankError
+from hourbank.local import deploy, people
+from hourbank.local.deployment import Deployment
+from hourbank.local.emulator import Emulator
+from hourbank.stories import stories
+from hourbank.stories.stories import Performance, Stage, Story, Turn
+
+# Beside those of the demo; each story is a path of `hourbank.cost.paths`.
+MORE_STORIES = (
+    Story(
+        title="Counter-offer, declined",
+        requester="farid",
+        provider="ben",
+        service="a cake",
+        hours=Decimal(1),
+        turns=(
+            Turn("AWAITING_PROVIDER", "provider", "COUNTER_OFFER", Decimal(2)),
+            Turn("NEGOTIATING", "requester", "REJECTED"),
+        ),
+        status="DECLINED",
+        states=("ProcessNegotiation", "CheckRequesterResponse", "RefundEscrow"),
+    ),
+    Story(
+        title="Invalid",
+        requester="ana",
+        provider="ana",
+        service="a favour to herself",
+        hours=Decimal(1),
+        turns=(),
+        status="REJECTED",
+        states=("ValidateRequest", "RejectRequest"),
+    ),
+)
+STORIES = (*stories.STORIES, *MORE_STORIES)
+# Together they call every function.
+FIRST_STORIES = tuple(
+    story
+    for story in STORIES
+    if story.title in ("Nobody answers", "Counter-offer, accepted and adjusted", "Declined", "Not enough hours")
+)
+# Longer than a story needs until an answer; the one that nobody answers takes this long.
+RESPONSE_TIMEOUT_SECONDS = 12
+# Nearly one after the other, so that functions do not wait for each other's processors.
+STAGGER_SECONDS = 1.3
+RECORDS = 200
+PATIENCE_SECONDS = 10
+# What Lambda itself writes about a call: https://docs.aws.amazon.com/lambda/latest/dg/python-logging.html
+LAMBDA_LINES = (
+    "START RequestId: 00000000-0000-0000-0000-000000000000 Version: 123\n"
+    "END RequestId: 00000000-0000-0000-0000-000000000000\n"
+    "REPORT RequestId: 00000000-0000-0000-0000-000000000000\tDuration: 123.45 ms\tBilled Duration: 124 ms\t"
+    "Memory Size: 512 MB\tMax Memory Used: 123 MB\n"
+    "XRAY TraceId: 1-00000000-000000000000000000000000\tSegmentId: 0000000000000000\tSampled: true\n"
+)
+EXECUTION_DATA = {"input", "output", "parameters", "error", "cause"}
+Line = Mapping[str, Any]
+Step = Callable[[str], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What a request, or an audit, uses.
+
+    Attributes
+    ----------
+    transitions, invocations, events, traces : int
+        States entered; calls of functions; events told to the bus; traces, if each is recorded.
+    milliseconds : int
+        That Lambda bills for all calls together, where each finds a process that is there.
+    gb_seconds, cold_gb_seconds : float
+        The same by the functions' memory; and what is added where each call starts a process.
+    read, write : float
+        DynamoDB's request units.
+    log_bytes : int
+        Of the functions, what Lambda says about them, and of the machines.
+    """
+
+    transitions: int
+    invocations: int
+    milliseconds: int
+    gb_seconds: float
+    cold_gb_seconds: float
+    read: float
+    write: float
+    events: int
+    traces: int
+    log_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Played:
+    """A story: the states of its executions by machine, and what it used."""
+
+    states: Mapping[str, Sequence[str]]
+    usage: Usage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What a run has shown.
+
+    Attributes
+    ----------
+    stories : mapping
+        By the story's title.
+    idle_audit, audit : Usage
+        A run of the auditor over empty tables, and over `records` requests that were completed.
+    audit_metrics, metrics : int
+        How many metrics of its own the auditor tells, and how many all functions do.
+    record_bytes : float
+        What a completed request takes in the four tables.
+    """
+
+    stories: Mapping[str, Played]
+    idle_audit: Usage
+    audit: Usage
+    records: int
+    audit_metrics: int
+    metrics: int
+    record_bytes: float
+
+
+def measure(step: Step) -> Measurement:
+    """Play every story twice on an emulator of its own, and meter the second time.
+
+    Raises
+    ------
+    HourBankError
+        A story ended otherwise than it must, or met another on its way.
+    """
+    with Emulator() as emulator:
+        with step("An emulator, and the program deployed to it, its functions metered"):
+            meter = emulator.directory / "meter.jsonl"
+            tables = deploy.create_tables(emulator)
+            people.give_hours(emulator.client("dynamodb"), tables, stories.BALANCES)
+            deployment = deploy.deploy(emulator, response_timeout_seconds=RESPONSE_TIMEOUT_SECONDS, meter=meter)
+        with step("The auditor, over empty tables"):
+            audit(deployment)
+            audit(deployment)
+            idle = lines_of(meter)
+        with step(f"{len(FIRST_STORIES)} stories, after which every function has a process"):
+            play(Stage(deployment, FIRST_STORIES, stagger=STAGGER_SECONDS))
+        with step(f"{len(STORIES)} stories, metered"):
+            performances = play(Stage(deployment, STORIES, stagger=STAGGER_SECONDS))
+            lines = complete_lines(meter, performances)
+        with step(f"The auditor, over {RECORDS} completed requests"):
+            completed = next(p for p in performances if p.record["status"] == "COMPLETED")
+            size = multiply(deployment, completed.request_id)
+            audit(deployment)
+            full = lines_of(meter)[-1]
+        used = Functions(lines)
+        audits = [
+            Functions([idle[0], line]).usage([line], transitions=0, machine_bytes=0, executions=0)
+            for line in (idle[-1], full)
+        ]
+        return Measurement(
+            stories={p.story.title: used.played(deployment, p) for p in performances},
+            idle_audit=audits[0],
+            audit=audits[1],
+            records=RECORDS,
+            audit_metrics=len(metrics_of(idle)),
+            metrics=len(metrics_of([*lines, full])),
+            record_bytes=size,
+        )
+
+
+def play(stage: Stage) -> list[Performance]:
+    """Play stories to their ends."""
+    while stage.step(lambda _performance, _what: None):
+        time.sleep(0.05)
+    for performance in stage.performances:
+        if performance.problem:
+            raise HourBankError(f"the story {performance.story.title!r}: {performance.problem}")
+    return stage.performances
+
+
+def audit(deployment: Deployment) -> None:
+    """Let the auditor run now."""
+    answer = deployment.client("lambda").invoke(FunctionName=f"hourbank-auditLedger-{deploy.STACK}")
+    if "FunctionError" in answer:
+        raise HourBankError(f"the auditor failed: {answer['Payload'].read().decode()[:300]}")
+
+
+def lines_of(meter: Path) -> list[Line]:
+    """What was metered until now."""
+    return [json.loads(line) for line in meter.read_text(encoding="utf-8").splitlines()]
+
+
+def complete_lines(meter: Path, performances: Sequence[Performance]) -> list[Line]:
+    """Wait until the router has written down each of its calls, which may be the last to end."""
+    wanted = {p.request_id: 1 + len(p.story.turns) for p in performances}
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        lines = lines_of(meter)
+        routed = [id_ for line in lines if "routeServiceRequest" in line["function"] for id_ in line["requests"]]
+        if all(routed.count(request_id) >= count for request_id, count in wanted.items()):
+            return lines
+        if time.monotonic() > deadline:
+            raise HourBankError("the stream's reader did not meter all of its calls: try again on a quieter machine")
+        time.sleep(0.05)
+
+
+def multiply(deployment: Deployment, request_id: str) -> float:
+    """Empty the tables, put `RECORDS` copies of a completed request there, and return the bytes that one takes."""
+    from hourbank.local.meter import size_of
+
+    dynamodb, copies, size = deployment.client("dynamodb"), [], 0
+    for key in ("serviceRequest", "escrow", "transactionLog"):
+        table = deployment.tables[key]
+        items = [item for page in dynamodb.get_paginator("scan").paginate(TableName=table) for item in page["Items"]]
+        own = [item for item in items if item["id"]["S"].startswith(request_id)]
+        size += sum(map(size_of, own))
+        copies += [(table, {"DeleteRequest": {"Key": {"id": item["id"]}}}) for item in items]
+        for number in range(RECORDS):
+            copy_id = f"{number:08}{request_id[8:]}"
+            text = json.dumps(own).replace(request_id, copy_id)
+            copies += [(table, {"PutRequest": {"Item": item}}) for item in json.loads(text)]
+    for first in range(0, len(copies), 25):
+        requests: dict[str, list[Any]] = {}
+        for table, write in copies[first : first + 25]:
+            requests.setdefault(table, []).append(write)
+        dynamodb.batch_write_item(RequestItems=requests)
+    return size
+
+
+def metrics_of(lines: Sequence[Line]) -> set[str]:
+    """The metrics that functions have told, each with its dimensions: what CloudWatch counts."""
+    return {json.dumps(metric) for line in lines for metric in line["metrics"]}
+
+
+def gb_seconds(line: Line, milliseconds: Mapping[str, int]) -> float:
+    return milliseconds[line["function"]] / 1000 * line["memory"] / 1024
+
+
+class Functions:
+    """What the functions of a run took.
+
+    One call says little on a machine that does other things as well: a function's time is the median of its calls,
+    those apart that started a process.
+    """
+
+    def __init__(self, lines: Sequence[Line]) -> None:
+        self.lines = lines
+        self.warm: dict[str, int] = {}
+        self.cold: dict[str, int] = {}
+        for function in {line["function"] for line in lines}:
+            own = [line for line in lines if line["function"] == function]
+            warm = [line["milliseconds"] for line in own if "initialisation" not in line]
+            if not warm:
+                raise HourBankError(f"{function} had a new process for each call: try again on a quieter machine")
+            started = [line["initialisation"] + line["milliseconds"] for line in own if "initialisation" in line]
+            self.warm[function] = math.ceil(statistics.median(warm))
+            self.cold[function] = max(0, math.ceil(statistics.median(started)) - self.warm[function])
+
+    def played(self, deployment: Deployment, performance: Performance) -> Played:
+        """Return what a story took.
+
+        Raises
+        ------
+        HourBankError
+            A state was tried again, or a write was refused: that is not what the path costs.
+        """
+        own = [line for line in self.lines if performance.request_id in line["requests"]]
+        executions = deployment.executions(performance.request_id)
+        states = {machine.rpartition("-")[0]: path for machine, path in performance.paths}
+        histories = {arn: deployment.history(arn) for arn in (one["executionArn"] for one in executions)}
+        types = Counter(event["type"] for history in histories.values() for event in history)
+        tried = types["TaskScheduled"] + types["LambdaFunctionScheduled"]
+        if tried != types["TaskStateEntered"] or any(line["refused"] for line in own):
+            raise HourBankError(
+                f"the story {performance.story.title!r} tried something twice: try again on a quieter machine"
+            )
+        return Played(
+            states=states,
+            usage=self.usage(
+                own,
+                transitions=sum(map(len, states.values())),
+                machine_bytes=sum(logged_bytes(*item) for item in histories.items()),
+                executions=len(executions),
+            ),
+        )
+
+    def usage(self, lines: Sequence[Line], *, transitions: int, machine_bytes: int, executions: int) -> Usage:
+        """Return what these calls used; of the router, and of the auditor, each call is a trace of its own."""
+        alone = sum(not line["in_execution"] for line in lines)
+        return Usage(
+            transitions=transitions,
+            invocations=len(lines),
+            milliseconds=sum(self.warm[line["function"]] for line in lines),
+            gb_seconds=sum(gb_seconds(line, self.warm) for line in lines),
+            cold_gb_seconds=sum(gb_seconds(line, self.cold) for line in lines),
+            read=sum(line["read"] for line in lines),
+            write=sum(line["write"] for line in lines),
+            events=sum(line["events"] for line in lines),
+            traces=executions + alone,
+            log_bytes=machine_bytes + sum(line["printed"] + len(LAMBDA_LINES) for line in lines),
+        )
+
+
+def logged_bytes(execution_arn: str, history: Sequence[Mapping[str, Any]]) -> int:
+    """Bytes of what a machine logs of an execution at level ALL without execution data: a line of JSON an event.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
+    """
+    lines = []
+    for event in history:
+        details = next((value for name, value in event.items() if name.endswith("Details")), {})
+        line = {
+            "id": str(event["id"]),
+            "type": event["type"],
+            "details": {name: value for name, value in details.items() if name not in EXECUTION_DATA},
+            "redrive_count": "0",
+            "previous_event_id": str(event["id"] - 1),
+            "event_timestamp": "1790000000000",
+            "execution_arn": execution_arn,
+        }
+        lines.append(json.dumps(line))
+    return sum(map(len, lines))

@@ -1,0 +1,147 @@
+"""The paths that a request can take, as the decisions on its way, and the states that a definition then passes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Definition = Mapping[str, Any]
+# A state, and how it is left: an error that it catches, or what a Choice compares with.
+Ways = Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Path:
+    """What becomes of a request.
+
+    Attributes
+    ----------
+    story : str
+        The title of the story that plays it.
+    request, release : mapping
+        The ways out of the states of ServiceRequestWorkflow, and of EscrowManagementWorkflow where it is started.
+    sketch : pair of mappings, optional
+        The same for the first sketch (`hourbank.cost.first_sketch`), where it brings such a request to its end.
+    sketch_says : str
+        What becomes of such a request there instead.
+    """
+
+    name: str
+    story: str
+    request: Ways
+    release: Ways | None = None
+    sketch: tuple[Ways, Ways | None] | None = None
+    sketch_says: str = ""
+
+
+ACCEPTED = {"CheckProviderResponse": "ACCEPTED"}
+OFFERED = {"CheckProviderResponse": "COUNTER_OFFER"}
+PATHS = (
+    Path(
+        name="accepted and released",
+        story="Accepted, completed and released",
+        request=ACCEPTED,
+        release={"CheckDecision": "RELEASE"},
+        sketch=(ACCEPTED, {}),
+    ),
+    Path(
+        name="declined",
+        story="Declined",
+        request={"CheckProviderResponse": "REJECTED"},
+        sketch=({"CheckProviderResponse": "REJECTED"}, None),
+    ),
+    Path(
+        name="timed out",
+        story="Nobody answers",
+        request={"WaitForProviderResponse": "States.Timeout", "CheckProviderResponse": "TIMED_OUT"},
+        sketch=({"CheckProviderResponse": "Default"}, None),
+    ),
+    Path(
+        name="counter-offer accepted and released",
+        story="Counter-offer, accepted and adjusted",
+        request=OFFERED | {"CheckRequesterResponse": "ACCEPTED"},
+        release={"CheckDecision": "RELEASE"},
+        sketch_says="ends at the offer, the hours held for ever",
+    ),
+    Path(
+        name="counter-offer declined",
+        story="Counter-offer, declined",
+        request=OFFERED | {"CheckRequesterResponse": "Default"},
+        sketch_says="ends at the offer, the hours held for ever",
+    ),
+    Path(
+        name="cancelled",
+        story="Cancelled before an answer",
+        request={"CheckProviderResponse": "CANCELLED"},
+        sketch_says="nobody can cancel",
+    ),
+    Path(
+        name="withdrawn",
+        story="Withdrawn while in progress",
+        request=ACCEPTED,
+        release={"CheckDecision": "REFUND"},
+        sketch_says="nobody can withdraw",
+    ),
+    Path(
+        name="not enough hours",
+        story="Not enough hours",
+        request={"ValidateRequest": "InsufficientBalance"},
+        sketch=({"EscrowHours": "States.ALL"}, None),
+    ),
+    Path(
+        name="invalid",
+        story="Invalid",
+        request={"ValidateRequest": "ValidationFailed"},
+        sketch=({"ValidateRequest": "States.ALL"}, None),
+    ),
+)
+
+
+class NoSuchWayError(Exception):
+    """A definition has no such path; the message says where it ends."""
+
+
+def walk(definition: Definition, ways: Ways) -> list[str]:
+    """Return the states that an execution passes.
+
+    A Choice that `ways` does not name is left by its Default.
+
+    Raises
+    ------
+    NoSuchWayError
+        A state is not there, or cannot be left in that way.
+    """
+    passed: list[str] = []
+    state: str | None = definition["StartAt"]
+    while state is not None:
+        if state in passed:
+            raise NoSuchWayError(f"comes to {state} again")
+        if state not in definition["States"]:
+            raise NoSuchWayError(f"there is no {state}")
+        passed.append(state)
+        state = next_state(state, definition["States"][state], ways.get(state))
+    missing = sorted(set(ways) - set(passed))
+    if missing:
+        raise NoSuchWayError(f"does not come to {missing[0]}")
+    return passed
+
+
+def next_state(name: str, state: Definition, way: str | None) -> str | None:
+    if state["Type"] in ("Parallel", "Map"):
+        raise NoSuchWayError(f"{name} runs several states at once")
+    if state["Type"] == "Choice":
+        exits = {choice.get("StringEquals"): choice["Next"] for choice in state["Choices"]}
+        exits["Default"] = state.get("Default")
+        way = way or "Default"
+    else:
+        exits = {error: catch["Next"] for catch in state.get("Catch", []) for error in catch["ErrorEquals"]}
+        exits[None] = state.get("Next")
+    if way not in exits:
+        raise NoSuchWayError(f"{name} has no {way}")
+    return exits[way]
+
+
+def calls(definition: Definition, states: Sequence[str]) -> int:
+    """Return how many of the states call a function."""
+    return sum(definition["States"][state]["Type"] == "Task" for state in states)

@@ -1,0 +1,328 @@
+"""`hourbank cost`: what a request costs on AWS, path by path, and what a month costs in which nothing happens.
+
+Every path is played on the emulator by the real functions, metered; the first sketch's is counted from its definition.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from hourbank.cost import first_sketch, paths, prices
+from hourbank.cost.measure import Measurement, Usage, measure
+from hourbank.program import recorder
+from hourbank.program.recorder import Recording
+from hourbank.terminal import show, step
+
+REQUESTS = 1000
+MACHINES = ("ServiceRequestWorkflow", "EscrowManagementWorkflow")
+SKETCH = (first_sketch.SERVICE_REQUEST, first_sketch.ESCROW_MANAGEMENT)
+# https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html: what an account may go on asking
+DESCRIPTIONS_A_SECOND = 15
+SLOWER = (2, 5)
+KB, GB = 1000, 10**9
+MEASURED = (
+    "Write units are the emulator's, which counts them as AWS does; read units are counted by AWS's rule.",
+    "Task tokens are as long as AWS may make them, 2,048 characters. Every trace is taken to be recorded.",
+    "Nothing of this was measured on AWS.",
+)
+NOT_COUNTED = (
+    "Amplify's own: AppSync for people's writes and reads, indexes that a schema adds to the tables, backups",
+    "the mutation for each event where the stack has appsyncEndpoint; what a listener on the bus does",
+    "log storage ($0.03 a GB and month), free tiers, data transfer between regions",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SketchCost:
+    """The same path in the first sketch: states entered, calls of functions."""
+
+    transitions: int
+    calls: int
+
+    @property
+    def dollars(self) -> float:
+        """For one request: its transitions and calls alone, as nobody knows what its functions would have done."""
+        return self.transitions * prices.TRANSITION.each + self.calls * prices.INVOCATION.each
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathCost:
+    """A path, what it uses, and dollars for one request by what is paid for."""
+
+    path: paths.Path
+    usage: Usage
+    parts: dict[str, float]
+    sketch: SketchCost | None
+
+    @property
+    def dollars(self) -> float:
+        """For one request."""
+        return sum(self.parts.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Idle:
+    """A part of a month in which nothing happens."""
+
+    what: str
+    count: str
+    dollars: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Everything that the command says."""
+
+    paths: list[PathCost]
+    idle: list[Idle]
+    records: list[Idle]
+    """What 1,000 requests that were ever made add to every month."""
+    measurement: Measurement
+    memory: list[int]
+    """Of the functions, in MB."""
+    timeout_seconds: int
+    """How long people have to answer."""
+
+
+def report(measurement: Measurement, recording: Recording) -> Report:
+    """Price what was measured; what is declared comes from the recording."""
+    variables = recording.named("validateServiceRequest").inputs["environment"]["variables"]
+    return Report(
+        paths=[path_cost(path, measurement) for path in paths.PATHS],
+        idle=list(idle_month(measurement, recording)),
+        records=list(records_month(measurement)),
+        measurement=measurement,
+        memory=sorted({function.inputs["memorySize"] for function in recording.of_type("Function")}),
+        timeout_seconds=int(variables["PROVIDER_RESPONSE_TIMEOUT_SECONDS"]),
+    )
+
+
+def path_cost(path: paths.Path, measurement: Measurement) -> PathCost:
+    usage = measurement.stories[path.story].usage
+    return PathCost(path=path, usage=usage, parts=parts(usage), sketch=sketch_cost(path))
+
+
+def sketch_cost(path: paths.Path) -> SketchCost | None:
+    """What the first sketch takes for a path; None where it does not bring such a request to its end."""
+    if path.sketch is None:
+        return None
+    passed = [(asl, paths.walk(asl, ways)) for asl, ways in zip(SKETCH, path.sketch, strict=True) if ways is not None]
+    return SketchCost(
+        transitions=sum(len(states) for _, states in passed),
+        calls=sum(paths.calls(asl, states) for asl, states in passed),
+    )
+
+
+def parts(usage: Usage, *, slower: float = 1, cold: bool = False) -> dict[str, float]:
+    """Dollars by what is paid for; with functions that take that many times as long, or that start a process each."""
+    gb_seconds = slower * (usage.gb_seconds + (usage.cold_gb_seconds if cold else 0))
+    return {
+        "transitions": usage.transitions * prices.TRANSITION.each,
+        "invocations": usage.invocations * prices.INVOCATION.each,
+        "time": gb_seconds * prices.GB_SECOND.each,
+        "reads": usage.read * prices.READ.each,
+        "writes": usage.write * prices.WRITE.each,
+        "events": usage.events * prices.EVENT.each,
+        "traces": usage.traces * prices.TRACE.each,
+        "logs": usage.log_bytes / GB * prices.LOG_GB.each,
+    }
+
+
+def idle_month(measurement: Measurement, recording: Recording) -> Iterator[Idle]:
+    """What is paid although nobody asks for anything."""
+    for what, type_, price in (("alarms", "MetricAlarm", prices.ALARM), ("dashboards", "Dashboard", prices.DASHBOARD)):
+        if count := len(recording.of_type(type_)):
+            yield Idle(what=what, count=str(count), dollars=count * price.each)
+    metrics = measurement.audit_metrics
+    yield Idle(
+        what="metrics that the auditor tells every hour", count=str(metrics), dollars=metrics * prices.METRIC.each
+    )
+    run = sum(parts(measurement.idle_audit, cold=True).values()) + prices.SCHEDULE.each
+    hours = prices.HOURS_A_MONTH
+    yield Idle(
+        what="the auditor, each hour in a new process, over empty tables", count=f"{hours} runs", dollars=run * hours
+    )
+    free = "state machines, functions and versions, bus, queue, roles; the stream's reader, which Lambda runs"
+    yield Idle(what=free, count="", dollars=0)
+
+
+def records_month(measurement: Measurement) -> Iterator[Idle]:
+    """What records add to a month: the auditor reads each of them every hour, however old."""
+    share = REQUESTS / measurement.records
+    reads = (measurement.audit.read - measurement.idle_audit.read) * share
+    runs = prices.HOURS_A_MONTH
+    yield Idle(
+        what="the auditor reads them every hour",
+        count=f"{reads:,.0f} units a run",
+        dollars=reads * runs * prices.READ.each,
+    )
+    seconds = max(0.0, measurement.audit.gb_seconds - measurement.idle_audit.gb_seconds) * share
+    yield Idle(
+        what="and takes its time", count=f"{seconds:.2f} GB-s a run", dollars=seconds * runs * prices.GB_SECOND.each
+    )
+    size = measurement.record_bytes * REQUESTS
+    yield Idle(what="DynamoDB stores them", count=f"{size / KB:,.0f} KB", dollars=size / GB * prices.STORED_GB.each)
+
+
+def to_json(made: Report) -> dict[str, Any]:
+    """The report as plain values; dollars of a path are for one request."""
+
+    def of_path(cost: PathCost) -> dict[str, Any]:
+        sketch = cost.sketch
+        return {
+            "name": cost.path.name,
+            "states": {
+                machine: list(states) for machine, states in made.measurement.stories[cost.path.story].states.items()
+            },
+            "usage": asdict(cost.usage),
+            "dollars": cost.parts | {"all": cost.dollars},
+            "dollarsWhenCold": sum(parts(cost.usage, cold=True).values()),
+            "firstSketch": {**asdict(sketch), "dollars": sketch.dollars} if sketch else cost.path.sketch_says,
+        }
+
+    return {
+        "region": prices.REGION,
+        "prices": [asdict(price) for price in prices.TABLE],
+        "memory": made.memory,
+        "paths": [of_path(cost) for cost in made.paths],
+        "idleMonth": [asdict(part) for part in made.idle],
+        "monthOf1000Records": [asdict(part) for part in made.records],
+        "metricsOfABusyStack": made.measurement.metrics,
+        "notCounted": list(NOT_COUNTED),
+    }
+
+
+def cost(console: Console, progress: Console, *, as_json: bool) -> None:
+    """Play every path, and print what it costs.
+
+    Raises
+    ------
+    HourBankError
+        A path could not be played, or not as it must be.
+    """
+    made = report(measure(lambda text: step(progress, text)), recorder.record("dev"))
+    if as_json:
+        console.file.write(json.dumps(to_json(made), indent=1) + "\n")
+        return
+    print_report(console, made)
+
+
+def print_report(console: Console, made: Report) -> None:
+    """Print the report for a person."""
+
+    def say(text: str = "") -> None:
+        show(console, Text(text))
+
+    accepted = made.paths[0]
+    say()
+    show(console, paths_table(made))
+    say("After the slash: the first sketch, counted from its definition; its price is for transitions and calls alone.")
+    for says in sorted({cost.path.sketch_says for cost in made.paths} - {""}):
+        names = ", ".join(cost.path.name for cost in made.paths if cost.path.sketch_says == says)
+        say(f"It has no path {names}: {says}.")
+    say()
+    show(console, parts_table(accepted))
+    say()
+    memory = " or ".join(map(str, made.memory))
+    say(
+        f"Time is this machine's, not Lambda's: {accepted.usage.milliseconds} ms for {accepted.path.name}, billed by "
+        f"the millisecond at {memory} MB. {REQUESTS:,} of these requests cost {dollars(accepted.dollars)}, and"
+    )
+    for factor in SLOWER:
+        price = sum(parts(accepted.usage, slower=factor).values())
+        say(f"    {dollars(price)} where Lambda takes {factor} times as long")
+    price = sum(parts(accepted.usage, cold=True).values())
+    say(f"    {dollars(price)} where every call starts a process: a request now and then")
+    say()
+    show(console, idle_table("A month in which nothing happens", made.idle))
+    more = made.measurement.metrics - made.measurement.audit_metrics
+    most = dollars(more * prices.METRIC.each, 1)
+    say(
+        f"Requests tell up to {more} metrics more, each paid for the hours in which it is told: at most {most} a month."
+    )
+    say()
+    show(console, idle_table(f"What every {REQUESTS:,} requests ever made add to each month", made.records))
+    say()
+    for line in waiting(made):
+        say(line)
+    say()
+    console.print(f"Prices, {prices.REGION}, and when they were last compared with the page", style="bold")
+    for one in prices.TABLE:
+        say(f"{one.what}: {one.words} ({one.compared}, {one.page})")
+    say()
+    for note in (*MEASURED, *(f"Not counted: {what}." for what in NOT_COUNTED)):
+        say(note)
+
+
+def waiting(made: Report) -> Iterator[str]:
+    """What it costs to wait, here and in the first sketch."""
+    reads = (made.measurement.audit.read - made.measurement.idle_audit.read) / made.measurement.records
+    day = reads * 24 * REQUESTS * prices.READ.each
+    polls = made.timeout_seconds // first_sketch.POLL_SECONDS
+    pages = DESCRIPTIONS_A_SECOND * first_sketch.POLL_SECONDS
+    yield (
+        "A request that waits costs no transition, no call and no message, however long. The auditor reads it every "
+        f"hour: {REQUESTS:,} that wait cost {dollars(day, 1)} a day."
+    )
+    yield (
+        "The first sketch's Wait is one transition as well, and costs nothing while it sleeps; but it sleeps all of "
+        f"the {made.timeout_seconds // 86400} days, whenever the answer comes. Its page asks DescribeExecution every "
+        f"{first_sketch.POLL_SECONDS} s: {polls:,} calls for a page that stays open so long. AWS does not charge for "
+        f"them, but allows {DESCRIPTIONS_A_SECOND} a second: {pages} open pages use up an account. Here no page asks."
+    )
+
+
+def dollars(each: float, times: int = REQUESTS) -> str:
+    """Such as `$0.2412`; less than a hundredth of a cent is said to be that."""
+    value = each * times
+    if 0 < value < 0.0001:
+        return "< $0.0001"
+    return f"${value:.4f}" if value < 1 else f"${value:,.2f}"
+
+
+def plain_table(title: str, *headings: str) -> Table:
+    table = Table(title=title, title_style="bold", title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if number else "left", header_style="dim", no_wrap=number > 0)
+    return table
+
+
+def paths_table(made: Report) -> Table:
+    headings = ("", "transitions", "calls", "ms", "read", "write", "events", "price", "sketch")
+    table = plain_table(f"{REQUESTS:,} requests, by what becomes of them; the other figures are of one", *headings)
+    for cost in made.paths:
+        usage, sketch = cost.usage, cost.sketch
+        table.add_row(
+            cost.path.name,
+            f"{usage.transitions} / {sketch.transitions if sketch else '-'}",
+            f"{usage.invocations} / {sketch.calls if sketch else '-'}",
+            str(usage.milliseconds),
+            f"{usage.read:g}",
+            f"{usage.write:g}",
+            str(usage.events),
+            dollars(cost.dollars),
+            dollars(sketch.dollars) if sketch else "-",
+        )
+    return table
+
+
+def parts_table(cost: PathCost) -> Table:
+    table = plain_table("What the first of them pays for", "", "", "share")
+    for what, each in cost.parts.items():
+        table.add_row(what, dollars(each), f"{each / cost.dollars:.0%}")
+    return table
+
+
+def idle_table(title: str, items: list[Idle]) -> Table:
+    table = plain_table(title, "", "", "$")
+    for part in items:
+        table.add_row(part.what, part.count, dollars(part.dollars, 1))
+    table.add_row("all together", "", dollars(sum(part.dollars for part in items), 1), style="bold")
+    return table

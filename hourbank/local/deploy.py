@@ -1,0 +1,243 @@
+"""The local deployment: the CloudFormation template of the recorded program, deployed to the emulator.
+
+Everything in which the emulator differs from AWS, and for which the template is therefore changed, is in `DIFFERENCES`;
+what a function's process does differently is in `hourbank.local.lambda_runtime`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import botocore.exceptions
+import pulumi
+
+from hourbank.errors import HourBankError
+from hourbank.local import lambda_runtime
+from hourbank.local.deployment import Deployment
+from hourbank.local.emulator import Emulator
+from hourbank.program import cloudformation, recorder
+
+STACK = "local"
+BUCKET = "hourbank-local-code"
+MODELS = {
+    "serviceRequest": "ServiceRequest",
+    "escrow": "Escrow",
+    "userBalance": "UserBalance",
+    "transactionLog": "TransactionLog",
+}
+CREATE_SECONDS = 60
+Properties = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """Something that the emulator does otherwise than AWS."""
+
+    what: str
+    """What is changed in the template."""
+    why: str
+    """What the emulator does without the change."""
+    type: str
+    """The resources concerned, by CloudFormation's type."""
+    apply: Callable[[Properties, int], None]
+    """Changes a resource's properties, given the seconds that people have to answer."""
+
+
+def own_runtime(function: Properties, _: int) -> None:
+    function["Runtime"] = "provided.al2023"
+
+
+def literal_timeouts(machine: Properties, seconds: int) -> None:
+    for state in machine["Definition"]["States"].values():
+        if state.pop("TimeoutSecondsPath", None):
+            state["TimeoutSeconds"] = seconds
+
+
+def missing_attributes(mapping: Properties, _: int) -> None:
+    filters = mapping["FilterCriteria"]["Filters"]
+    for pattern in [json.loads(one["Pattern"]) for one in filters]:
+        image = pattern["dynamodb"]["NewImage"]
+        if optional := [name for name, types in image.items() if {"exists": False} in types.get("S", [])]:
+            image |= {name: [{"exists": False}] for name in optional}
+            filters.append({"Pattern": json.dumps(pattern)})
+
+
+DIFFERENCES = (
+    Difference(
+        what="runs on provided.al2023, with a bootstrap in the archive that starts hourbank/local/lambda_runtime.py",
+        why="its Python runner calls every exception Runtime.HandlerError, which no Retry or Catch names",
+        type="AWS::Lambda::Function",
+        apply=own_runtime,
+    ),
+    Difference(
+        what="TimeoutSecondsPath is a literal TimeoutSeconds: the stack's default, whatever a request asks for",
+        why="it ignores TimeoutSecondsPath, so that nobody would ever be timed out",
+        type="AWS::StepFunctions::StateMachine",
+        apply=literal_timeouts,
+    ),
+    Difference(
+        what="a filter on a status that is not there stands beside the one on a status without a string",
+        why='it matches {"S": [{"exists": false}]} where the attribute is NULL, not where it is missing',
+        type="AWS::Lambda::EventSourceMapping",
+        apply=missing_attributes,
+    ),
+)
+
+
+def create_tables(emulator: Emulator) -> dict[str, str]:
+    """Create the four tables as Amplify would, where they are not there yet, and return their names."""
+    config = recorder.stack_config(STACK)
+    dynamodb = emulator.client("dynamodb")
+    names = {}
+    for key, model in MODELS.items():
+        names[key] = f"{model}-{config['hourbank:amplifyApiId']}-{config['hourbank:amplifyEnv']}"
+        hash_key = "userId" if key == "userBalance" else "id"
+        try:
+            dynamodb.create_table(
+                TableName=names[key],
+                AttributeDefinitions=[{"AttributeName": hash_key, "AttributeType": "S"}],
+                KeySchema=[{"AttributeName": hash_key, "KeyType": "HASH"}],
+                BillingMode="PAY_PER_REQUEST",
+                StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+            )
+        except dynamodb.exceptions.ResourceInUseException:
+            continue
+    return names
+
+
+def deploy(
+    emulator: Emulator,
+    *,
+    response_timeout_seconds: int,
+    config: Mapping[str, str] | None = None,
+    meter: Path | None = None,
+) -> Deployment:
+    """Deploy what the program declares for the stack `local`, or update what is deployed already.
+
+    Parameters
+    ----------
+    emulator : Emulator
+        A running one.
+    response_timeout_seconds : int
+        How long people have to answer.
+    config : mapping, optional
+        Configuration that replaces the stack's own, by full key such as `hourbank:startRequestsFrom`.
+    meter : Path, optional
+        A file to which the functions add what each invocation uses (`hourbank.local.meter`).
+
+    Raises
+    ------
+    HourBankError
+        If the program or the emulator refuses: one line that says what and why.
+    """
+    tables = create_tables(emulator)
+    config = {"hourbank:providerResponseTimeoutSeconds": str(response_timeout_seconds), **(config or {})}
+    try:
+        recording = recorder.record(
+            STACK, config=config, invokes={recorder.GET_TABLE: lambda args: _describe_table(emulator, args["name"])}
+        )
+    except pulumi.RunError as error:
+        raise HourBankError(f"the program refuses the stack {STACK}: {error}") from error
+    key = upload(emulator, cloudformation.archive_bytes({"bootstrap": bootstrap(meter).encode()}))
+    template = adapt(cloudformation.template(recording, bucket=BUCKET, key=key), response_timeout_seconds)
+    outputs = apply(emulator, template)
+    return Deployment(endpoint=emulator.endpoint, tables=tables, outputs=outputs, credentials=emulator.credentials)
+
+
+def adapt(template: dict[str, Any], response_timeout_seconds: int) -> dict[str, Any]:
+    """Apply every difference of `DIFFERENCES` to a template, in place, and return it."""
+    for difference in DIFFERENCES:
+        concerned = [one for one in template["Resources"].values() if one["Type"] == difference.type]
+        for resource in concerned:
+            difference.apply(resource["Properties"], response_timeout_seconds)
+    return template
+
+
+def bootstrap(meter: Path | None = None) -> str:
+    """Return the executable that the emulator starts for each Lambda process.
+
+    Handlers and Powertools come from the archive; boto3 from this environment, as from Lambda's own runtime.
+    """
+    python, runtime = shlex.quote(sys.executable), shlex.quote(str(Path(lambda_runtime.__file__)))
+    metered = f"export HOURBANK_METER={shlex.quote(str(meter))}\n" if meter else ""
+    return f"""#!/bin/sh
+unset PYTHONDONTWRITEBYTECODE
+{metered}export PYTHONPATH="$LAMBDA_TASK_ROOT"
+exec {python} -P {runtime}
+"""
+
+
+def _describe_table(emulator: Emulator, name: str) -> dict[str, Any]:
+    """Answer Pulumi's getTable from the emulator."""
+    table = emulator.client("dynamodb").describe_table(TableName=name)["Table"]
+    stream = table.get("StreamSpecification", {})
+    return {
+        "name": name,
+        "arn": table["TableArn"],
+        "hashKey": next(key["AttributeName"] for key in table["KeySchema"] if key["KeyType"] == "HASH"),
+        "attributes": [
+            {"name": attribute["AttributeName"], "type": attribute["AttributeType"]}
+            for attribute in table["AttributeDefinitions"]
+        ],
+        "streamArn": table.get("LatestStreamArn", ""),
+        "streamEnabled": stream.get("StreamEnabled", False),
+        "streamViewType": stream.get("StreamViewType", ""),
+    }
+
+
+def upload(emulator: Emulator, content: bytes) -> str:
+    """Put something into the bucket `BUCKET` and return its key, which changes with the content."""
+    emulator.client("s3").create_bucket(Bucket=BUCKET)
+    key = hashlib.sha256(content).hexdigest()
+    emulator.client("s3").put_object(Bucket=BUCKET, Key=key, Body=content)
+    return key
+
+
+def apply(
+    emulator: Emulator,
+    template: dict[str, Any],
+    *,
+    name: str = f"hourbank-{STACK}",
+    parameters: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Create or update a stack, wait for it, and return its outputs.
+
+    Raises
+    ------
+    HourBankError
+        If the emulator refuses: one line that says what and why.
+    """
+    stacks = emulator.client("cloudformation")
+    exists = any(stack["StackName"] == name for stack in stacks.describe_stacks()["Stacks"])
+    change = stacks.update_stack if exists else stacks.create_stack
+    # by URL: a template of more than 51,200 bytes is not taken by value
+    url = f"{emulator.endpoint}/{BUCKET}/{upload(emulator, json.dumps(template).encode())}"
+    values = [{"ParameterKey": key, "ParameterValue": value} for key, value in (parameters or {}).items()]
+    try:
+        change(StackName=name, TemplateURL=url, Parameters=values, Capabilities=["CAPABILITY_NAMED_IAM"])
+    except botocore.exceptions.ClientError as error:
+        raise HourBankError(f"the emulator refuses the template: {str(error)[:500]}") from error
+    deadline = time.monotonic() + CREATE_SECONDS
+    while time.monotonic() < deadline:
+        stack = stacks.describe_stacks(StackName=name)["Stacks"][0]
+        if stack["StackStatus"] in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
+            return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+        if not stack["StackStatus"].endswith("_IN_PROGRESS"):
+            reason = next(_failures(stacks, name), stack["StackStatus"])
+            raise HourBankError(f"the emulator refuses the deployment: {reason}")
+        time.sleep(0.05)
+    raise HourBankError(f"the emulator does not finish the deployment within {CREATE_SECONDS} s")
+
+
+def _failures(stacks: Any, name: str) -> Iterator[str]:
+    for event in reversed(stacks.describe_stack_events(StackName=name)["StackEvents"]):
+        if event["ResourceStatus"].endswith("_FAILED"):
+            yield f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', event['ResourceStatus'])}"

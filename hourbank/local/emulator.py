@@ -1,0 +1,211 @@
+"""The embedded emulator of AWS: ministack, in a process group of its own, on a free port of the loopback interface."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import botocore.config
+import botocore.session
+
+from hourbank.errors import HourBankError
+from hourbank.names import ROOT
+
+REGION = "us-east-1"
+ACCOUNT = "000000000000"
+
+LAUNCHER = Path(__file__).with_name("emulator_process.py")
+# Access key and secret: the emulator takes any, and `test` is its account's root user where it enforces IAM.
+ANYBODY = ("local", "local")
+ROOT_CREDENTIALS = ("test", "test")
+_READY_SECONDS = 60
+
+
+@cache
+def client(endpoint: str, service: str, access_key: str = ANYBODY[0], secret_key: str = ANYBODY[1]) -> Any:
+    """Return a client of `service` (as boto3 names it, thread-safe) that speaks to the emulator and to nothing else.
+
+    The user's own profile, credentials, service endpoints and proxies are left out: a demo must never reach an account.
+    """
+    session = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
+    return session.create_client(
+        service,
+        region_name=REGION,
+        endpoint_url=endpoint,
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        config=botocore.config.Config(
+            proxies={}, max_pool_connections=64, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 3}
+        ),
+    )
+
+
+class Emulator:
+    """A running emulator; a context manager that leaves no process behind, however it is left.
+
+    The emulator's launcher holds the other end of a pipe and kills its process group when that closes, so the group
+    (emulator and every Lambda process) dies with this process even where this process is killed by SIGKILL.
+
+    Parameters
+    ----------
+    enforce_iam : bool
+        Whether signatures and policies count, those of the functions' roles too; `client` is then an administrator's.
+
+    Attributes
+    ----------
+    endpoint : str
+        `http://127.0.0.1:<port>`, for every service.
+    credentials : tuple of str
+        Access key and secret of `client`.
+    log : Path
+        What the emulator printed; gone after `stop`.
+    """
+
+    def __init__(self, *, enforce_iam: bool = False) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._enforce_iam = enforce_iam
+        self.credentials = ANYBODY
+        self.port = 0
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @cached_property
+    def directory(self) -> Path:
+        return Path(tempfile.mkdtemp(prefix="hourbank-"))
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "emulator.log"
+
+    def client(self, service: str) -> Any:
+        """Return the client of a service."""
+        return client(self.endpoint, service, *self.credentials)
+
+    def start(self) -> Emulator:
+        """Start it and wait until it answers.
+
+        Raises
+        ------
+        HourBankError
+            If its Python environment is missing, or it does not answer in time.
+        """
+        python = _python()
+        try:
+            for _ in range(3):  # another process may take the port between the choice and the bind
+                self.port = _free_port()
+                self._process = self._launch(python)
+                if self._ready():
+                    if self._enforce_iam:
+                        self.credentials = self._make_administrator()
+                    return self
+                self._kill()
+            raise HourBankError(f"the emulator did not start: {self._last_words()}")
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Kill the whole process group and remove its files; may be called more than once."""
+        self._kill()
+        if "directory" in self.__dict__:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            del self.__dict__["directory"]
+
+    def __enter__(self) -> Emulator:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _launch(self, python: Path) -> subprocess.Popen[bytes]:
+        # AWS_* of the user would reach the functions: a profile that is not there, or a service's real endpoint.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))}
+        environment |= {
+            "AUTH": str(self._enforce_iam).lower(),
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_REGION": REGION,
+            "BIND_HOST": "127.0.0.1",
+            "GATEWAY_PORT": str(self.port),
+            "LOG_LEVEL": "WARNING",
+            "MINISTACK_REGION": REGION,
+            "NO_PROXY": "127.0.0.1,localhost",
+            "no_proxy": "127.0.0.1,localhost",
+            "TMPDIR": str(self.directory),
+        }
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [python, LAUNCHER, self.directory],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                cwd=self.directory,
+                start_new_session=True,
+            )
+
+    def _ready(self) -> bool:
+        deadline = time.monotonic() + _READY_SECONDS
+        while time.monotonic() < deadline and self._process is not None and self._process.poll() is None:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
+            try:
+                connection.request("GET", "/_ministack/health")
+                if connection.getresponse().status == 200:
+                    return True
+            except OSError:
+                time.sleep(0.05)
+            finally:
+                connection.close()
+        return False
+
+    def _make_administrator(self) -> tuple[str, str]:
+        iam = client(self.endpoint, "iam", *ROOT_CREDENTIALS)
+        iam.create_user(UserName="administrator")
+        statement = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        iam.put_user_policy(UserName="administrator", PolicyName="everything", PolicyDocument=policy)
+        key = iam.create_access_key(UserName="administrator")["AccessKey"]
+        return key["AccessKeyId"], key["SecretAccessKey"]
+
+    def _kill(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: EPERM where only zombies are left
+            os.killpg(process.pid, signal.SIGKILL)  # start_new_session made it the leader of its group
+        process.wait()
+        if process.stdin:
+            process.stdin.close()
+
+    def _last_words(self) -> str:
+        lines = self.log.read_text(errors="replace").split("\n") if self.log.exists() else []
+        return next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
+
+
+def _python() -> Path:
+    """Return the Python of the emulator's environment (its pins would fight with this project's own)."""
+    configured = os.environ.get("HOURBANK_EMULATOR_PYTHON")
+    python = Path(configured) if configured else ROOT / ".venv-emulator" / "bin" / "python"
+    if not python.exists():
+        source = "HOURBANK_EMULATOR_PYTHON" if configured else "the emulator's environment"
+        raise HourBankError(f"no Python at {python} ({source}): run `make .venv-emulator`")
+    return python
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

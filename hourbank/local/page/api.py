@@ -1,0 +1,338 @@
+"""A stand-in for the GraphQL API that Amplify makes of docs/amplify/schema.graphql, over the tables of a local run.
+
+What the API has, and who may do what, is read from that file: its types, its @model and its @auth directives. How
+Amplify reads these is taken from the resolvers that its transformer generates (`make schema` compares). A caller
+is believed to be whom the token names: nothing is verified, so this is for the loopback interface alone.
+
+Not here: subscriptions, `delete`, indexes, relations, and rules other than an owner's with a claim of its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any
+
+import graphql
+from boto3.dynamodb.types import DYNAMODB_CONTEXT
+from botocore.exceptions import ClientError, ParamValidationError
+from graphql.language import ast
+
+from handlers.aws.dynamodb import now
+from hourbank import ledger_view
+from hourbank.errors import HourBankError
+from hourbank.local import people
+from hourbank.local.page import amplify_schema
+from hourbank.local.page.amplify_schema import Claims, Model, Rule
+from hourbank.local.page.filters import Expression, NotUnderstoodError
+
+PAGE = 100
+# far more than a page's queries have, and too few to keep a validator busy
+MOST_TOKENS = 5000
+
+
+class Refusal(Exception):
+    """An answer of AppSync's with an errorType."""
+
+    def __init__(self, error_type: str, message: str) -> None:
+        super().__init__(message)
+        self.error_type = error_type
+
+
+def caller_of(authorization: str | None) -> Claims:
+    """Return the claims of a token, `Bearer <JWT>` or the JWT alone; its signature is not looked at.
+
+    Raises
+    ------
+    Refusal
+        If there is no token, or it is none.
+    """
+    token = (authorization or "").removeprefix("Bearer").strip()
+    if not token:
+        raise Refusal("UnauthorizedException", "Valid authorization header not provided.")
+    try:
+        _, payload, _ = token.split(".")
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        if isinstance(claims["sub"], str) and claims["sub"]:
+            return dict(claims)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass
+    raise Refusal("UnauthorizedException", "Unable to parse JWT token.")
+
+
+def token_for(user: str) -> str:
+    """Return an unsigned token of a person, in the form of Cognito's access tokens."""
+    parts = ({"alg": "none", "typ": "JWT"}, {"sub": user, "username": user, "token_use": "access"})
+    encoded = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts]
+    return ".".join([*encoded, ""])
+
+
+class Api:
+    """The API over the tables.
+
+    Parameters
+    ----------
+    dynamodb : client
+        Of the emulator.
+    tables : mapping
+        The tables' names, by model in camel case, such as serviceRequest.
+    """
+
+    def __init__(self, dynamodb: Any, tables: Mapping[str, str]) -> None:
+        self._dynamodb = dynamodb
+        models, sdl = amplify_schema.load()
+        self._tables = {model.name: _table_of(model, tables) for model in models}
+        self.schema = _with_exact_hours(sdl)
+        for model in models:
+            for operation, name in model.operations.items():
+                kind = "Query" if operation in amplify_schema.QUERIES else "Mutation"
+                self._field(kind, name).resolve = self._resolver(model, operation)
+            for field in filter(model.readers_differ, model.types):
+                self._field(model.name, field).resolve = _readers_only(model.field_rules[field])
+
+    def answer(self, body: bytes, authorization: str | None) -> tuple[int, dict[str, Any]]:
+        """Return the HTTP status and the JSON of the answer to a POST."""
+        try:
+            caller = caller_of(authorization)
+            query, variables, operation = _request(body)
+            document = graphql.parse(query, max_tokens=MOST_TOKENS)
+        except Refusal as refusal:
+            status = 401 if refusal.error_type == "UnauthorizedException" else 400
+            return status, refused(refusal.error_type, str(refusal))
+        except (graphql.GraphQLError, RecursionError):
+            return 400, refused("MalformedHttpRequestException", "Unable to parse GraphQL query.")
+        if errors := graphql.validate(self.schema, document):
+            return 200, {"data": None, "errors": [_in_appsyncs_form(error) for error in errors]}
+        result = graphql.execute_sync(
+            self.schema, document, variable_values=variables, operation_name=operation, context_value=caller
+        )
+        answer: dict[str, Any] = {"data": result.data}
+        if result.errors:
+            answer["errors"] = [_in_appsyncs_form(error) for error in result.errors]
+        return 200, answer
+
+    def _field(self, type_: str, name: str) -> graphql.GraphQLField:
+        found: Any = self.schema.type_map[type_]
+        return found.fields[name]
+
+    def _resolver(self, model: Model, operation: str) -> Callable[..., Any]:
+        do = {"get": self._get, "list": self._list, "create": self._create, "update": self._update}[operation]
+
+        def resolve(_: Any, info: graphql.GraphQLResolveInfo, **arguments: Any) -> Any:
+            try:
+                return do(model, info.context, arguments)
+            except PermissionError:
+                raise _unauthorized(info) from None
+            except ClientError as error:
+                raise _of_dynamodb(error) from None
+            except NotUnderstoodError:
+                raise Refusal("Unrecognized Filter", "Unable to process the filter expression") from None
+            except ParamValidationError as error:  # DynamoDB would say it, did the SDK not say it first
+                raise Refusal("DynamoDB:ValidationException", str(error)) from None
+
+        return resolve
+
+    def _get(self, model: Model, caller: Claims, arguments: Mapping[str, Any]) -> Any:
+        is_own, whose = _read_rules(model, "get", caller, arguments)
+        record = self._stored(model, arguments[model.key])
+        if record and not is_own and not any(rule.is_owner(record, caller) for rule in whose):
+            raise PermissionError
+        return record
+
+    def _list(self, model: Model, caller: Claims, arguments: Mapping[str, Any]) -> Any:
+        if arguments.get("sortDirection") is not None:
+            words = "sortDirection is not supported for List operations without a Sort key defined."
+            raise Refusal("InvalidArgumentsError", words)
+        is_own, whose = _read_rules(model, "list", caller, arguments)
+        owned = None if is_own else {"or": [{rule.owner: {"eq": caller[rule.claim]}} for rule in whose]}
+        limit = arguments.get("limit")
+        # as with Amplify, the limit counts what is looked at, of which the filters leave less
+        request: dict[str, Any] = {"TableName": self._tables[model.name], "Limit": PAGE if limit is None else limit}
+        expression = Expression()
+        if text := expression.all_of(owned, arguments.get("filter")):
+            request["FilterExpression"] = text
+        ask = self._dynamodb.scan
+        if (key := arguments.get(model.key)) is not None:
+            request["KeyConditionExpression"] = expression.equals(model.key, key)
+            ask = self._dynamodb.query
+        if (token := arguments.get("nextToken")) is not None:
+            request["ExclusiveStartKey"] = _start_of(token)
+        found = ask(**request, **expression.parameters())
+        last = found.get("LastEvaluatedKey")
+        return {
+            "items": [ledger_view.plain(item) for item in found["Items"]],
+            "nextToken": last and base64.urlsafe_b64encode(json.dumps(last).encode()).decode(),
+        }
+
+    def _create(self, model: Model, caller: Claims, arguments: Mapping[str, Any]) -> Any:
+        given = arguments["input"]
+        values = dict(given)
+        for rule in model.all_rules:
+            if rule.covers("create"):  # an owner who is not named is the caller
+                values.setdefault(rule.owner, caller.get(rule.claim))
+        _deny_others(given, model.allowed("create", values, caller))
+        created = now()
+        made_up = {model.key: str(uuid.uuid4()), "createdAt": created, "updatedAt": created}
+        record = made_up | values | {"__typename": model.name}
+        expression = Expression()
+        self._dynamodb.put_item(
+            TableName=self._tables[model.name],
+            Item=people.item(record),
+            ConditionExpression=expression.all_of({model.key: {"attributeExists": False}}, arguments.get("condition")),
+            **expression.parameters(),
+        )
+        return record
+
+    def _update(self, model: Model, caller: Claims, arguments: Mapping[str, Any]) -> Any:
+        given = arguments["input"]
+        record = self._stored(model, given[model.key]) or {}
+        allowed = model.allowed("update", record, caller)
+        if allowed:
+            allowed.add(model.key)
+        # the right to delete a field is, with Amplify, the right to give null
+        emptied = {name for name, value in given.items() if value is None} - model.allowed("delete", record, caller)
+        _deny_others(given, allowed - emptied)
+        values = {name: value for name, value in given.items() if name != model.key}
+        expression = Expression()
+        answer = self._dynamodb.update_item(
+            TableName=self._tables[model.name],
+            Key={model.key: {"S": given[model.key]}},
+            UpdateExpression=expression.update({"updatedAt": now()} | values),
+            ConditionExpression=expression.all_of({model.key: {"attributeExists": True}}, arguments.get("condition")),
+            ReturnValues="ALL_NEW",
+            **expression.parameters(),
+        )
+        return ledger_view.plain(answer["Attributes"])
+
+    def _stored(self, model: Model, key: str) -> dict[str, Any] | None:
+        answer = self._dynamodb.get_item(
+            TableName=self._tables[model.name], Key={model.key: {"S": key}}, ConsistentRead=True
+        )
+        return ledger_view.plain(answer["Item"]) if "Item" in answer else None
+
+
+def _table_of(model: Model, tables: Mapping[str, str]) -> str:
+    try:
+        return tables[model.name[0].lower() + model.name[1:]]
+    except KeyError:
+        raise HourBankError(f"{model.name}: a local run has no table of this model") from None
+
+
+def refused(error_type: str, message: str) -> dict[str, Any]:
+    """Return AppSync's answer to a request of which nothing was executed."""
+    return {"errors": [{"errorType": error_type, "message": message}]}
+
+
+def _request(body: bytes) -> tuple[str, dict[str, Any] | None, str | None]:
+    try:
+        request = json.loads(body, parse_float=Decimal, parse_constant=_no_number)
+        query, variables, operation = request["query"], request.get("variables"), request.get("operationName")
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
+        query = variables = operation = None
+    if isinstance(query, str) and isinstance(variables, dict | None) and isinstance(operation, str | None):
+        return query, variables, operation
+    raise Refusal("MalformedHttpRequestException", "Unable to parse GraphQL query.")
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(word)
+
+
+def _in_appsyncs_form(error: graphql.GraphQLError) -> dict[str, Any]:
+    places = [{"line": at.line, "column": at.column, "sourceName": None} for at in error.locations or ()]
+    cause, message = error.original_error, error.message
+    answer: dict[str, Any] = {"path": error.path, "locations": places or None}
+    if isinstance(cause, Refusal):
+        answer |= {"data": None, "errorType": cause.error_type, "errorInfo": None}
+    elif cause is not None and not isinstance(cause, graphql.GraphQLError):
+        # whatever it says, it was not written for a client
+        answer |= {"data": None, "errorType": "InternalFailure", "errorInfo": None}
+        message = f"The stand-in failed ({type(cause).__name__})"
+    return answer | {"message": message}
+
+
+def _unauthorized(info: graphql.GraphQLResolveInfo) -> Refusal:
+    words = f"Not Authorized to access {info.field_name} on type {info.parent_type.name}"
+    return Refusal("Unauthorized", words)
+
+
+def _of_dynamodb(error: ClientError) -> Refusal:
+    code = error.response["Error"]["Code"].rpartition("#")[2]
+    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    message = error.response["Error"].get("Message", code)
+    if code == "ConditionalCheckFailedException":
+        message = "The conditional request failed"
+    return Refusal(f"DynamoDB:{code}", f"{message} (Service: DynamoDb, Status Code: {status})")
+
+
+def _deny_others(given: Mapping[str, Any], allowed: set[str]) -> None:
+    if not allowed:
+        raise PermissionError
+    if denied := [name for name in given if name not in allowed]:
+        raise Refusal("Unauthorized", f"Unauthorized on [{', '.join(denied)}]")
+
+
+def _read_rules(model: Model, operation: str, caller: Claims, arguments: Mapping[str, Any]) -> tuple[bool, list[Rule]]:
+    """Return whether the key that is asked for is the caller's own, and the rules that a record is looked at for.
+
+    Raises
+    ------
+    PermissionError
+        If it is not, and there are none: Amplify refuses that before it reads.
+    """
+    rules = [rule for rule in model.rules if rule.covers(operation) and rule.claim in caller]
+    asked = {} if arguments.get(model.key) is None else {model.key: arguments[model.key]}
+    is_own = any(rule.is_owner(asked, caller) for rule in rules)
+    whose = [rule for rule in rules if rule.owner not in asked]
+    if not is_own and not whose:
+        raise PermissionError
+    return is_own, whose
+
+
+def _start_of(token: str) -> dict[str, Any]:
+    try:
+        key = json.loads(base64.urlsafe_b64decode(token))
+    except ValueError:
+        key = None
+    if not isinstance(key, dict):
+        raise Refusal("BadRequestException", "Invalid pagination token given.")
+    return key
+
+
+def _readers_only(rules: tuple[Rule, ...]) -> Callable[..., Any]:
+    def resolve(record: Mapping[str, Any], info: graphql.GraphQLResolveInfo) -> Any:
+        if not any(rule.covers("get") and rule.is_owner(record, info.context) for rule in rules):
+            raise _unauthorized(info)
+        return record.get(info.field_name)
+
+    return resolve
+
+
+def _with_exact_hours(sdl: str) -> graphql.GraphQLSchema:
+    """Return the schema, with a Float whose inputs stay the decimals that were written."""
+
+    def exact(value: Any) -> Decimal:
+        if isinstance(value, int | Decimal) and not isinstance(value, bool):
+            with contextlib.suppress(ArithmeticError):
+                return DYNAMODB_CONTEXT.create_decimal(value)
+        raise graphql.GraphQLError(f"Float cannot represent the value {value}")
+
+    def literal(node: ast.ValueNode, _: Any = None) -> Decimal:
+        if isinstance(node, ast.FloatValueNode | ast.IntValueNode):
+            return exact(Decimal(node.value))
+        raise graphql.GraphQLError(f"Float cannot represent the value {graphql.print_ast(node)}", node)
+
+    # under another name first: the library keeps this one for its own, which all schemas share
+    schema = graphql.build_schema(re.sub(r"\bFloat\b", "Exact", sdl) + "\nscalar Exact")
+    scalar: Any = schema.type_map.pop("Exact")
+    scalar.name = "Float"
+    scalar.parse_value, scalar.parse_literal = exact, literal
+    of_library: Any = graphql.GraphQLFloat
+    scalar.serialize, scalar.description = of_library.serialize, of_library.description
+    schema.type_map["Float"] = scalar
+    return schema

@@ -1,0 +1,134 @@
+"""What people do, as Amplify's API would write it: the only fields that the contract lets a client set."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from boto3.dynamodb.types import TypeSerializer
+
+from handlers.aws.dynamodb import now
+from hourbank import ledger_view
+from hourbank.errors import HourBankError
+
+PROVIDER_RESPONSES = ("ACCEPTED", "REJECTED", "COUNTER_OFFER", "WITHDRAWN")
+REQUESTER_RESPONSES = ("CANCELLED", "ACCEPTED", "REJECTED", "COMPLETED")
+
+# Fields a client may leave out: Amplify's create writes them as explicit NULLs.
+OPTIONAL = (
+    "providerResponseTimeoutSeconds",
+    "providerResponse",
+    "counterOfferHours",
+    "requesterResponse",
+    "status",
+    "failureReason",
+)
+
+
+def item(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return plain values as a DynamoDB item; None becomes NULL."""
+    return {name: TypeSerializer().serialize(value) for name, value in values.items()}
+
+
+def request_record(
+    *, requester: str, provider: str, hours: Decimal, service: str = "a service", created: str = ""
+) -> dict[str, Any]:
+    """Return a new request in plain values, with every field that Amplify's create writes."""
+    created = created or now()
+    return dict.fromkeys(OPTIONAL) | {
+        "__typename": "ServiceRequest",
+        "id": str(uuid.uuid4()),
+        "serviceId": service,
+        "requesterId": requester,
+        "providerId": provider,
+        "estimatedHours": hours,
+        "createdAt": created,
+        "updatedAt": created,
+    }
+
+
+def submit(dynamodb: Any, tables: Mapping[str, str], record: Mapping[str, Any]) -> str:
+    """Create the request and return its id."""
+    dynamodb.put_item(
+        TableName=tables["serviceRequest"], Item=item(record), ConditionExpression="attribute_not_exists(id)"
+    )
+    return str(record["id"])
+
+
+def give_hours(dynamodb: Any, tables: Mapping[str, str], balances: Mapping[str, Decimal]) -> None:
+    """Create people's balances, as the app's own sign-up would."""
+    for user, hours in balances.items():
+        created = now()
+        balance = {
+            "__typename": "UserBalance",
+            "userId": user,
+            "availableBalance": hours,
+            "createdAt": created,
+            "updatedAt": created,
+        }
+        dynamodb.put_item(TableName=tables["userBalance"], Item=item(balance))
+
+
+def check_has_balance(dynamodb: Any, tables: Mapping[str, str], user: str) -> None:
+    """Raise HourBankError, in one line, unless the user has a balance, be it 0."""
+    people = [str(balance["userId"]) for balance in ledger_view.scan(dynamodb, tables["userBalance"])]
+    if user not in people:
+        raise HourBankError(f"{user!r}: nobody has a balance of that name: people are {', '.join(sorted(people))}")
+
+
+def provider_says(
+    dynamodb: Any,
+    tables: Mapping[str, str],
+    request_id: str,
+    response: str,
+    *,
+    counter_offer: Decimal | None = None,
+    status: str | None = None,
+) -> None:
+    """Write the provider's answer, one of `PROVIDER_RESPONSES`; a counter-offer with its hours.
+
+    Raises
+    ------
+    HourBankError
+        If there is no such request, or its status is not `status`, where one is given; nothing is written.
+    """
+    answer: dict[str, Any] = {"providerResponse": response}
+    if counter_offer is not None:
+        answer["counterOfferHours"] = counter_offer
+    _update(dynamodb, tables, request_id, answer, status)
+
+
+def requester_says(dynamodb: Any, tables: Mapping[str, str], request_id: str, response: str) -> None:
+    """Write the requester's answer, one of `REQUESTER_RESPONSES`; raises as `provider_says`."""
+    _update(dynamodb, tables, request_id, {"requesterResponse": response})
+
+
+def _update(
+    dynamodb: Any, tables: Mapping[str, str], request_id: str, answer: Mapping[str, Any], status: str | None = None
+) -> None:
+    values = {**answer, "updatedAt": now()}
+    names = {f"#{name}": name for name in values}
+    parameters = {f":{name}": value for name, value in item(values).items()}
+    condition = "attribute_exists(id)"
+    if status:
+        condition += " AND #status = :status"
+        names["#status"], parameters[":status"] = "status", {"S": status}
+    try:
+        dynamodb.update_item(
+            TableName=tables["serviceRequest"],
+            Key={"id": {"S": request_id}},
+            UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in values),
+            ConditionExpression=condition,
+            ExpressionAttributeNames=names,
+            ExpressionAttributeValues=parameters,
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+        )
+    except dynamodb.exceptions.ConditionalCheckFailedException as error:
+        if found := error.response.get("Item"):
+            word, now_is = next(iter(answer.values())), ledger_view.plain(found).get("status") or "not started"
+            raise HourBankError(
+                f"not written: {word} is for a request {status}, and {request_id} is {now_is}"
+            ) from None
+        raise HourBankError(f"no request has the id {request_id}") from None

@@ -1,0 +1,179 @@
+"""`hourbank up`: a deployment that is left running for other terminals, which find it by a file."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import time
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from hourbank import ledger_view, names
+from hourbank.errors import HourBankError
+from hourbank.local.deployment import Deployment
+from hourbank.local.emulator import Emulator
+from hourbank.local.shutdown import STOPPED, end_at
+from hourbank.names import ROOT
+
+STATE = Path(os.environ.get("HOURBANK_STATE", ROOT / ".hourbank")) / "up.json"
+PEOPLE = {"ana": Decimal(10), "ben": Decimal(10), "chloé": Decimal(10)}
+LOOK_EVERY_SECONDS = 0.5
+# the older AWS CLI reads AWS_DEFAULT_REGION alone
+CREDENTIALS = (
+    "AWS_REGION=us-east-1",
+    "AWS_DEFAULT_REGION=us-east-1",
+    "AWS_ACCESS_KEY_ID=local",
+    "AWS_SECRET_ACCESS_KEY=local",
+)
+# What to type next, by the status that asks for it.
+NEXT = {
+    "AWAITING_PROVIDER": "answer {id} accept  (or: decline, counter --hours 3)",
+    "NEGOTIATING": "respond {id} accept  (or: reject)",
+    "IN_PROGRESS": "confirm {id}  (or: answer {id} withdraw)",
+}
+
+
+def running() -> Deployment:
+    """Return the deployment that `hourbank up` left running.
+
+    Raises
+    ------
+    HourBankError
+        If there is none.
+    """
+    state = _read()
+    if state is None:
+        raise HourBankError("nothing is running: start it with `make up` (or `hourbank up`) in another terminal")
+    return Deployment(**state["deployment"])
+
+
+def down() -> str:
+    """End what runs, and return what happened in words."""
+    state = _read()
+    if state is None:
+        return "nothing was running"
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(state["pid"], signal.SIGTERM)
+    deadline = time.monotonic() + 15
+    while STATE.exists() or _answers(state["deployment"]["endpoint"]):
+        if time.monotonic() > deadline:
+            raise HourBankError(f"process {state['pid']} does not end: see what it does, or kill it")
+        time.sleep(0.1)
+    return "stopped"
+
+
+def serve(console: Console, minutes: float) -> None:
+    """Deploy, tell how to use it, and print what happens until the process is ended."""
+    if (state := _read()) is not None:
+        raise HourBankError(f"already running on {state['console']} (process {state['pid']}): `make down` ends it")
+    from handlers.aws.dynamodb import now
+    from hourbank.local import deploy, people  # these import Pulumi, which `show` and the others do without
+    from hourbank.local.page import server as page
+
+    seconds = round(minutes * 60)
+    with contextlib.ExitStack() as at_end:
+        emulator = at_end.enter_context(Emulator())
+        with console.status("Deploying to an emulator of AWS on this machine"):
+            people.give_hours(emulator.client("dynamodb"), deploy.create_tables(emulator), PEOPLE)
+            deployment = deploy.deploy(
+                emulator,
+                response_timeout_seconds=seconds,
+                config={"hourbank:startRequestsFrom": now()},
+            )
+        address = at_end.enter_context(page.serve(page.Console(deployment, seconds)))
+        STATE.parent.mkdir(exist_ok=True)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            end_at(number, STOPPED, 0, forget=STATE)
+        state = {"pid": os.getpid(), "console": address, "deployment": deployment.to_json()}
+        STATE.write_text(json.dumps(state, indent=2))
+        at_end.callback(STATE.unlink, missing_ok=True)
+        _explain(console, deployment, address, minutes, page_is_built=(page.PAGES / "index.html").exists())
+        _follow(console, deployment)
+
+
+def _read() -> dict[str, Any] | None:
+    """Return the state of what runs; one that a killed process left behind is removed."""
+    try:
+        state: dict[str, Any] = json.loads(STATE.read_text())
+        if _answers(state["deployment"]["endpoint"]):
+            return state
+    except FileNotFoundError:
+        return None
+    except (KeyError, TypeError, ValueError):
+        pass
+    STATE.unlink(missing_ok=True)
+    return None
+
+
+def _answers(endpoint: str) -> bool:
+    connection = http.client.HTTPConnection(endpoint.removeprefix("http://"), timeout=2)
+    try:
+        connection.request("GET", "/_ministack/health")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
+
+
+def _explain(console: Console, deployment: Deployment, address: str, minutes: float, *, page_is_built: bool) -> None:
+    call = names.command()
+    lines = [
+        ("GraphQL", f"{address}/graphql (stands in for Amplify's API: docs/local-api.md)"),
+        ("endpoint", f"{deployment.endpoint} (all of AWS)"),
+        *((f"table {name}", table) for name, table in deployment.tables.items()),
+        ("requests", deployment.outputs["serviceRequestWorkflowArn"]),
+        ("releases", deployment.outputs["escrowManagementWorkflowArn"]),
+        ("bus", deployment.outputs["eventBusName"]),
+        ("people", ", ".join(f"{name} ({hours} h)" for name, hours in PEOPLE.items())),
+    ]
+    console.print(f"open [bold]{address}/[/] in a browser", highlight=False, soft_wrap=True)
+    if not page_is_built:
+        console.print("  (its page is not built: `make frontend` does it, where Node is)", highlight=False)
+    console.print("[bold green]HourBank runs on this machine[/] until Ctrl-C or `make down`", highlight=False)
+    console.print(f"{minutes:g} minutes to answer\n", highlight=False)
+    if console.is_terminal:
+        table = Table.grid(Column(style="dim", no_wrap=True), Column(overflow="fold"), padding=(0, 2, 0, 0))
+        for name, value in lines:
+            table.add_row(f"  {name}", value)
+        console.print(table, highlight=False)
+    else:
+        for name, value in lines:
+            console.print(f"  {name:<22}{value}", highlight=False, soft_wrap=True)
+    console.print("\nIn another terminal, for the AWS CLI and for an app:", highlight=False)
+    for variable in (f"AWS_ENDPOINT_URL={deployment.endpoint}", *CREDENTIALS):
+        console.print(f"  export {variable}", highlight=False, soft_wrap=True)
+    console.print("\nOr, to play a person:", highlight=False)
+    console.print(f"  [bold]{call} request --from ana --to ben --hours 2[/]\n", highlight=False, soft_wrap=True)
+
+
+def _follow(console: Console, deployment: Deployment) -> None:
+    dynamodb, table = deployment.client("dynamodb"), deployment.tables["serviceRequest"]
+    seen: dict[str, str] = {}
+    while True:
+        for request in ledger_view.scan(dynamodb, table):
+            status = request.get("status")
+            if status and seen.get(request["id"]) != status:
+                seen[request["id"]] = status
+                console.print(_news(request), soft_wrap=True)
+        time.sleep(LOOK_EVERY_SECONDS)
+
+
+def _news(request: Mapping[str, Any]) -> Text:
+    status, short = request["status"], request["id"][:8]
+    asked = f"{request.get('requesterId')} → {request.get('providerId')}, {request.get('estimatedHours')} h"
+    text = Text.assemble((time.strftime("%H:%M:%S  "), "dim"), f"{short}  {asked}  ", (status, "cyan"))
+    if status in NEXT:
+        text.append(f"\n    {names.command()} {NEXT[status].format(id=short)}", "dim")
+    elif reason := request.get("failureReason"):
+        text.append(f"\n    {reason}", "dim")
+    return text

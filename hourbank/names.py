@@ -1,0 +1,20 @@
+"""What things are called: this project and its folder, and how the user calls this program."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+# The folder of `__main__.py` and `Pulumi.yaml`.
+ROOT = Path(__file__).resolve().parent.parent
+# The Pulumi project's name, which begins the keys of its configuration.
+PROJECT = "hourbank"
+
+
+def command() -> str:
+    """Return how to call this program from the user's shell."""
+    program, on_path = Path(sys.argv[0]).resolve(), shutil.which("hourbank")
+    if on_path and Path(on_path).resolve() == program:
+        return "hourbank"
+    return str(program.relative_to(Path.cwd())) if program.is_relative_to(Path.cwd()) else str(program)

@@ -1,0 +1,79 @@
+"""What the program in a folder declares, as JSON: the other half of `hourbank plan`, in a process of its own.
+
+The folder can be another version of this project, older than this file: its `__main__.py`, components, workflows and
+configuration are recorded with the recorder and the packages that are here. So it is the folder's modules that the
+program must find, and this project's that must be out of its sight.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hourbank.program import recorder
+
+HERE = recorder.ROOT
+
+
+def snapshot(tree: Path, stacks: Sequence[str]) -> dict[str, Any]:
+    """Record stacks of the program in a folder; once for a process, as modules stay imported.
+
+    Returns
+    -------
+    `stacks`: by name `resources` and `outputs`, or `refused`: why the program refuses, in one line. `code`: the files
+    of the functions' archive, path inside to path. `keys`: what Pulumi.yaml declares. `config`: by stack, what its file
+    sets.
+    """
+    sys.path[:] = [str(tree), *(place for place in sys.path if Path(place).resolve() != HERE)]
+    recorder.ROOT = tree
+    found: dict[str, Any] = {
+        "stacks": {},
+        "code": {},
+        "keys": recorder.load_yaml(tree / "Pulumi.yaml").get("config") or {},
+        "config": {},
+    }
+    import pulumi
+
+    for stack in stacks:
+        file = tree / f"Pulumi.{stack}.yaml"
+        found["config"][stack] = (recorder.load_yaml(file).get("config") or {}) if file.exists() else {}
+        try:
+            recording = recorder.record(stack)
+        except pulumi.RunError as error:
+            found["stacks"][stack] = {"refused": str(error)}
+            continue
+        found["stacks"][stack] = {
+            "resources": [declared(resource) for resource in recording.resources],
+            "outputs": recording.outputs,
+        }
+        found["code"] = {name: str(path) for name, path in recording.code.items()}
+    return found
+
+
+def declared(resource: recorder.Resource) -> dict[str, Any]:
+    """A resource without its code; of the component that it is a part of, the type, which is a part of its URN."""
+    return {
+        "type": resource.type,
+        "name": resource.name,
+        "logical_id": resource.logical_id,
+        "inputs": {key: value for key, value in resource.inputs.items() if key != "code"},
+        "protect": resource.protect,
+        "version_id": resource.version_id,
+        "parent": resource.parent.split("::")[2] if resource.parent else None,
+    }
+
+
+def main() -> None:
+    """Print the snapshot of the folder and the stacks that are the arguments; what stops it, in one line."""
+    tree, *stacks = sys.argv[1:]
+    try:
+        print(json.dumps(snapshot(Path(tree), stacks)))
+    except Exception as error:  # noqa: BLE001 - whatever the other version does, the reader wants one line
+        sys.exit(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+
+
+if __name__ == "__main__":
+    main()

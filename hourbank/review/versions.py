@@ -1,0 +1,154 @@
+"""Two versions of this project, and what the program of each declares: recorded with the packages that are here."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from hourbank.errors import HourBankError
+from hourbank.names import ROOT
+from hourbank.program import cloudformation
+from hourbank.program.recorder import Resource
+
+MACHINE = "aws:sfn/stateMachine:StateMachine"
+SECONDS = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """What a version declares for a stack; functions' versions are called by their functions' names."""
+
+    resources: Mapping[str, Resource]
+    """By type and name."""
+    outputs: Mapping[str, Any]
+    refused: str = ""
+    """Why the program refuses the stack; then there is nothing else."""
+
+    def definition(self, machine: str) -> Mapping[str, Any] | None:
+        """The definition of a state machine, if it is there."""
+        found = self.resources.get(f"{MACHINE} {machine}")
+        return json.loads(found.inputs["definition"]) if found else None
+
+    def of_type(self, type_: str) -> list[Resource]:
+        """The resources of a type."""
+        return [resource for resource in self.resources.values() if resource.type == type_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Version:
+    """One of the two versions: what its program declares, and the files that it takes along."""
+
+    name: str
+    stacks: Mapping[str, Stack]
+    files: Mapping[str, bytes]
+    """Of the functions' archive."""
+    archive_bytes: int
+    keys: Mapping[str, Any]
+    """Of Pulumi.yaml."""
+    config: Mapping[str, Mapping[str, Any]]
+    """By stack."""
+    packages: Mapping[str, str]
+    """Versions by name, as locked."""
+
+
+def git(*arguments: str) -> bytes:
+    """What git says.
+
+    Raises
+    ------
+    subprocess.CalledProcessError
+        It refuses.
+    """
+    try:
+        return subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, check=True).stdout
+    except FileNotFoundError:
+        raise HourBankError("there is no git on the PATH: install it") from None
+
+
+def find(base: str, head: str | None) -> tuple[str, str | None]:
+    """The commits to compare: as a pull request does, what is in the head since it left the base."""
+    try:
+        git("rev-parse", "--git-dir")
+    except subprocess.CalledProcessError:
+        raise HourBankError(f"{ROOT} is not in a git repository: run this in a clone") from None
+    before, after = commit(base), commit(head or "HEAD")
+    # unless they have nothing in common, or the clone is too shallow to know
+    with contextlib.suppress(subprocess.CalledProcessError):
+        before = git("merge-base", before, after).decode().split()[0]
+    return before, after if head else None
+
+
+def commit(ref: str) -> str:
+    try:
+        return git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}").decode().strip()
+    except subprocess.CalledProcessError:
+        raise HourBankError(
+            f"there is no commit {ref} here: fetch it (git fetch origin {ref}), or name another"
+        ) from None
+
+
+def extract(found: str, folder: Path) -> Path:
+    """The files of a commit, in a folder."""
+    # of this folder of the repository alone, with names as seen from it
+    with tarfile.open(fileobj=BytesIO(git("archive", "--format=tar", found, "."))) as files:
+        files.extractall(folder, filter="data")
+    return folder
+
+
+def read(name: str, tree: Path, stacks: Sequence[str]) -> Version:
+    """Record a version in a process of its own."""
+    if not (tree / "__main__.py").exists() or not (tree / "components").is_dir():
+        raise HourBankError(
+            f"{name} cannot be recorded: it has no __main__.py and components/, so it is from before the program"
+        )
+    # Not the user's: nothing may be asked of an account.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "PULUMI_", "PYTHON"))}
+    command = [sys.executable, "-m", "hourbank.review.snapshot", str(tree), *stacks]
+    try:
+        ended = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise HourBankError(f"{name} cannot be recorded: its program does not end within {SECONDS} s") from None
+    if ended.returncode:
+        said = ended.stderr.strip().splitlines() or ["it says nothing"]
+        raise HourBankError(f"{name} cannot be recorded with what is installed here: {said[-1]}")
+    found = json.loads(ended.stdout.splitlines()[-1])
+    files = {inside: Path(path).read_bytes() for inside, path in found["code"].items()}
+    lock = tree / "uv.lock"
+    locked = tomllib.loads(lock.read_text(encoding="utf-8"))["package"] if lock.exists() else []
+    return Version(
+        name=name,
+        stacks={stack: to_stack(declared) for stack, declared in found["stacks"].items()},
+        files=files,
+        archive_bytes=len(cloudformation.zipped({inside: (content, 0o644) for inside, content in files.items()})),
+        keys=found["keys"],
+        config=found["config"],
+        packages={package["name"]: package.get("version", "") for package in locked},
+    )
+
+
+def to_stack(declared: Mapping[str, Any]) -> Stack:
+    if "refused" in declared:
+        return Stack(resources={}, outputs={}, refused=declared["refused"])
+    text = json.dumps(declared["resources"])
+    for one in declared["resources"]:
+        if one["version_id"]:  # another one for every change of the code, which is said once
+            text = text.replace(f"${{{one['version_id']}}}", one["name"])
+    resources = [replace(Resource(**one), version_id=None) for one in json.loads(text)]
+    return Stack(resources={key_of(resource): resource for resource in resources}, outputs=declared["outputs"])
+
+
+def key_of(resource: Resource) -> str:
+    """What makes a resource the same one in two versions."""
+    return f"{resource.type} {resource.name}"

@@ -1,0 +1,86 @@
+"""What a person reads in a terminal: lines, steps, hours and times."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+
+def say(console: Console, *parts: str | tuple[str, str]) -> None:
+    """Print a whole line, for a terminal to wrap and for copying; parts may have a style.
+
+    Ids and names are whatever clients chose: what is no printable character must not reach a terminal.
+    """
+    line = Text()
+    for text, style in ((part, "") if isinstance(part, str) else part for part in parts):
+        line.append("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text), style)
+    console.print(line, soft_wrap=True)
+
+
+def title(console: Console, title: str) -> None:
+    """Print a heading, with a line before it."""
+    console.print()
+    say(console, (title, "bold"))
+
+
+def show(console: Console, what: RenderableType) -> None:
+    """Print, with no spaces at the ends of a file's lines, which Rich fills up to its width."""
+    with console.capture() as capture:
+        console.print(what)
+    for line in capture.get().splitlines():
+        console.file.write(line.rstrip() + "\n")
+
+
+@contextmanager
+def step(console: Console, text: str) -> Iterator[None]:
+    """Show what is being done, and at its end how long it took."""
+    began = time.monotonic()
+    with console.status(text):
+        yield
+    console.print(tick(text), Text(f"{time.monotonic() - began:.1f} s", style="dim"), soft_wrap=True)
+
+
+def tick(text: str) -> Text:
+    """Return a line for what is done."""
+    return Text.assemble(("✓ ", "bold green"), text)
+
+
+def one_line(error: Exception) -> str:
+    """Return an error's own words in one line."""
+    return " ".join(str(error).split())[:300]
+
+
+def in_words(hours: Decimal) -> str:
+    """Return `2.5`, never `2.50`."""
+    return f"{hours.normalize():f}"
+
+
+def in_hours(hours: Decimal) -> str:
+    """Return `1 hour` or `2.5 hours`."""
+    return f"{in_words(hours)} hour{'' if hours == 1 else 's'}"
+
+
+def duration(time_: timedelta) -> str:
+    """Return a time span in words, to its largest unit: 3 days, 2 h, 5 min, 10 s."""
+    seconds = int(time_.total_seconds())
+    for unit, size in ((" days", 86400), (" h", 3600), (" min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds} s"
+
+
+def short_duration(time_: timedelta) -> str:
+    """Return a time span as `duration`, with a decimal where it is below 10 s."""
+    seconds = time_.total_seconds()
+    return f"{seconds:.1f} s" if seconds < 10 else duration(time_)
+
+
+def at(moment: datetime | None) -> str:
+    """Return a moment to the second, in UTC."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if moment else "at an unknown time"
