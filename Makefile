@@ -29,7 +29,7 @@ help:
 	@echo '  make test-frontend  the package for the browser: types, templates, tests (Node)'
 	@echo '  make test-browser  the package and the page on a local run (Node, and Chromium for the page)'
 	@echo '  make test-engine  the program under the real Pulumi CLI that PULUMI_ENGINE names'
-	@echo '  make test-sam     the commands of docs/deploy-sam.md with the real SAM CLI and AWS CLI'
+	@echo '  make test-sam     the commands of docs/deploy/sam.md with the real SAM CLI and AWS CLI'
 	@echo '  make simulate     every fault at every point of every path; ARGS="--only TIMED_OUT" picks some'
 	@echo '  make contention   50 threads on the ledger: DynamoDB Local (Java, Maven), the emulator; how fast'
 	@echo '  make bench        how fast: evaluation, imports, requests a second; ARGS=--tests the tests too'
@@ -133,7 +133,7 @@ schema: .venv
 	  $(MAKE) --silent tools/amplify/node_modules/.locked && \
 	  rm -rf tools/amplify/build && mkdir tools/amplify/build && \
 	  cp -R tools/amplify/gen2 tools/amplify/build/amplify && mkdir tools/amplify/build/amplify/data && \
-	  cp docs/amplify/data-resource.ts tools/amplify/build/amplify/data/resource.ts && \
+	  cp amplify/data-resource.ts tools/amplify/build/amplify/data/resource.ts && \
 	  $(BIN)/hourbank export amplify-gen2 --into tools/amplify/build/amplify >/dev/null && \
 	  $(BIN)/python -c 'from hourbank.local.page import amplify_schema; print(amplify_schema.load()[1])' \
 	    >tools/amplify/build/stand-in.graphql && \
@@ -141,7 +141,7 @@ schema: .venv
 	  tools/amplify/node_modules/.bin/tsc --project tools/amplify && export JSII_DEPRECATED=quiet && \
 	  node tools/amplify/check.mjs && node tools/amplify/synth.mjs; \
 	else \
-	  echo "make schema: Node is not here, so Amplify's own packages did not read docs/amplify and the export for Gen 2" >&2; \
+	  echo "make schema: Node is not here, so Amplify's own packages did not read amplify/ and the export for Gen 2" >&2; \
 	  [ -z "$$CI" ]; \
 	fi
 

@@ -22,7 +22,7 @@ from tools import comment
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / ".github" / "workflows"
-PAGE = (ROOT / "docs" / "pull-requests.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "review" / "github.md").read_text(encoding="utf-8")
 # YAML reads the key `on` as True
 WORKFLOWS = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.yml"))}
 JOBS = [(f"{name}.{job}", spec) for name, workflow in WORKFLOWS.items() for job, spec in workflow["jobs"].items()]
