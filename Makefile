@@ -13,7 +13,7 @@ PAGE := frontend/console/dist/index.html
 SYNC = UV_PYTHON_DOWNLOADS=never $$uv sync --locked --quiet --compile-bytecode --python "$$python"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down frontend test test-frontend test-browser check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench pictures clean .venv .venv-emulator
+.PHONY: help demo up down frontend test test-frontend test-browser check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench docs clean .venv .venv-emulator
 .SUFFIXES:
 
 help:
@@ -33,7 +33,7 @@ help:
 	@echo '  make simulate     every fault at every point of every path; ARGS="--only TIMED_OUT" picks some'
 	@echo '  make contention   50 threads on the ledger: DynamoDB Local (Java, Maven), the emulator; how fast'
 	@echo '  make bench        how fast: evaluation, imports, requests a second; ARGS=--tests the tests too'
-	@echo '  make pictures     docs/pictures, drawn from the definitions'
+	@echo '  make docs         what is generated of docs/: the pictures, the page about configuration'
 	@echo 'ship'
 	@echo '  make plan         what a change changes, without a cloud: make plan BASE=main'
 	@echo '  make preview      what pulumi up would do to a stack: make preview STACK=dev'
@@ -206,10 +206,11 @@ contention: .venv .venv-emulator
 bench: .venv .venv-emulator
 	@$(BIN)/python -m bench $(ARGS)
 
-pictures: .venv
+docs: .venv
 	@mkdir -p docs/pictures
 	@$(BIN)/hourbank diagram --out docs/pictures
 	@$(BIN)/hourbank diagram --format mermaid --out docs/pictures
+	@$(BIN)/python tools/configuration.py >docs/configuration.md
 
 clean:
 	rm -rf .venv .venv-emulator tools/sam/.venv .uv .dynamodb-local .pytest_cache .ruff_cache .import_linter_cache .hypothesis tools/asl/node_modules tools/amplify/node_modules tools/amplify/build

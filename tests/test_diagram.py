@@ -275,7 +275,7 @@ def test_committed_pictures_are_of_these_definitions(name: str) -> None:
     for form, suffix in pictures.SUFFIXES.items():
         path = Path(__file__).parent.parent / "docs" / "pictures" / f"{name}{suffix}"
         made = pictures.draw([name], form)[name]
-        assert path.read_text(encoding="utf-8") == made, f"{path.name} is out of date: run `make pictures`"
+        assert path.read_text(encoding="utf-8") == made, f"{path.name} is out of date: run `make docs`"
 
 
 # --- in a terminal ----------------------------------------------------------------------------------------------------

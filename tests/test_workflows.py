@@ -240,7 +240,7 @@ def test_every_variable_is_explained_and_no_other() -> None:
 
 
 def policy(name: str) -> dict[str, Any]:
-    return json.loads(PAGE.split(f"<!-- policy: {name} -->\n```json\n")[1].split("```")[0])
+    return json.loads((ROOT / "docs" / "review" / "policies" / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def filled(text: str) -> str:
