@@ -240,7 +240,7 @@ def test_names_are_free_or_ones_own(aws, tags, state, found):
 
 
 class World:
-    """An account with four tables, an API with the schema of amplify/schema.graphql, and a stack that is told of both."""
+    """An account with four tables, an API with the schema of amplify/, and a stack that is told of both."""
 
     def __init__(self, emulator: Emulator) -> None:
         self.emulator = emulator
@@ -458,7 +458,10 @@ class TestOnTheEmulator:
         finally:
             world.appsync.delete_graphql_api(apiId=bare)
         (miss,) = misses(checks)
-        assert (miss.what, miss.remedy) == ("schema", "deploy the API's schema, with the models of amplify/schema.graphql")
+        assert (miss.what, miss.remedy) == (
+            "schema",
+            "deploy the API's schema, with the models of amplify/schema.graphql",
+        )
         assert miss.found.startswith("GetIntrospectionSchema failed, ")
         assert "names" in [one.what for one in checks]
 

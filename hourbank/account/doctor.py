@@ -28,7 +28,7 @@ from hourbank.program import recorder
 from hourbank.program.recorder import GET_EXPORT, GET_TABLE, Recording
 
 WRITTEN = ("createdAt", "updatedAt")
-# What a client must be able to ask GraphQL for, by model; amplify/schema.graphql has them with who may read and write them.
+# What a client must be able to ask GraphQL for, by model; amplify/schema.graphql says who may read and write it.
 FIELDS: Mapping[str, tuple[str, ...]] = {
     "ServiceRequest": (
         *("id", "serviceId", "requesterId", "providerId", "estimatedHours", "providerResponseTimeoutSeconds"),
