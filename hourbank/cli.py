@@ -413,7 +413,7 @@ def adopt(
     region: OwnRegion = None,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the file goes.")] = Path("adopt.json"),
 ) -> None:
-    """Write the file with which `pulumi import` takes over what a template of ours made; docs/operate/migrate.md is first."""
+    """Write the file with which `pulumi import` takes over what our template made: see docs/operate/migrate.md."""
     from shlex import quote
 
     from hourbank.account import adopt
