@@ -14,10 +14,10 @@ HEAD = """# Configuration
 
 Written by `make docs` from Pulumi.yaml: change it there.
 
-A stack's values are in `Pulumi.<stack>.yaml`, set with `pulumi config set KEY VALUE`; a part of an object with `pulumi
-config set --path tables.escrow NAME`. The project is `hourbank`, so the file shows a key as `hourbank:KEY`. A value that
-is missing or makes no sense stops a preview in one line that names the key. `hourbank doctor --amplify PATH` proposes the
-values for an Amplify project. `aws:region` is the backend's region.
+A stack's values are in `Pulumi.<stack>.yaml`, set with `pulumi config set KEY VALUE`; a part of an object with
+`pulumi config set --path tables.escrow NAME`. The project is `hourbank`, so the file shows a key as `hourbank:KEY`. A
+value that is missing or makes no sense stops a preview in one line that names the key. `hourbank doctor --amplify
+PATH` proposes the values for an Amplify project. `aws:region` is the backend's region.
 
 | key | type | default | meaning |
 |---|---|---|---|
