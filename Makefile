@@ -198,7 +198,7 @@ test-sam: .venv .venv-emulator tools/sam/.venv/.locked
 	$(BIN)/pytest -m sam $(ARGS)
 
 simulate: .venv
-	@$(BIN)/python -m tests.simulator $(ARGS)
+	@$(BIN)/hourbank simulate $(ARGS)
 
 contention: .venv .venv-emulator
 	@$(BIN)/pytest --quiet tests/contention $(ARGS)

@@ -296,6 +296,35 @@ def plan(
 
 
 @app.command(rich_help_panel=SHIP)
+def simulate(
+    seed: Annotated[int | None, typer.Option(help="Play the longer run of this seed again, and tell it.")] = None,
+    again: Annotated[str | None, typer.Option(help="Play one run again, as a violation names it, and tell it.")] = None,
+    pairs: Annotated[int, typer.Option(min=0, help="Pairs of faults for each story that has them.")] = 300,
+    wander: Annotated[int, typer.Option(min=0, help="Longer runs at random.")] = 500,
+    draw: Annotated[int, typer.Option(help="What pairs and longer runs are drawn with.")] = 0,
+    share: Annotated[int, typer.Option(min=1, help="Only every n-th of the single faults of each path.")] = 1,
+    turn: Annotated[int, typer.Option(min=0, help="Which of the shares: all of 0 to n - 1 are all faults.")] = 0,
+    only: Annotated[str, typer.Option(metavar="TEXT", help="Only stories whose name contains this.")] = "",
+    processes: Annotated[int | None, typer.Option(min=1, help="How many; by default one a core.")] = None,
+) -> None:
+    """Try every fault at every point of every path, on this machine, and say what broke."""
+    from rich.console import Console
+
+    from hourbank.simulate import campaign
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    if seed is not None or again is not None:
+        is_right = campaign.replay(console, seed=seed, again=again or "")
+    else:
+        is_right = campaign.simulate(
+            console, pair_count=pairs, wander_count=wander, draw=draw, share=share, turn=turn, only=only,
+            processes=processes,
+        )  # fmt: skip
+    if not is_right:
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=SHIP)
 def diagram(
     workflow: Annotated[Workflow | None, typer.Argument(metavar="WORKFLOW", help="One of them; else both.")] = None,
     form: Annotated[Format, typer.Option("--format", help="An SVG, or Mermaid for Markdown.")] = Format.svg,

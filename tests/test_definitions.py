@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from handlers.bank import errors
-from tests.time_skipping import definition_of, function_arn, function_of, recorded, snake_case
+from hourbank.simulate.program import definition_of, function_arn, function_of, recorded, snake_case
 from workflows import escrow_management, service_request
 
 WORKFLOWS = {"service_request": service_request, "escrow_management": escrow_management}

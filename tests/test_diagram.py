@@ -20,7 +20,7 @@ from rich.text import Text
 from hourbank.drawing import diagram, pictures
 from hourbank.drawing.diagram import compared, lit, mermaid, svg
 from hourbank.drawing.lanes import Passage, lanes
-from tests.time_skipping import definition_of
+from hourbank.simulate.program import definition_of
 from workflows import escrow_management, service_request
 
 SVG = "{http://www.w3.org/2000/svg}"

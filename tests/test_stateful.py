@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
 from handlers.bank import hours, requests
-from tests.simulation import is_right
-from tests.simulator import in_silence
-from tests.time_skipping import Execution, deployed
+from hourbank.simulate.campaign import in_silence
+from hourbank.simulate.executions import Execution
+from hourbank.simulate.run import is_right
+from hourbank.simulate.world import deployed
 
 PEOPLE = ("ann", "bob", "Zoë λ", "u" * 60)
 people = st.sampled_from(PEOPLE)
