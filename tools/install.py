@@ -1,11 +1,11 @@
-"""Makes one of the project's environments: exactly what its lock pins, hashes checked, from whatever index the user has.
+"""Makes an environment of the project: exactly what its lock pins, hashes checked, from the index that the user has.
 
     python3 -I tools/install.py .venv | .venv-emulator | tools/sam/.venv
 
-`uv sync` takes a lock for stale that names another index than the user's, or downloads from the addresses in the lock. So
-here the lock says which versions and hashes, and the user's settings of uv, or of pip where uv's name no index, say from
-where. Of these settings only those listed here are handed on: the others change what is installed, or into what.
-It needs no package, as nothing is installed yet.
+`uv sync` takes a lock for stale that was made with another index than the user's, or downloads from the addresses in it.
+So here the lock says which versions and hashes, and the user's settings of uv, or of pip where uv's name no index, say
+from where. Of these settings only those listed here are handed on: the others change what is installed, or into what.
+Nothing is installed yet when this runs, so it imports the standard library alone.
 """
 
 import ast
@@ -17,8 +17,12 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+Variables = dict[str, str]
+Table = dict[str, Any]
 
 ENVIRONMENTS = {".venv": [], ".venv-emulator": ["--only-group", "emulator"], "tools/sam/.venv": []}
 """Each environment of the project in the folder around it, with the part of the lock it has, as `uv export` is told."""
@@ -43,18 +47,18 @@ PIP_OPTIONS = {
 }
 """The same among pip's: https://pip.pypa.io/en/stable/cli/pip/."""
 
+TRUE = ("1", "true", "yes", "y", "on", "t")
+
 ITSELF = "-e .\n"
 """The project among the requirements that `uv export` makes of its lock."""
-
-Variables = dict[str, str]
-Table = dict[str, Any]
 
 
 class Refused(Exception):
     """What is wrong and what to do, in one line."""
 
 
-class Reach(NamedTuple):
+@dataclass(frozen=True)
+class Reach:
     """How uv reaches an index."""
 
     variables: Variables
@@ -62,20 +66,25 @@ class Reach(NamedTuple):
     """The keys of a uv.toml."""
 
     @property
-    def index(self) -> str:
+    def default_index(self) -> str:
         """URL of the default index, empty where none is set."""
         variable = self.variables.get("UV_DEFAULT_INDEX") or self.variables.get("UV_INDEX_URL") or ""
-        tables = (index["url"] for index in self.config.get("index", []) if index.get("default"))
-        key = self.config.get("pip", {}).get("index-url") or self.config.get("index-url", "")
+        tables = (index["url"] for index in self.config["index"] if index.get("default"))
+        key = self.config["pip"].get("index-url") or self.config.get("index-url", "")
         return re.sub(r"^[\w-]+=", "", variable) or next(tables, key)
 
     def without_extra(self) -> "Reach":
         """The default index alone."""
-        extra = {"UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS"}
-        config = {key: value for key, value in self.config.items() if key not in ("extra-index-url", "find-links")}
-        config["index"] = [index for index in config.get("index", []) if index.get("default")]
-        config["pip"] = {key: value for key, value in config.get("pip", {}).items() if key == "index-url"}
+        extra = {"UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "extra-index-url", "find-links"}
+        config = {key: value for key, value in self.config.items() if key not in extra}
+        config |= {"index": [index for index in config["index"] if index.get("default")]}
+        config |= {"pip": {key: value for key, value in config["pip"].items() if key not in extra}}
         return Reach({name: value for name, value in self.variables.items() if name not in extra}, config)
+
+    def handed_on(self, file: Path) -> Variables:
+        """Variables for uv, with the keys of the configuration in `file`."""
+        file.write_text("".join(f"{key} = {as_toml(value)}\n" for key, value in self.config.items()), encoding="utf-8")
+        return self.variables | {"UV_CONFIG_FILE": str(file)}
 
 
 def main(environment: str) -> None:
@@ -92,16 +101,14 @@ def main(environment: str) -> None:
     }
     clean["UV_PYTHON_DOWNLOADS"] = "never"
     reach, pip = uv_settings(), pip_settings(clean)
-    uv = find_uv(clean, {"index-url": reach.index} | pip if reach.index else pip)
-    if not reach.index:
+    uv = find_uv(clean, {"index-url": reach.default_index} | pip if reach.default_index else pip)
+    if not reach.default_index:
         reach = as_uv_settings(pip, reach)
 
     Path(".uv").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="install-", dir=".uv") as folder:
         work = Path(folder)
-        alone = clean | without_index(lock, work / "alone.toml")
-        if cache := reach.variables.get("UV_CACHE_DIR"):
-            alone["UV_CACHE_DIR"] = cache
+        alone = clean | of_lock(lock, reach).handed_on(work / "lock.toml")
         requirements = read_lock(uv, project, ENVIRONMENTS[environment], alone)
         if not made_with_this_python(place):
             run([uv, "venv", "--quiet", "--clear", "--no-project", "--python", sys.executable, str(place)], alone)
@@ -127,12 +134,12 @@ def read_toml(file: Path) -> Table:
 def uv_settings() -> Reach:
     """The user's settings of uv: variables, and the files that uv would read."""
     variables = {name: value for name, value in os.environ.items() if UV_VARIABLES.fullmatch(name)}
-    config: Table = {}
+    config: Table = {"index": [], "pip": {}}
     for file in uv_files():
         table = read_toml(file)
         try:
             merge(config, table, file.parent)
-            merge(config.setdefault("pip", {}), table.get("pip", {}), file.parent)
+            merge(config["pip"], table.get("pip", {}), file.parent)
         except (AttributeError, KeyError, TypeError) as error:
             raise Refused(f"{file} says of indexes what uv cannot read either: {error!r}") from None
     return Reach(variables, config)
@@ -142,7 +149,7 @@ def uv_files() -> list[Path]:
     """The first wins: https://docs.astral.sh/uv/concepts/configuration-files/."""
     if os.environ.get("UV_CONFIG_FILE"):
         return [Path(os.environ["UV_CONFIG_FILE"])]
-    if os.environ.get("UV_NO_CONFIG", "").lower() in ("1", "true", "yes", "y", "on", "t"):
+    if os.environ.get("UV_NO_CONFIG", "").lower() in TRUE:
         return []
     home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     machine = [Path(folder) for folder in (os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":")]
@@ -172,9 +179,8 @@ def pip_settings(clean: Variables) -> Variables:
     """The user's options of pip that say how an index is reached, from its files and from variables."""
     listed = subprocess.run(
         [sys.executable, "-P", "-m", "pip", "config", "list"],
-        env=clean
-        | {"PIP_QUIET": "0"}
-        | {name: os.environ[name] for name in ("PIP_CONFIG_FILE",) if name in os.environ},
+        check=False,
+        env=clean | {"PIP_QUIET": "0"} | {name: os.environ[name] for name in os.environ if name == "PIP_CONFIG_FILE"},
         capture_output=True,
         text=True,
     ).stdout
@@ -206,13 +212,9 @@ def as_uv_settings(pip: Variables, reach: Reach) -> Reach:
         variables["UV_FIND_LINKS"] = variables["UV_FIND_LINKS"].replace(" ", ",")
     if pip.get("keyring-provider") == "subprocess":
         variables["UV_KEYRING_PROVIDER"] = "subprocess"
-    config = (
-        {"no-index": True} | reach.config
-        if pip.get("no-index", "").lower() in ("1", "true", "yes", "on")
-        else reach.config
-    )
     kept = {name: value for name, value in variables.items() if name not in os.environ}
-    return Reach(kept | reach.variables, config)
+    no_index = {"no-index": True} if pip.get("no-index", "").lower() in TRUE else {}
+    return Reach(kept | reach.variables, no_index | reach.config)
 
 
 def find_uv(clean: Variables, pip: Variables) -> str:
@@ -224,7 +226,7 @@ def find_uv(clean: Variables, pip: Variables) -> str:
     pinned = next(each for each in read_toml(Path("uv.lock"))["package"] if each["name"] == "uv")
     print(f"installing uv {pinned['version']} into .uv", flush=True)
     shutil.rmtree(".uv", ignore_errors=True)
-    if subprocess.run([sys.executable, "-m", "venv", ".uv"], env=clean, capture_output=True).returncode:
+    if subprocess.run([sys.executable, "-m", "venv", ".uv"], check=False, env=clean, capture_output=True).returncode:
         raise Refused(
             f"{sys.executable} cannot make virtual environments: install its venv module (Debian, Ubuntu: apt install"
             " python3-venv), or install uv"
@@ -244,21 +246,24 @@ def version(text: str) -> list[int]:
     return [int(part) for part in found[0].split(".")] if found else []
 
 
-def without_index(lock: Table, config: Path) -> Variables:
-    """uv as it reads and judges a lock: beside the indexes that the lock was made with, without asking any."""
-    config.touch()
-    indexes = list(
-        dict.fromkeys(each["source"]["registry"] for each in lock["package"] if "registry" in each["source"])
-    )
-    default = {"UV_DEFAULT_INDEX": indexes[0], "UV_INDEX": " ".join(indexes[1:])} if indexes else {}
-    return {"UV_CONFIG_FILE": str(config), "UV_OFFLINE": "1"} | default
+def of_lock(lock: Table, reach: Reach) -> Reach:
+    """Of the lock's own indexes, none of which is asked: so uv judges the lock by what it pins alone."""
+    sources = (each["source"].get("registry") for each in lock["package"])
+    indexes = list(dict.fromkeys(source for source in sources if source))
+    cache = {name: value for name, value in reach.variables.items() if name in ("UV_CACHE_DIR", "UV_NO_CACHE")}
+    variables = cache | {
+        "UV_OFFLINE": "1",
+        "UV_DEFAULT_INDEX": " ".join(indexes[:1]),
+        "UV_INDEX": " ".join(indexes[1:]),
+    }
+    return Reach(variables, {key: value for key, value in reach.config.items() if key in ("cache-dir", "no-cache")})
 
 
 def read_lock(uv: str, project: Path, part: list[str], variables: Variables) -> str:
     """What the lock pins, as requirements with hashes."""
     asked = ["--quiet", "--project", str(project), "--python", sys.executable]
     requirements = run([uv, "export", "--frozen", "--no-header", "--no-annotate", *asked, *part], variables)
-    if subprocess.run([uv, "lock", "--check", *asked], env=variables, capture_output=True).returncode:
+    if subprocess.run([uv, "lock", "--check", *asked], check=False, env=variables, capture_output=True).returncode:
         raise Refused(
             f"{project / 'uv.lock'} does not fit {project / 'pyproject.toml'}: run `uv lock`, and commit both"
         )
@@ -273,15 +278,13 @@ def made_with_this_python(place: Path) -> bool:
 def install(sync: list[str], clean: Variables, reach: Reach, config: Path) -> None:
     """As the user's settings say; where that fails, from the default index alone.
 
-    uv takes what an additional index has for all there is, and such an index may have other versions or files than the lock
-    names.
+    What an additional index has of a package is all that uv looks at, and need not be what the lock pins.
     """
     words = []
-    for each in (reach, reach.without_extra()):
-        config.write_text("".join(f"{key} = {as_toml(value)}\n" for key, value in each.config.items()))
-        done = subprocess.run(
-            sync, env=clean | each.variables | {"UV_CONFIG_FILE": str(config)}, stderr=subprocess.PIPE, text=True
-        )
+    alone = reach.without_extra()
+    for each in [reach] if alone == reach else [reach, alone]:
+        variables = clean | each.handed_on(config)
+        done = subprocess.run(sync, check=False, env=variables, stderr=subprocess.PIPE, text=True)
         if not done.returncode:
             return
         words.append(done.stderr)
@@ -299,7 +302,7 @@ def as_toml(value: Any) -> str:
 
 def run(command: list[str], variables: Variables) -> str:
     """Output of a command that must do what it is asked; its errors are shown."""
-    done = subprocess.run(command, env=variables, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, check=False, env=variables, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise Refused(f"`{' '.join(command[:3])} ...` failed, see above")
     return done.stdout
@@ -308,7 +311,7 @@ def run(command: list[str], variables: Variables) -> str:
 def run_quietly(command: list[str], variables: Variables | None = None) -> str:
     """Output of a command; empty where it is not there or fails."""
     try:
-        done = subprocess.run(command, env=variables, capture_output=True, text=True)
+        done = subprocess.run(command, check=False, env=variables, capture_output=True, text=True)
     except OSError:
         return ""
     return "" if done.returncode else done.stdout
