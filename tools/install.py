@@ -3,8 +3,8 @@
     python3 -I tools/install.py .venv | .venv-emulator | tools/sam/.venv
 
 `uv sync` takes a lock for stale that was made with another index than the user's, or downloads from the addresses in it.
-So here the lock says which versions and hashes, and the user's settings of uv, or of pip where uv's name no index, say
-from where. Of these settings only those listed here are handed on: the others change what is installed, or into what.
+So here the lock says which versions and hashes. The user's settings say from where: those of uv, or of pip where uv's
+name no index. Only the settings listed here are handed on: the others change what is installed, or into what.
 Nothing is installed yet when this runs, so it imports the standard library alone.
 """
 
@@ -96,9 +96,8 @@ def main(environment: str) -> None:
     read_toml(project / "pyproject.toml")
     lock = read_toml(project / "uv.lock")
     # without what could lead uv, pip or Python astray
-    clean = {
-        name: value for name, value in os.environ.items() if not re.match("UV_|PIP_|PYTHON|VIRTUAL_ENV|CONDA_", name)
-    }
+    astray = re.compile("UV_|PIP_(?!CONFIG_FILE$)|PYTHON|VIRTUAL_ENV|CONDA_")
+    clean = {name: value for name, value in os.environ.items() if not astray.match(name)}
     clean["UV_PYTHON_DOWNLOADS"] = "never"
     reach, pip = uv_settings(), pip_settings(clean)
     uv = find_uv(clean, {"index-url": reach.default_index} | pip if reach.default_index else pip)
@@ -108,7 +107,10 @@ def main(environment: str) -> None:
     Path(".uv").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="install-", dir=".uv") as folder:
         work = Path(folder)
-        alone = clean | of_lock(lock, reach).handed_on(work / "lock.toml")
+        # the environment may be one that uv cannot use, of a Python that is no longer there
+        alone = (
+            clean | of_lock(lock, reach).handed_on(work / "lock.toml") | {"UV_PROJECT_ENVIRONMENT": str(work / "none")}
+        )
         requirements = read_lock(uv, project, ENVIRONMENTS[environment], alone)
         if not made_with_this_python(place):
             run([uv, "venv", "--quiet", "--clear", "--no-project", "--python", sys.executable, str(place)], alone)
@@ -180,7 +182,7 @@ def pip_settings(clean: Variables) -> Variables:
     listed = subprocess.run(
         [sys.executable, "-P", "-m", "pip", "config", "list"],
         check=False,
-        env=clean | {"PIP_QUIET": "0"} | {name: os.environ[name] for name in os.environ if name == "PIP_CONFIG_FILE"},
+        env=clean | {"PIP_QUIET": "0"},
         capture_output=True,
         text=True,
     ).stdout
@@ -208,8 +210,10 @@ def as_uv_settings(pip: Variables, reach: Reach) -> Reach:
         "proxy": "ALL_PROXY",
     }
     variables = {names[option]: " ".join(value.split()) for option, value in pip.items() if option in names}
-    if "UV_FIND_LINKS" in variables:
-        variables["UV_FIND_LINKS"] = variables["UV_FIND_LINKS"].replace(" ", ",")
+    if "find-links" in pip:
+        # pip passes over a folder that is not there
+        there = [place for place in pip["find-links"].split() if "://" in place or Path(place).exists()]
+        variables["UV_FIND_LINKS"] = ",".join(there)
     if pip.get("keyring-provider") == "subprocess":
         variables["UV_KEYRING_PROVIDER"] = "subprocess"
     kept = {name: value for name, value in variables.items() if name not in os.environ}
