@@ -2,9 +2,9 @@
 
     python3 -I tools/install.py .venv | .venv-emulator | tools/sam/.venv
 
-`uv sync` takes a lock for stale that was made with another index than the user's, or downloads from the addresses in it.
-So here the lock says which versions and hashes, and the user's settings from where: those of uv, or of pip where uv's
-name no index. Only the settings listed here are handed on: the others change what is installed, or into what.
+`uv sync` takes a lock for stale that was made with another index than the user's, or downloads from its addresses. So
+here the lock says which versions and hashes, and the user's settings from where: those of uv, or of pip where uv's name
+no index. Only the settings listed here are handed on: the others change what is installed, or into what.
 Nothing is installed yet when this runs, so it imports the standard library alone.
 """
 
