@@ -404,7 +404,7 @@ def test_another_uv_than_the_locked_one_is_refused(machine: Machine, index: Inde
         done = machine.install(PIP_INDEX_URL=other.url)
     assert done.returncode == 1
     assert "DO NOT MATCH THE HASHES" in done.stderr
-    assert done.stderr.endswith("make .venv: `.uv/bin/python -m pip ...` failed, see above\n")
+    assert done.stderr.endswith(".venv was not made: `.uv/bin/python -m pip ...` failed, see above\n")
     assert not (machine.clone / ".venv").exists()
 
 
@@ -439,7 +439,9 @@ def test_credentials_of_an_index_are_used_and_not_told(machine: Machine, index: 
         assert refused.returncode == 1
         assert "wr0ng" not in refused.stdout + refused.stderr
         if told == "in the address":
-            done = machine.install(PIP_INDEX_URL=f"http://ana:s3cret@{guarded.address}/simple")
+            url = guarded.url.replace("//", "//ana:s3cret@")
+            machine.write(".config/uv/uv.toml", f'index = [{{url = "{url}", default = true}}]')
+            done = machine.install()
         elif told == "for the name":
             machine.write(".config/uv/uv.toml", f'index = [{{name = "corp", url = "{guarded.url}", default = true}}]')
             done = machine.install(UV_INDEX_CORP_USERNAME="ana", UV_INDEX_CORP_PASSWORD="s3cret")
@@ -469,7 +471,7 @@ def test_a_lock_that_does_not_fit_is_refused_without_asking_an_index(
     index.asked.clear()
     done = machine.install(UV_DEFAULT_INDEX=index.url)
     assert done.returncode == 1
-    assert done.stderr == "make .venv: uv.lock does not fit pyproject.toml: run `uv lock`, and commit both\n"
+    assert done.stderr == ".venv was not made: uv.lock does not fit pyproject.toml: run `uv lock`, and commit both\n"
     assert not index.asked
     assert not (machine.clone / ".venv").exists()
 
@@ -487,7 +489,7 @@ def test_a_broken_file_is_blamed_in_one_line(machine: Machine, path: str, text: 
     machine.write(path, text)
     done = machine.install()
     assert done.returncode == 1
-    assert done.stderr.startswith("make .venv: ")
+    assert done.stderr.startswith(".venv was not made: ")
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
 

@@ -325,6 +325,6 @@ if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
     except Refused as refused:
-        sys.exit(f"make {sys.argv[1]}: {refused}")
+        sys.exit(f"{sys.argv[1]} was not made: {refused}")
     except KeyboardInterrupt:
         sys.exit(130)
