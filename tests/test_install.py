@@ -98,6 +98,9 @@ class Index:
             def do_HEAD(self) -> None:
                 self.do_GET()
 
+            def do_CONNECT(self) -> None:
+                self.do_GET()
+
             def do_GET(self) -> None:
                 index.asked.append(self.path)
                 right = f"Basic {base64.b64encode(f'ana:{index.password}'.encode()).decode()}"
@@ -469,7 +472,7 @@ def test_a_lock_that_does_not_fit_is_refused_without_asking_an_index(
     project = machine.clone / "pyproject.toml"
     project.write_text(project.read_text().replace(old, new))
     index.asked.clear()
-    done = machine.install(UV_DEFAULT_INDEX=index.url)
+    done = machine.install(UV_DEFAULT_INDEX=index.url, HTTPS_PROXY=f"http://{index.address}")
     assert done.returncode == 1
     assert done.stderr == ".venv was not made: uv.lock does not fit pyproject.toml: run `uv lock`, and commit both\n"
     assert not index.asked
