@@ -556,6 +556,13 @@ def test_make_installs_in_a_folder_with_any_name(machine: Machine, index: Index)
     assert "installing" in run(f"PYTHON={python}").stdout
 
 
+def test_make_of_macos_reads_the_makefile() -> None:
+    """GNU make 3.81 takes what came later for something else, mostly without a word."""
+    settings = r"^\.(ONESHELL|POSIX|NOTINTERMEDIATE)|^define \w+ *[:?+]?=|^\w+ *(!|::+)=|^(private|undefine) "
+    later = settings + r"|&:|\$\((file|guile|let|intcmp) "
+    assert not re.search(later, (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
 class PassingOn(Index):
     """A mirror of the index that this project's lock names: its pages and its files, at one address."""
 
