@@ -1,7 +1,6 @@
 # GNU make 3.81 (macOS) and a POSIX shell are enough; Python >= 3.11 and a package index do the rest.
 # Without Node, Go or Chromium a target says what it left out, and passes; with CI set it fails.
 SHELL := /bin/sh
-UV_VERSION := 0.13.9
 
 # the interpreter the environments are made with; by hand: make .venv PYTHON=/path/to/python3.13
 PYTHON :=
@@ -9,8 +8,6 @@ PYTHON :=
 BIN := .venv/bin
 # what `make up` serves, where Node could build it
 PAGE := frontend/console/dist/index.html
-# compiled once when installed: without bytecode every run of the program takes three times as long
-SYNC = UV_PYTHON_DOWNLOADS=never $$uv sync --locked --quiet --compile-bytecode --python "$$python"
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up down frontend test test-frontend test-browser check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench docs clean .venv .venv-emulator
@@ -220,42 +217,28 @@ clean:
 .venv: .venv/.locked
 .venv-emulator: .venv-emulator/.locked
 
-# uv where there is one that can read the lock, else a private one, installed with pip
-define TOOLCHAIN
-  python=; \
-  for candidate in $(or $(PYTHON),python3 python python3.14 python3.13 python3.12 python3.11); do \
-    if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
-      python=$$("$$candidate" -c 'import sys; print(sys.executable)'); break; \
-    fi; \
-  done; \
-  if [ -z "$$python" ]; then \
-    found=$$("$(or $(PYTHON),python3)" -c 'import platform; print(platform.python_version())' 2>/dev/null); \
-    echo "hourbank needs Python 3.11 or newer, and $(or $(PYTHON),python3) is $${found:-not there}: install one, or name it: make .venv PYTHON=/path/to/python3.13" >&2; \
-    exit 1; \
+# what is installed, and where from, is told in tools/install.py
+define INSTALL
+@if [ -n "$(PYTHON)" ]; then set -- "$(PYTHON)"; else set -- python3 python python3.14 python3.13 python3.12 python3.11; fi; \
+for python do \
+  if "$$python" -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+    exec "$$python" -I tools/install.py $(@:/.locked=); \
   fi; \
-  if uv version --short >/dev/null 2>&1; then uv=uv; else \
-    uv=.uv/bin/uv; \
-    if ! $$uv version --short >/dev/null 2>&1; then \
-      echo 'installing uv $(UV_VERSION) into .uv'; rm -rf .uv; \
-      "$$python" -m venv .uv >/dev/null 2>&1 || { \
-        echo "$$python cannot make virtual environments: install its venv module (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }; \
-      .uv/bin/python -m pip install --quiet --disable-pip-version-check 'uv==$(UV_VERSION)' || exit 1; \
-    fi; \
-  fi
+done; \
+found=$$("$$1" -I -c 'import platform; print(platform.python_version())' 2>/dev/null); \
+echo "hourbank needs Python 3.11 or newer, and $$1 is $${found:-not there}: install one, or name it: make .venv PYTHON=/path/to/python3.13" >&2; \
+exit 1
 endef
 
 .venv/.locked: uv.lock pyproject.toml
-	@$(TOOLCHAIN); echo 'installing the locked packages into .venv (once)'; \
-	UV_PROJECT_ENVIRONMENT=.venv $(SYNC)
-	@touch $@
+	@echo 'installing the locked packages into .venv (once)'
+	$(INSTALL)
 
 # after the other one: with make -j both would install uv
 .venv-emulator/.locked: uv.lock pyproject.toml | .venv/.locked
-	@$(TOOLCHAIN); echo 'installing the emulator into .venv-emulator (once)'; \
-	UV_PROJECT_ENVIRONMENT=.venv-emulator $(SYNC) --only-group emulator
-	@touch $@
+	@echo 'installing the emulator into .venv-emulator (once)'
+	$(INSTALL)
 
 tools/sam/.venv/.locked: tools/sam/uv.lock tools/sam/pyproject.toml | .venv/.locked
-	@$(TOOLCHAIN); echo 'installing the SAM CLI and the AWS CLI into tools/sam/.venv (once)'; \
-	UV_PROJECT_ENVIRONMENT=.venv $(SYNC) --project tools/sam
-	@touch $@
+	@echo 'installing the SAM CLI and the AWS CLI into tools/sam/.venv (once)'
+	$(INSTALL)
