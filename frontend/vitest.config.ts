@@ -1,3 +1,3 @@
 import { defineConfig } from 'vitest/config';
 
-export default defineConfig({ test: { include: ['test/*.test.ts'], testTimeout: 20_000, silent: 'passed-only' } });
+export default defineConfig({ test: { include: ['test/*.test.ts'], testTimeout: 300_000, silent: 'passed-only' } });
