@@ -52,7 +52,7 @@ def parse_hours(text: str) -> Decimal:
 
 
 def _in_ascii(text: str) -> str:
-    """Without what cannot be seen, spaces around and the unit; digits, where all are of one script, and separators in ASCII."""
+    """Without what cannot be seen, spaces around and the unit; digits of one script, and separators, in ASCII."""
     seen = "".join(sign for sign in text if unicodedata.category(sign) != "Cf").strip()
     zero = next((zero for zero in _ZEROS if any(zero <= ord(sign) <= zero + 9 for sign in seen)), 0x30)
     digits = {zero + value: str(value) for value in range(10)}

@@ -1044,7 +1044,9 @@ def test_legal_hours(text: str) -> None:
     assert hours.is_legal(Decimal(text))
 
 
-@pytest.mark.parametrize("value", [None, 1, 1.5, "1", True, Decimal(0), Decimal(-1), Decimal("0.001"), Decimal("NaN"), Decimal("1000000.01")])
+@pytest.mark.parametrize(
+    "value", [None, 1, 1.5, "1", True, Decimal(0), Decimal(-1), Decimal("0.001"), Decimal("NaN"), Decimal("1000000.01")]
+)
 def test_illegal_hours(value: Any) -> None:
     assert not hours.is_legal(value)
 

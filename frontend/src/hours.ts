@@ -52,7 +52,7 @@ export function parseHours(text: string): number {
 
 const wrong = (message: string): HourBankError => new HourBankError('InvalidInput', message);
 
-/** Without what cannot be seen, spaces around and the unit; digits, where all are of one script, and separators in ASCII. */
+/** Without what cannot be seen, spaces around and the unit; digits of one script, and separators, in ASCII. */
 function inAscii(text: string): string {
   const seen = text.replace(/\p{Cf}/gu, '').trim();
   const zero = ZEROS.find((first) => [...seen].some((sign) => isDigit(sign, first))) ?? NaN;
