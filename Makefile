@@ -23,7 +23,7 @@ PAGE := frontend/console/dist/index.html
 SYNC = UV_PYTHON_DOWNLOADS=never $$uv sync --locked --quiet --compile-bytecode --python "$$python"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down frontend test test-frontend test-browser check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench docs clean .venv .venv-emulator
+.PHONY: help demo up down frontend test test-frontend test-angular test-browser check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench docs clean .venv .venv-emulator
 .SUFFIXES:
 
 help:
@@ -37,6 +37,7 @@ help:
 	@echo '  make check        format, lint, types, import rules, state machines, schema, template, workflows'
 	@echo '  make workflows    actionlint over the workflows on GitHub (Go)'
 	@echo '  make test-frontend  the package for the browser: types, templates, tests (Node)'
+	@echo '  make test-angular  the packed package beside Angular 20, 21 and 22, and without Angular (Node)'
 	@echo '  make test-browser  the package and the page on a local run (Node, and Chromium for the page)'
 	@echo '  make test-engine  the program under the real Pulumi CLI that PULUMI_ENGINE names'
 	@echo '  make test-sam     the commands of docs/deploy/sam.md with the real SAM CLI and AWS CLI'
@@ -82,6 +83,18 @@ test-frontend:
 	  $(NPM) --prefix frontend run --silent check && $(NPM) --prefix frontend run --silent test; \
 	else \
 	  echo "make test-frontend: Node is not here, so the browser's side was not tested" >&2; \
+	  [ -z "$$CI" ]; \
+	fi
+
+# the package as an app gets it: installed beside each Angular, built and tested with it; each app's packages are locked
+APPS := angular-20 angular-21 angular-22 no-angular
+
+test-angular:
+	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
+	  $(MAKE) --silent frontend/node_modules/.locked $(APPS:%=frontend/beside/%/node_modules/.locked) && \
+	  $(NPM) --prefix frontend run --silent build && NPM='$(NPM)' node frontend/beside/check.mjs $(APPS); \
+	else \
+	  echo "make test-angular: Node is not here, so the package was not tried beside other versions of Angular" >&2; \
 	  [ -z "$$CI" ]; \
 	fi
 
@@ -215,7 +228,7 @@ docs: .venv
 
 clean:
 	rm -rf .venv .venv-emulator tools/sam/.venv .uv .dynamodb-local .pytest_cache .ruff_cache .import_linter_cache .hypothesis tools/asl/node_modules tools/amplify/node_modules tools/amplify/build
-	rm -rf frontend/node_modules frontend/dist frontend/console/dist frontend/test-results
+	rm -rf frontend/beside/*/node_modules frontend/beside/*/build frontend/node_modules frontend/dist frontend/console/dist frontend/test-results
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 .venv: .venv/.locked
