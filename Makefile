@@ -12,8 +12,8 @@ BIN := .venv/bin
 NPM = npm --no-global --location=project --workspaces=false --script-shell=sh --node-options= --ignore-scripts \
   --loglevel error
 # and but for what leaves packages out, puts others in, or takes them for too new: the lock has decided
-NPM_CI = $(NPM) ci --include=dev --include=optional --include=peer --os= --cpu= --libc= --min-release-age=0 --no-dry-run \
-  --no-package-lock-only --no-legacy-peer-deps --no-engine-strict --install-strategy=hoisted --bin-links \
+AS_LOCKED = --include=dev --include=optional --include=peer --os= --cpu= --libc= --min-release-age=0 --no-dry-run \
+  --package-lock --no-package-lock-only --no-legacy-peer-deps --no-engine-strict --install-strategy=hoisted --bin-links \
   --prefer-offline --no-audit --no-fund
 # vite builds something else where it is set
 unexport NODE_ENV
@@ -92,7 +92,7 @@ APPS := angular-20 angular-21 angular-22 no-angular
 test-angular:
 	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
 	  $(MAKE) --silent frontend/node_modules/.locked $(APPS:%=frontend/beside/%/node_modules/.locked) && \
-	  $(NPM) --prefix frontend run --silent build && NPM='$(NPM)' node frontend/beside/check.mjs $(APPS); \
+	  $(NPM) --prefix frontend run --silent build && NPM='$(NPM) $(AS_LOCKED)' node frontend/beside/check.mjs $(APPS); \
 	else \
 	  echo "make test-angular: Node is not here, so the package was not tried beside other versions of Angular" >&2; \
 	  [ -z "$$CI" ]; \
@@ -120,7 +120,7 @@ $(PAGE): frontend/node_modules/.locked $(shell find frontend/src frontend/consol
 # what the lock pins, integrity checked, from the registry that npm is set to
 %/node_modules/.locked: %/package-lock.json
 	@echo 'installing the locked npm packages into $* (once)'
-	@$(NPM_CI) --prefix $*
+	@$(NPM) ci --prefix $* $(AS_LOCKED)
 	@touch $@
 
 # one of them alone: make types; all of them despite a failure: make -k check

@@ -7,12 +7,11 @@ const FRONTEND = join(import.meta.dirname, '..');
 const NPM = process.env['NPM'] ?? 'npm';
 const bin = (folder, name) => join(folder, 'node_modules/.bin', name);
 
-/** What a command prints; where it fails, or warns of what `refused` matches, that is shown, and all ends. */
+/** What a command prints; where it fails, or says what `refused` matches, that is shown, and all ends. */
 function run(folder, command, refused) {
   const { status, stdout, stderr } = spawnSync(command, { cwd: folder, encoding: 'utf8', shell: true });
-  const said = `${stdout}${stderr}`;
-  if (status === 0 && !refused?.test(said)) return said;
-  console.error(`${said}\n${basename(folder)}: this did not go well: ${command}`);
+  if (status === 0 && !refused?.test(stdout + stderr)) return stdout;
+  console.error(`${stdout}${stderr}\n${basename(folder)}: this did not go well: ${command}`);
   process.exit(1);
 }
 
@@ -28,7 +27,7 @@ for (const app of process.argv.slice(2)) {
   mkdirSync(join(build, 'test'), { recursive: true });
 
   // as a person does it, so that npm judges the peers; everything else is locked
-  run(folder, `${NPM} install --no-save --prefer-offline --no-audit --no-fund --loglevel warn ${packed}`, /peer|ERESOLVE/i);
+  run(folder, `${NPM} install --no-save --loglevel warn ${packed}`, /peer|ERESOLVE/i);
 
   if (!existsSync(join(folder, 'node_modules/@angular'))) {
     const use = "import { parseHours } from 'hourbank-frontend'; process.exit(parseHours('0,5') === 0.5 ? 0 : 1);";

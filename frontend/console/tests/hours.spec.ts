@@ -18,6 +18,7 @@ for (const locale of ['en-US', 'de-DE', 'fr-CH', 'ar-EG', 'hi-IN', 'ja-JP']) {
 
       await field(ana).press('Control+A');
       await page.keyboard.press('Delete');
+      await expect(page.getByText(/will be held/)).toHaveCount(0);
       await page.evaluate((copied) => navigator.clipboard.writeText(copied), ` ${text}\n`);
       await field(ana).press('Control+V');
       await expect(page.getByText(/^0\.5 h of your .* will be held/), `pasted: ${text}`).toBeVisible();
