@@ -14,14 +14,14 @@ def handler(event: dict[str, Any], context: Any) -> None:
     """Nothing: the answer comes with the token."""
     run = Execution.of(event)
     request = waiting.enter(run, event["taskToken"], "NEGOTIATING", fix_offer)
-    events.publish("RequesterAsked", run.request_id, request["requesterId"], "NEGOTIATING")
+    events.publish("RequesterAsked", run.request_id, request.get("requesterId"), "NEGOTIATING")
 
 
 def fix_offer(request: Item) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The offer as it stands now is what the requester is shown; an answer from before is not an answer to it."""
     offer = request.get("counterOfferHours")
     if not hours.is_legal(offer):
-        raise IllegalOffer("The counter-offer must be a number of hours above 0 with at most 2 decimal places")
+        raise IllegalOffer(f"The hours of the counter-offer must be {hours.RULE}")
     attributes: dict[str, Any] = {"offeredHours": offer}
     if request.get("requesterResponse") != "CANCELLED":
         attributes["requesterResponse"] = None
