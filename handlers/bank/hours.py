@@ -4,7 +4,7 @@ from decimal import Context, Decimal, Inexact
 from typing import Any, TypeGuard
 
 MOST_HOURS = 1_000_000
-RULE = f"a number above 0, at most {MOST_HOURS:,}, with at most 2 decimal places"
+LEGAL = f"a number above 0, at most {MOST_HOURS}, with at most 2 decimal places"
 # What DynamoDB keeps of a number: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 _DIGITS = 38
 _EXACT = Context(prec=_DIGITS, traps=[Inexact])

@@ -254,7 +254,7 @@ def validate(request: Item, run: Execution) -> None:
     if request["requesterId"] == request["providerId"]:
         raise ValidationFailed("Requester and provider are the same person")
     if not hours.is_legal(request.get("estimatedHours")):
-        raise ValidationFailed(f"estimatedHours must be {hours.RULE}")
+        raise ValidationFailed(f"estimatedHours must be {hours.LEGAL}")
     if dynamodb.size(request) > LARGEST_REQUEST_BYTES:
         raise ValidationFailed(TOO_LARGE)
     for attribute in _COMPARED_WITH_INPUT:
