@@ -188,7 +188,7 @@ def settle(
         If there is nothing to settle, the execution still runs, or there is no yes.
     """
     case = load(request_id)
-    if ledger.unfinished(case.request, case.escrow) is None:
+    if not ledger.is_unfinished(case.request, case.escrow):
         if case.escrow:
             raise HourBankError(f"nothing is held for {request_id}: its hours were {case.escrow['status']} before")
         why = stuck.state_of(case) if case.request else "give the request's whole id, as it is in the table"

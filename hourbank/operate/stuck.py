@@ -446,7 +446,7 @@ def remedies(stack: Stack, case: Case, run: Run) -> tuple[Remedy, ...]:
     if case.held:
         found.append(Remedy(back, f"{otherwise}the hours go back to the requester"))
         found.append(Remedy(paid, "if the service was received: the provider is paid"))
-    elif ledger.unfinished(case.request, case.escrow):
+    elif ledger.is_unfinished(case.request, case.escrow):
         found.append(Remedy(back, f"{otherwise}nothing is held, and the request becomes FAILED"))
     elif not found:
         found.append(Remedy("", "no hours are held and no command helps: look at its records and its execution"))
