@@ -18,19 +18,16 @@ from handlers.aws import dynamodb
 from handlers.aws.dynamodb import Item, client, from_image
 from handlers.aws.telemetry import count, logger
 from handlers.bank import requests
-from handlers.bank.execution import LAST_NUMBER, RELEASE_PREFIX, REQUEST_PREFIX, execution_name
+from handlers.bank.execution import LAST_NUMBER, RELEASE_PREFIX, REQUEST_PREFIX, execution_name, given_to
 
 # A token that is late, used or unknown. AWS says TaskTimedOut for the first two.
 _TOO_LATE = {"TaskTimedOut", "TaskDoesNotExist", "InvalidToken"}
 
 
 # Why a record is left alone, by what is to blame; the auditor looks after those that are left waiting.
-WHY_IGNORED = {
-    "createdAt": "Not started: createdAt is missing or not a time with its offset",
+WHY_IGNORED = requests.WHY_REFUSED | {
     "id": "Not started: the id is none that a record can have",
-    "size": "Not started: the record is so large that the workflow cannot write in it",
     "name": "Not started: all names that were tried are those of executions that ended with the work still to do",
-    "taskToken": "Not delivered: the task token is none that Step Functions gives",
 }
 
 processor = BatchProcessor(event_type=EventType.DynamoDBStreams, raise_on_entire_batch_failure=False)
@@ -108,15 +105,7 @@ def _is_running(machine_arn: str, name: str, request_id: str) -> bool:
     """Whether the execution of this name runs, and for this request: whoever may start one may take any name."""
     execution_arn = f"{machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
     execution = client("stepfunctions").describe_execution(executionArn=execution_arn)
-    return execution["status"] == "RUNNING" and _named_in(execution.get("input", "")) == request_id
-
-
-def _named_in(execution_input: str) -> Any:
-    try:
-        given = json.loads(execution_input)
-    except ValueError:  # also a whole number of thousands of digits
-        return None
-    return given.get("requestId") if isinstance(given, dict) else None
+    return execution["status"] == "RUNNING" and given_to(execution.get("input")).get("requestId") == request_id
 
 
 def deliver(task_token: str, answer: str) -> None:

@@ -24,8 +24,11 @@ def handler(event: dict[str, Any], context: Any) -> str:
             return Plan(request)
         # A service that has not begun cannot have been received.
         early = ("requesterResponse",) if request.get("requesterResponse") == "COMPLETED" else ()
-        started = requests.move(request, "IN_PROGRESS", unchanged=("requesterResponse",), remove=early)
-        return Plan(request, (started,))
+        began = {requests.STARTED: dynamodb.now()}
+        started = requests.move(request, "IN_PROGRESS", began, unchanged=("requesterResponse",), remove=early)
+        # a record that is full
+        shorter = requests.move(request, "IN_PROGRESS", unchanged=("requesterResponse",), remove=early)
+        return Plan(request, (started,), Plan(request, (shorter,)))
 
     request, _ = dynamodb.commit(plan)
     events.publish("ServiceStarted", run.request_id, request.get("requesterId"), "IN_PROGRESS")

@@ -11,6 +11,8 @@ from decimal import Decimal
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from handlers.bank.hours import in_words
+
 
 def say(console: Console, *parts: str | tuple[str, str]) -> None:
     """Print a whole line, for a terminal to wrap and for copying; parts may have a style.
@@ -54,11 +56,6 @@ def tick(text: str) -> Text:
 def one_line(error: Exception) -> str:
     """Return an error's own words in one line."""
     return " ".join(str(error).split())[:300]
-
-
-def in_words(hours: Decimal) -> str:
-    """Return `2.5`, never `2.50`."""
-    return f"{hours.normalize():f}"
 
 
 def in_hours(hours: Decimal) -> str:

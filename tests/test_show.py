@@ -17,9 +17,8 @@ import pytest
 from botocore.stub import Stubber
 from rich.console import Console
 
-from handlers import audit_ledger
 from handlers.aws import dynamodb
-from handlers.bank import requests
+from handlers.bank import audit, requests
 from handlers.bank.execution import execution_name
 from hourbank import names
 from hourbank.account.stack import Stack
@@ -86,7 +85,7 @@ class Aws:
         self.stubs = {name: Stubber(client) for name, client in self.clients.items()}
         for stub in self.stubs.values():
             stub.activate()
-        for module in (operations, stuck, dynamodb, audit_ledger, show):
+        for module in (operations, stuck, dynamodb, audit, show):
             monkeypatch.setattr(module, "client", self.clients.__getitem__)
         monkeypatch.setattr(names, "command", lambda: "hourbank")
         for model in ("SERVICE_REQUEST", "ESCROW", "TRANSACTION_LOG", "USER_BALANCE"):
@@ -103,7 +102,7 @@ class Aws:
     def has(self, request: dict | None, escrow: dict | None, *entries: dict, request_id: str = "r1") -> None:
         """The records, as the transaction of reads that every look at a request is."""
         found = [request, escrow, *entries, *[None] * (4 - len(entries))]
-        keys = [request_id, request_id, *(f"{request_id}#{entry}" for entry in audit_ledger.ENTRIES)]
+        keys = [request_id, request_id, *(f"{request_id}#{entry}" for entry in audit.ENTRIES)]
         models = ["SERVICE_REQUEST", "ESCROW", *["TRANSACTION_LOG"] * 4]
         asked = [
             {"Get": {"TableName": model, "Key": {"id": {"S": key}}}} for model, key in zip(models, keys, strict=True)

@@ -1,8 +1,8 @@
 """Holds requests, escrows, the log and executions against each other: what is wrong, and what the stream has missed.
 
 What is wrong with one request is a function of what there is about it (``Case``). A row is whatever somebody wrote: one
-that makes no sense is a finding, and never hides another. Tables are read page by page, so their size does not matter to
-the memory.
+that makes no sense is a finding, and never hides another. Tables are read page by page, so their size does not matter
+to the memory.
 """
 
 import os
@@ -37,12 +37,15 @@ THROTTLED_TRIES = 10
 # How long the stream has for a record before it is touched; how long it has after that before it is a finding.
 PATIENCE = timedelta(minutes=15)
 PATIENCE_AFTER_TOUCH = timedelta(hours=1)
-# What is still missed is touched again each day, for when the stream is read again, and after a week by operators alone.
+# What is still missed is touched again each day, for when the stream is read again; after a week by operators alone.
 TOUCH_AGAIN = timedelta(days=1)
 TOUCHES_END = timedelta(days=7)
 
 INSPECT = "`hourbank show` says what there is, and what helps"
-READ_THE_STREAM = "see that routeServiceRequest reads the table's stream (`hourbank doctor`), then `hourbank audit --touch`"
+READ_THE_STREAM = (
+    "see that routeServiceRequest reads the table's stream (`hourbank doctor`), then `hourbank audit --touch`"
+)
+MEND_THE_RECORD = "nothing can be done with this record: let an administrator of the tables mend or remove it"
 ASK_PEOPLE = "ask its people to end the service, or decide with `hourbank settle`"
 
 
@@ -73,7 +76,7 @@ class Case(NamedTuple):
         """The hours that are held; 0 where the escrow does not say how many."""
         amount = (self.escrow or {}).get("hours")
         is_held = (self.escrow or {}).get("status") == "HELD"
-        return amount if is_held and isinstance(amount, Decimal) and amount.is_finite() else Decimal(0)
+        return amount if is_held and hours.is_amount(amount) else Decimal(0)
 
     @property
     def is_owner(self) -> bool:
@@ -124,7 +127,7 @@ class Audit:
             owners = dynamodb.read_many("ServiceRequest", [escrow["id"] for escrow in page])
             for escrow in page:
                 case = Case(escrow["id"], owners.get(escrow["id"]), escrow, [])
-                self.held += case.held
+                self.held = hours.total([self.held, case.held])
                 if not case.is_owner:
                     yield from self._about_orphan(load(escrow["id"]))
 
@@ -145,8 +148,10 @@ class Audit:
                 yield Finding("MISMATCH", case.request_id, problem, again.held, INSPECT)
             # Not touched: what does not fit is refused each time, and every touch would start one more execution.
             return
-        if is_missed(request) and age(self.now, request) >= PATIENCE:
+        if is_missed(request) and is_left_alone(request, self.now):
             yield from self._about_missed(case, request)
+        if (asked := requests.asks_for(request)).kind == "REFUSE":
+            yield Finding("MISSED", case.request_id, requests.WHY_REFUSED[asked.about], case.held, MEND_THE_RECORD)
         since = in_progress_for(case, self.now)
         if since >= timedelta(days=int(os.environ["CONFIRMATION_DAYS"])):
             problem = f"Nobody has ended this service for {since.days} days"
@@ -154,12 +159,19 @@ class Audit:
 
     def _about_missed(self, case: Case, request: Item) -> Iterator[Finding]:
         self.missed += 1
+        what = missed_in_words(request)
         if self.touch and is_touch_due(request, self.now, again=self.again):
-            self.touched += touch(case.request_id, requests.status_of(request), again=self.again)
+            try:
+                self.touched += touch(case.request_id, requests.status_of(request), again=self.again)
+            except dynamodb.Unwritable:
+                problem = f"{what}; the record is so full that it cannot be shown to the stream again"
+                yield Finding("MISSED", case.request_id, problem, case.held, MEND_THE_RECORD)
+                return
         first = requests.moment(request, requests.TOUCHED)
-        if first and self.now - first >= PATIENCE_AFTER_TOUCH and not self.again:
-            problem = f"Shown to the stream again, and still {missed_in_words(request)}"
-            yield Finding("MISSED", case.request_id, problem, case.held, READ_THE_STREAM)
+        if self.again or not first or self.now - first < PATIENCE_AFTER_TOUCH:
+            return
+        problem = f"{what}, though the stream was shown it again"
+        yield Finding("MISSED", case.request_id, problem, case.held, READ_THE_STREAM)
 
     def _about_orphan(self, case: Case) -> Iterator[Finding]:
         if case.escrow is None or case.is_owner:
@@ -223,7 +235,7 @@ def check_escrow(case: Case) -> str | None:
     escrow = case.escrow or {}
     if not isinstance(escrow.get("status"), str) or escrow["status"] not in ENDED_BY:
         return "The escrow is neither HELD nor RELEASED nor REFUNDED"
-    if not hours.is_legal(escrow.get("hours")):
+    if not hours.is_amount(escrow.get("hours")):
         return "The escrow does not say how many hours it is for"
     for attribute in ("executionArn", "requesterId", "providerId"):
         if not isinstance(escrow.get(attribute), str) or not escrow[attribute]:
@@ -242,11 +254,12 @@ def check_people(case: Case) -> str | None:
 def check_log(case: Case) -> str | None:
     """What does not fit about the entries: what they add up to, between whom they are, and how the escrow ended."""
     for entry in case.entries:
-        if not hours.is_legal(entry.get("hours")):
+        if not hours.is_amount(entry.get("hours")):
             return f"The entry {kind_of(case, entry)} does not say how many hours it is about"
     account = f"escrow:{case.request_id}"
-    total = sum((entry["hours"] for entry in case.entries if entry.get("toAccount") == account), Decimal(0))
-    total -= sum((entry["hours"] for entry in case.entries if entry.get("fromAccount") == account), Decimal(0))
+    into = (entry["hours"] for entry in case.entries if entry.get("toAccount") == account)
+    out = (entry["hours"].copy_negate() for entry in case.entries if entry.get("fromAccount") == account)
+    total = hours.total([*into, *out])
     if total != case.held:
         return f"{hours.in_words(case.held)} hours are held, but the log says {hours.in_words(total)}"
     if case.escrow is None:
@@ -258,7 +271,9 @@ def check_log(case: Case) -> str | None:
         if (entry.get("fromAccount"), entry.get("toAccount")) not in allowed.get(kind, ()):
             return f"The entry {kind} is not between the people of the escrow"
     if kinds - {"ESCROW_ADJUST"} != {"ESCROW_HOLD"} | ENDED_BY.get(str(case.escrow.get("status")), set()):
-        return f"The escrow is {case.escrow.get('status')}, but its entries are {', '.join(sorted(kinds)) or 'not there'}"
+        return (
+            f"The escrow is {case.escrow.get('status')}, but its entries are {', '.join(sorted(kinds)) or 'not there'}"
+        )
     return None
 
 
@@ -298,17 +313,24 @@ def in_progress_for(case: Case, now: datetime) -> timedelta:
 
 def is_missed(request: Item) -> bool:
     """Whether the router has something to do here."""
-    return requests.is_due(request) or requests.is_answered(request) or requests.is_decided(request)
+    return requests.asks_for(request).kind in ("START", "DELIVER", "FINISH")
+
+
+def is_left_alone(request: Item, now: datetime) -> bool:
+    """Whether the stream has had its time for a record's last change; one that does not say when has had it."""
+    last = requests.moment(request, "updatedAt") or requests.moment(request, "createdAt")
+    return last is None or not now - PATIENCE < last < now + PATIENCE
 
 
 def missed_in_words(request: Item) -> str:
-    """What the stream's reader has not done about a record."""
-    if requests.is_due(request):
-        return "not started"
-    if requests.is_answered(request):
-        return f"the answer {requests.answer_awaited(request)} was not delivered"
+    """What the stream's reader has not done about a record that it has missed."""
+    match requests.asks_for(request):
+        case ("START", _):
+            return "PENDING, and not started"
+        case ("DELIVER", answer):
+            return f"{requests.status_of(request)}, and the answer {answer} was not delivered"
     received = requests.decision(request) == "RELEASE"
-    return f"the hours are held though the service was {'received' if received else 'given up'}"
+    return f"IN_PROGRESS, and though the service was {'received' if received else 'given up'} the hours are still held"
 
 
 def is_touch_due(request: Item, now: datetime, *, again: bool) -> bool:

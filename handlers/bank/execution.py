@@ -15,6 +15,18 @@ _LONGEST_NAME = 80
 _LONGEST_INPUT = 65_536
 
 
+def given_to(execution_input: str | None) -> dict[str, Any]:
+    """An execution's input; empty where it is no object, or one that Python does not read.
+
+    Whoever may start executions may give them a whole number of thousands of digits, or ten thousand brackets.
+    """
+    try:
+        given = json.loads(execution_input or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return given if isinstance(given, dict) else {}
+
+
 class Order(NamedTuple):
     """An operator's word on hours that the workflows could not settle: any JSON values until they were checked."""
 

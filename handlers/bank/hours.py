@@ -1,5 +1,7 @@
 """Hours are exact decimals, above 0, at most 1,000,000, with at most 2 decimal places."""
 
+import functools
+from collections.abc import Iterable
 from decimal import Context, Decimal, Inexact
 from typing import Any, TypeGuard
 
@@ -8,6 +10,8 @@ LEGAL = f"a number above 0, at most {MOST_HOURS}, with at most 2 decimal places"
 # What DynamoDB keeps of a number: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
 _DIGITS = 38
 _EXACT = Context(prec=_DIGITS, traps=[Inexact])
+# from the largest number's first digit to the smallest's last
+_ANY_SUM = Context(prec=400, traps=[Inexact])
 
 
 def is_legal(hours: Any) -> TypeGuard[Decimal]:
@@ -33,6 +37,11 @@ def adds_up(balance: Any, change: Decimal) -> bool:
     except Inexact:
         return False
     return True
+
+
+def total(amounts: Iterable[Decimal]) -> Decimal:
+    """The exact sum of numbers that DynamoDB can keep."""
+    return functools.reduce(_ANY_SUM.add, amounts, Decimal(0))
 
 
 def difference(more: Decimal, less: Decimal) -> Decimal:

@@ -36,6 +36,10 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     "FAILED": frozenset(),
 }
 OWNER = "stepFunctionExecutionArn"
+# When the service began, and when the auditor first showed the record to the stream again since its status moved: both
+# are in no GraphQL schema, so nobody but the handlers moves them.
+STARTED = "startedAt"
+TOUCHED = "touchedAt"
 # DynamoDB takes keys of 2,048 bytes, and the log's are longer than the request's.
 LONGEST_ID_BYTES = 1024
 # What an execution and people still write: a token (2,048 bytes at most), a reason, answers, an ARN, a time.
@@ -50,6 +54,14 @@ LONGEST_RESPONSE_TIMEOUT_SECONDS = 30 * 24 * 3600
 # a table that is gone, or that this deployment may not read
 _NOT_GIVEN = {"ResourceNotFoundException", "AccessDeniedException"}
 _COMPARED_WITH_INPUT = ("serviceId", "requesterId", "providerId", "estimatedHours", "providerResponseTimeoutSeconds")
+
+
+# Why a record is left alone for what it is, by what is to blame.
+WHY_REFUSED = {
+    "createdAt": "Not started: createdAt is missing or not a time with its offset",
+    "size": "Not started: the record is so large that the workflow cannot write in it",
+    "taskToken": "Not delivered: the task token is none that Step Functions gives",
+}
 
 
 class IllegalSetting(Exception):
@@ -137,6 +149,8 @@ def move(
     change.unchanged(request, "status", OWNER, *unchanged).set(status=status, **attributes)
     if current in WAITS and "taskToken" not in attributes:
         remove += ("taskToken", "taskTokenAttempt")
+    if TOUCHED in request:
+        remove += (TOUCHED,)
     return change.remove(*remove).write()
 
 

@@ -57,8 +57,8 @@ from moto.stepfunctions.parser.asl.utils import json_path
 from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 
-from handlers import audit_ledger
 from handlers.bank import requests
+from handlers.bank.audit import Audit
 from hourbank.laws import (
     Item,
     Ledger,
@@ -698,7 +698,7 @@ class Report:
 def _audit(event: Any, _context: Any) -> dict[str, Any]:
     """Stand in for the auditor's handler, which cannot be told the time."""
     later = datetime.now(UTC) + timedelta(seconds=event["seconds"])
-    audit = audit_ledger.Audit(touch=event["touch"], now=later)
+    audit = Audit(touch=event["touch"], now=later)
     findings = [{"request_id": finding.request_id, "problem": finding.problem} for finding in audit.findings()]
     return {"findings": findings, "missed": audit.missed}
 
