@@ -254,6 +254,31 @@ class TestStuck:
         ]
         aws.assert_all_asked()
 
+    @pytest.mark.parametrize(
+        "given",
+        ["9" * 5000, '{"requestId": ' + "9" * 5000 + "}", '{"requestId": "\\ud800"}', "[" * 100_000, "[]", "null", "{"],
+        ids=["digits", "an id of digits", "half a character", "brackets", "a list", "null", "no JSON"],
+    )
+    def test_an_input_that_cannot_be_is_no_requests(self, aws, given):
+        aws.lists(execution("r1"))
+        aws.describes(execution("r1"), input=given)
+        assert stuck.of_executions(DEV, 9) == ([], False)
+        aws.assert_all_asked()
+
+    @pytest.mark.parametrize("status", ["RUNNING", "SUCCEEDED", None])
+    def test_an_owner_of_another_stack_that_runs_is_seen(self, aws, status):
+        """Two stacks may read the same tables."""
+        other = execution("r1").replace("-dev", "-prod")
+        aws.describes(other, status)
+        escrow = {"status": "HELD", "hours": Decimal(2), "executionArn": other}
+        run = stuck.owner_of(DEV, audit.Case("r1", None, escrow, []))
+        assert run.status == ("RUNNING" if status == "RUNNING" else "unknown")
+
+    @pytest.mark.parametrize("arn", [None, "", 5, ["x"], "x" * 257])
+    def test_an_owner_that_is_no_execution_is_unknown(self, aws, arn):
+        escrow = {"status": "HELD", "hours": Decimal(2), "executionArn": arn}
+        assert stuck.owner_of(DEV, audit.Case("r1", None, escrow, [])).status == "unknown"
+
     @pytest.mark.parametrize("request_id", ["r" * 5000, "", 5, None], ids=["endless", "empty", "number", "none"])
     def test_an_id_that_no_table_takes_is_not_looked_for(self, monkeypatch, request_id):
         asked = []
