@@ -915,7 +915,7 @@ def test_statuses_only_move_along_legal_transitions(bank: Bank) -> None:
     assert reachable == set(requests.TRANSITIONS)
     for before, afters in requests.TRANSITIONS.items():
         for after in set(requests.TRANSITIONS) - afters - {before}:
-            with pytest.raises(ValueError, match=f"{before} to {after}"):
+            with pytest.raises(requests.IllegalMove, match=f"{before} to {after}"):
                 requests.move({"id": "r1", "status": before}, after)
 
 
