@@ -9,12 +9,8 @@ from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
-import boto3
 import pytest
-from boto3.dynamodb.types import TypeSerializer
 from botocore.exceptions import ClientError
-from moto import mock_aws
-from moto.dynamodb.models import dynamodb_backends
 
 from handlers import (
     adjust_escrow,
@@ -39,169 +35,27 @@ from handlers.bank.errors import (
     ReleaseRefused,
     ValidationFailed,
 )
-from handlers.bank.execution import RELEASE_PREFIX, REQUEST_PREFIX, execution_name
-
-ARN = "arn:aws:states:us-east-1:123456789012:execution:ServiceRequestWorkflow-test:"
-CONTEXT = SimpleNamespace(
-    function_name="f", memory_limit_in_mb=256, invoked_function_arn="arn:aws:lambda:::function:f", aws_request_id="1"
+from handlers.bank.execution import REQUEST_PREFIX, execution_name
+from tests.helpers.bank import (
+    ARN,
+    CONTEXT,
+    Bank,
+    awaiting,
+    escrowed,
+    event,
+    in_process,
+    in_progress,
+    negotiating,
+    release_event,
+    run,
+    validated,
 )
-VARIABLES = {
-    "SERVICE_REQUEST_TABLE_NAME": "ServiceRequest",
-    "ESCROW_TABLE_NAME": "Escrow",
-    "USER_BALANCE_TABLE_NAME": "UserBalance",
-    "TRANSACTION_LOG_TABLE_NAME": "TransactionLog",
-    "EVENT_BUS_NAME": "bus",
-    "PROVIDER_RESPONSE_TIMEOUT_SECONDS": "604800",
-    "MINIMUM_RESPONSE_TIMEOUT_SECONDS": "60",
-    "POWERTOOLS_SERVICE_NAME": "hourbank-test",
-    "POWERTOOLS_METRICS_NAMESPACE": "HourBank",
-}
-
-
-class Bank:
-    """Four tables of moto's, what people and workflows did to them, and what was told on the bus."""
-
-    def __init__(self, engine: Any) -> None:
-        self._tables = engine
-        dynamodb_backends.reset()
-        for model in ("ServiceRequest", "Escrow", "UserBalance", "TransactionLog"):
-            key = "userId" if model == "UserBalance" else "id"
-            self._tables.create_table(
-                TableName=model,
-                KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
-                AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
-                BillingMode="PAY_PER_REQUEST",
-            )
-        self.told: list[dict[str, Any]] = []
-        self.give("ana", 10)
-
-    def put(self, model: str, **item: Any) -> None:
-        self._tables.Table(model).put_item(Item=item)
-
-    def get(self, model: str, key: str) -> dict[str, Any]:
-        name = "userId" if model == "UserBalance" else "id"
-        return self._tables.Table(model).get_item(Key={name: key}).get("Item", {})
-
-    def all(self, model: str) -> list[dict[str, Any]]:
-        return self._tables.Table(model).scan()["Items"]
-
-    def give(self, person: str, amount: Any) -> None:
-        self.put("UserBalance", userId=person, availableBalance=amount)
-
-    def balance(self, person: str) -> Any:
-        return self.get("UserBalance", person).get("availableBalance")
-
-    def request(self, request_id: str = "r1", **changes: Any) -> dict[str, Any]:
-        """A request as Amplify creates it, with explicit nulls; a change to ... leaves the attribute out."""
-        item = {
-            "id": request_id,
-            "__typename": "ServiceRequest",
-            "serviceId": "s1",
-            "requesterId": "ana",
-            "providerId": "ben",
-            "estimatedHours": Decimal("2.5"),
-            "providerResponseTimeoutSeconds": None,
-            "status": None,
-            "providerResponse": None,
-            "counterOfferHours": None,
-            "requesterResponse": None,
-            "taskToken": None,
-            "createdAt": "2026-11-01T00:00:00.000Z",
-            "updatedAt": "2026-11-01T00:00:00.000Z",
-        } | changes
-        self.put("ServiceRequest", **{name: value for name, value in item.items() if value is not ...})
-        return item
-
-    def change(self, request_id: str = "r1", **changes: Any) -> None:
-        self.put("ServiceRequest", **self.get("ServiceRequest", request_id) | changes)
-
-    def delete(self, request_id: str = "r1") -> None:
-        self._tables.Table("ServiceRequest").delete_item(Key={"id": request_id})
-
-    def everything(self) -> dict[str, Any]:
-        """All tables without the moments of their writes."""
-        return {
-            model: sorted(
-                ({name: value for name, value in item.items() if name != "updatedAt"} for item in self.all(model)),
-                key=str,
-            )
-            for model in ("ServiceRequest", "Escrow", "UserBalance", "TransactionLog")
-        }
-
-    def total(self) -> Decimal:
-        held = [escrow["hours"] for escrow in self.all("Escrow") if escrow["status"] == "HELD"]
-        return sum(held, Decimal(0)) + sum((row["availableBalance"] for row in self.all("UserBalance")), Decimal(0))
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Any]:
-    """moto's DynamoDB; clients are made once, because that takes longer than most tests."""
-    dynamodb.client.cache_clear()
-    with mock_aws():
-        yield boto3.resource("dynamodb")
-    dynamodb.client.cache_clear()
 
 
 @pytest.fixture
-def bank(engine: Any, monkeypatch: pytest.MonkeyPatch) -> Bank:
-    for name, value in VARIABLES.items():
-        monkeypatch.setenv(name, value)
-    bank = Bank(engine)
-
-    def put_events(Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803
-        bank.told += [{"event": entry["DetailType"]} | json.loads(entry["Detail"]) for entry in Entries]
-        return {"FailedEntryCount": 0, "Entries": [{}]}
-
-    monkeypatch.setattr(events, "client", lambda service: SimpleNamespace(put_events=put_events))
-    return bank
-
-
-def event(
-    state: str,
-    request_id: Any = "r1",
-    *,
-    name: str | None = None,
-    retry: int = 0,
-    redrive: int | None = None,
-    given: dict[str, Any] | None = None,
-    **more: Any,
-) -> dict[str, Any]:
-    name = name or execution_name(REQUEST_PREFIX, str(request_id))
-    execution: dict[str, Any] = {"Id": ARN + name, "Name": name, "Input": {"requestId": request_id} | (given or {})}
-    if redrive is not None:
-        execution["RedriveCount"] = redrive
-    return {"execution": execution, "state": {"Name": state, "RetryCount": retry}} | more
-
-
-def run(handler: Any, state: str, request_id: Any = "r1", **more: Any) -> Any:
-    return handler.handler(event(state, request_id, **more), CONTEXT)
-
-
-def validated(bank: Bank, **request: Any) -> None:
-    bank.request(**request)
-    run(validate_service_request, "ValidateRequest")
-
-
-def escrowed(bank: Bank, **request: Any) -> None:
-    validated(bank, **request)
-    run(create_escrow, "EscrowHours")
-
-
-def awaiting(bank: Bank, **request: Any) -> None:
-    escrowed(bank, **request)
-    run(notify_provider, "WaitForProviderResponse", taskToken="token-1")
-
-
-def negotiating(bank: Bank, offer: Any = Decimal(4), **request: Any) -> None:
-    awaiting(bank, **request)
-    bank.change(providerResponse="COUNTER_OFFER", counterOfferHours=offer)
-    run(process_negotiation, "ProcessNegotiation", taskToken="token-2")
-
-
-def in_progress(bank: Bank, **answers: Any) -> None:
-    awaiting(bank)
-    run(start_service_execution, "StartServiceExecution")
-    bank.change(**answers)
+def bank(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bank]:
+    with in_process(monkeypatch) as bank:
+        yield bank
 
 
 # --- ValidateRequest ------------------------------------------------------------------------------
@@ -722,7 +576,7 @@ def test_a_request_that_is_gone_gets_its_hours_back(bank: Bank, gone: str) -> No
 
 def test_a_balance_that_is_gone_is_made_again(bank: Bank) -> None:
     awaiting(bank)
-    bank._tables.Table("UserBalance").delete_item(Key={"userId": "ana"})
+    bank.remove("UserBalance", "ana")
     run(refund_escrow, "RefundEscrow", states=DECLINED)
     row = bank.get("UserBalance", "ana")
     assert row["availableBalance"] == Decimal("2.5") and row["__typename"] == "UserBalance" and row["createdAt"]
@@ -823,10 +677,6 @@ def test_an_acceptance_from_before_the_offer_was_shown_is_none(bank: Bank) -> No
 
 
 # --- the release workflow -------------------------------------------------------------------------
-
-
-def release_event(state: str, **more: Any) -> dict[str, Any]:
-    return event(state, name=execution_name(RELEASE_PREFIX, "r1"), **more)
 
 
 @pytest.mark.parametrize(
@@ -1065,12 +915,12 @@ def test_statuses_only_move_along_legal_transitions(bank: Bank) -> None:
     assert reachable == set(requests.TRANSITIONS)
     for before, afters in requests.TRANSITIONS.items():
         for after in set(requests.TRANSITIONS) - afters - {before}:
-            with pytest.raises(ValueError, match=f"{before} to {after}"):
+            with pytest.raises(requests.IllegalMove, match=f"{before} to {after}"):
                 requests.move({"id": "r1", "status": before}, after)
 
 
 def test_null_is_absent_whatever_the_attribute() -> None:
-    image = {name: TypeSerializer().serialize(value) for name, value in {"a": None, "b": "", "c": Decimal(1)}.items()}
+    image = {name: dynamodb.typed(value) for name, value in {"a": None, "b": "", "c": Decimal(1)}.items()}
     assert dynamodb.from_image(image) == {"b": "", "c": Decimal(1)}
 
 

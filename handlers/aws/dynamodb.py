@@ -152,7 +152,7 @@ def _size(value: Any) -> int:
         case str():
             return _bytes(value)
         case int() | Decimal():
-            digits = len(Decimal(value).normalize(_AS_STORED).as_tuple().digits)
+            digits = len(Decimal(value).normalize(_AS_STORED).as_tuple().digits) if value else 0
             return 1 + (digits + 1) // 2 + (value < 0)
         case dict():
             return 3 + sum(1 + _bytes(name) + _size(one) for name, one in value.items())

@@ -12,6 +12,7 @@ _DIGITS = 38
 _EXACT = Context(prec=_DIGITS, traps=[Inexact])
 # from the largest number's first digit to the smallest's last
 _ANY_SUM = Context(prec=400, traps=[Inexact])
+_ROUGH = Context(prec=6, traps=[])
 
 
 def is_legal(hours: Any) -> TypeGuard[Decimal]:
@@ -51,5 +52,5 @@ def difference(more: Decimal, less: Decimal) -> Decimal:
 def in_words(hours: Decimal) -> str:
     """``2.5``, never ``2.50`` or ``2.5E+0``; what is far from legal in six digits, such as ``1e+50``."""
     if len(hours.as_tuple().digits) > _DIGITS or not -_DIGITS < hours.adjusted() < _DIGITS:
-        return f"{hours:.6g}"
+        return f"{_ROUGH.create_decimal(hours).normalize(_ROUGH):g}"
     return f"{hours.normalize(_EXACT):f}"

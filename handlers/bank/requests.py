@@ -84,6 +84,10 @@ class Ask(NamedTuple):
     about: str = ""
 
 
+class IllegalMove(Exception):
+    """The record's status is none from which the write may go on: somebody else wrote it."""
+
+
 def is_short(id_: str) -> bool:
     """Whether an id can have an escrow and entries in the log."""
     return len(id_.encode(errors="surrogatepass")) <= LONGEST_ID_BYTES
@@ -143,7 +147,7 @@ def move(
     """
     current = status_of(request)
     if status != current and status not in TRANSITIONS.get(current, frozenset()):
-        raise ValueError(f"A request cannot go from {current} to {status}")
+        raise IllegalMove(f"A request cannot go from {current} to {status}")
     change = Change("ServiceRequest", request["id"]).exists()
     attributes = attributes or {}
     change.unchanged(request, "status", OWNER, *unchanged).set(status=status, **attributes)
