@@ -19,8 +19,8 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, NamedTuple
+from unittest import mock
 
-from moto import mock_aws
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -44,9 +44,18 @@ from hourbank.simulate.faults import (
     Fault,
 )
 from hourbank.simulate.paths import Story, stories
+from hourbank.simulate.program import REGION
 from hourbank.simulate.run import Simulation, outcome
 from hourbank.simulate.wandering import Wander, shortest
 
+# whose AWS the handlers see
+NOBODY = {
+    "AWS_ACCESS_KEY_ID": "simulated",
+    "AWS_SECRET_ACCESS_KEY": "simulated",
+    "AWS_DEFAULT_REGION": REGION,
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+}
 # what the table says about each family of faults
 FAMILIES = {
     "a function fails once": tuple(INVOCATION),
@@ -283,9 +292,11 @@ def work(job: Job) -> list[Result]:
 
 @contextmanager
 def in_silence() -> Iterator[None]:
-    """Keep moto between runs, and what handlers print to oneself."""
-    os.environ |= {"AWS_DEFAULT_REGION": "us-east-1", "AWS_CONFIG_FILE": os.devnull}
-    with mock_aws(), redirect_stdout(io.StringIO()):
+    """Keep what handlers print to oneself, and a person's own AWS away from them."""
+    own = {name for name in os.environ if name.startswith("AWS_")}
+    with mock.patch.dict(os.environ, NOBODY), redirect_stdout(io.StringIO()):
+        for name in own - NOBODY.keys():
+            del os.environ[name]
         logging.disable(logging.CRITICAL)
         try:
             yield

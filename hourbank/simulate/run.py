@@ -73,7 +73,7 @@ class Simulation:
     ) -> None:
         self.story, self.faults, self.repair = story, faults, repair
         self.levers: dict[str, Lever] = story.levers
-        self.world = deployed(**{"direct": True, **changes})
+        self.world = deployed(**changes)
         self.invocations: list[Invocation] = []
         self.calls: list[Call] = []
         self.records: dict[str, str] = {}
