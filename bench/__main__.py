@@ -39,7 +39,7 @@ RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil",
 # another run may be this much slower or faster for no reason: within it, nothing is missed
 NOISE = 0.15
 
-PAGE = ROOT / "docs" / "performance.md"
+PAGE = ROOT / "docs" / "why" / "performance.md"
 BEGIN, END = "<!-- printed by make bench -->", "<!-- end -->"
 # how many requests are made at once on the emulator, and what may go wrong there ends after so long
 AT_ONCE = 20
@@ -381,7 +381,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="runs of each case after a first one (default 5)")
     parser.add_argument("--tests", action="store_true", help="time `make test` as well, which takes minutes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
-    parser.add_argument("--update-docs", action="store_true", help="put the results into docs/performance.md")
+    parser.add_argument("--update-docs", action="store_true", help="put the results into docs/why/performance.md")
     parser.add_argument("--check", action="store_true", help=f"fail where a promise is missed by {NOISE:.0%}")
     arguments = parser.parse_args()
     if arguments.rounds < 1:

@@ -9,7 +9,7 @@ from components.settings import Settings
 
 FIVE_MINUTES = 5 * 60
 # explains each alarm; a test holds the two together
-RUNBOOK = "docs/runbook.md"
+RUNBOOK = "docs/operate/runbook.md"
 
 
 def alarm(

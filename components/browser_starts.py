@@ -1,6 +1,6 @@
 """What lets signed-in users start request executions themselves: opt-in, where the stack has ``amplifyAuthRoleName``.
 
-docs/amplify/browser-starts.md says what it gives away. Without it a browser needs no right on AWS: it writes a record,
+docs/app/browser-starts.md says what it gives away. Without it a browser needs no right on AWS: it writes a record,
 and the table's stream starts the execution.
 """
 

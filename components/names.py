@@ -27,5 +27,5 @@ def refuse_taken(settings: Settings) -> None:
         raise pulumi.RunError(
             f"stack {settings.stack}: the role {name} belongs to {owner}: an account has room for one deployment of "
             f"{settings.env} in {settings.region}: remove that one, choose another stack name, region or account, or "
-            "take over what a template of ours made (docs/migrate.md)"
+            "take over what a template of ours made (docs/operate/migrate.md)"
         )

@@ -1,7 +1,7 @@
 """What makes AppSync's subscribers hear of the workflows' events: opt-in, where the stack has ``appsyncEndpoint``.
 
 AppSync wakes its subscribers for mutations alone, and the workflows write tables. So a rule on the bus calls a mutation
-that does nothing else: docs/amplify/subscriptions.md shows what the schema needs.
+that does nothing else: docs/app/subscriptions.md shows what the schema needs.
 """
 
 import json

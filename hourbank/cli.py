@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator
-from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow, Rounded, Underflow
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 TRY = "Try it on this machine"
 OPERATE = "Operate a stack"
 SHIP = "Ship"
-# What DynamoDB can store as a number: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Limits.html
-STORABLE = Context(prec=38, Emin=-128, Emax=126, traps=[Inexact, Rounded, Overflow, Underflow, InvalidOperation])
 app = typer.Typer(
     help="HourBank: hold, pay and give back the hours of a time bank, beside AWS Amplify.",
     no_args_is_help=True,
@@ -70,13 +68,12 @@ class Format(StrEnum):
 
 def hours(text: str) -> Decimal:
     """Parse hours, exactly, by the rule of the functions."""
-    from handlers.bank.hours import is_legal
+    from hourbank.hours import parse_hours
 
-    with contextlib.suppress(ArithmeticError):
-        value = STORABLE.create_decimal(text)
-        if is_legal(value):
-            return value
-    raise typer.BadParameter(f"{text} is not a number of hours: above 0, at most 2 decimals, such as 2 or 1.5")
+    try:
+        return parse_hours(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error).removesuffix(".")) from None
 
 
 def minutes(text: str) -> float:
@@ -442,7 +439,7 @@ def adopt(
     region: OwnRegion = None,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the file goes.")] = Path("adopt.json"),
 ) -> None:
-    """Write the file with which `pulumi import` takes over what a template of ours made; docs/migrate.md goes first."""
+    """Write the file with which `pulumi import` takes over what our template made: see docs/operate/migrate.md."""
     from shlex import quote
 
     from hourbank.account import adopt

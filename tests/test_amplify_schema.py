@@ -22,8 +22,8 @@ from workflows import service_request
 
 ROOT = Path(__file__).parent.parent
 EXPECTED = json.loads((ROOT / "tools/amplify/authorisation.json").read_text(encoding="utf-8"))
-GEN_1 = (ROOT / "docs/amplify/schema.graphql").read_text(encoding="utf-8")
-GEN_2 = (ROOT / "docs/amplify/data-resource.ts").read_text(encoding="utf-8")
+GEN_1 = (ROOT / "amplify/schema.graphql").read_text(encoding="utf-8")
+GEN_2 = (ROOT / "amplify/data-resource.ts").read_text(encoding="utf-8")
 OWNER_FIELDS = {"requesterId": "requester", "providerId": "provider", "userId": "user"}
 # what the schemas use of https://docs.amplify.aws/gen1/react/build-a-backend/graphqlapi/
 AMPLIFY = """
@@ -201,7 +201,7 @@ def test_the_enums_are_what_the_workflows_know() -> None:
 
 
 def test_the_first_hours_are_granted_as_documented_also_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    guide = (ROOT / "docs/amplify/README.md").read_text(encoding="utf-8")
+    guide = (ROOT / "docs/app/schema.md").read_text(encoding="utf-8")
     words = shlex.split(guide.split("```sh\n")[1].split("```")[0].replace("\\\n", " "))
     assert words[:3] == ["aws", "dynamodb", "update-item"]
     given = dict(zip(words[3::2], words[4::2], strict=True))

@@ -259,7 +259,7 @@ class TestMeasured:
         assert (accepted["events"], declined["events"], invalid["events"]) == (3, 2, 1)
         assert report["memory"] == [512]
         assert report["idleMonth"][0]["count"] == "28"
-        page = (recorder.ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
+        page = (recorder.ROOT / "docs" / "why" / "cost.md").read_text(encoding="utf-8")
         for name, path in measured.items():
             usage, sketch = path["usage"], path["firstSketch"]
             transitions = sketch["transitions"] if isinstance(sketch, dict) else "-"

@@ -1,26 +1,25 @@
 """What the documentation says about the code is so."""
 
 import re
-from pathlib import Path
 
-import yaml
-
-ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+from hourbank.names import ROOT
+from tools import configuration
 
 
-def test_every_key_of_the_configuration_is_explained_with_its_default() -> None:
-    keys = yaml.safe_load((ROOT / "Pulumi.yaml").read_text(encoding="utf-8"))["config"]
-    rows = {
-        key: row
-        for row in README.split("### Configuration")[1].split("Outputs:")[0].splitlines()
-        if row.startswith("| `")
-        for key in re.findall(r"`(\w+)`", row.split("|")[1])
-    }
-    assert set(rows) == set(keys)
-    for key, described in keys.items():
-        if default := described.get("default"):
-            assert f" {default} " in rows[key], f"the default of {key} is {default}"
+def test_the_page_about_configuration_is_what_the_program_declares() -> None:
+    shown = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert shown == configuration.page(), "docs/configuration.md is out of date: run `make docs`"
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
+
+
+def test_every_page_is_on_the_map() -> None:
+    linked = set(re.findall(r"\]\(([^)#:]+)\)", (ROOT / "docs" / "README.md").read_text(encoding="utf-8")))
+    pages = {page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")}
+    pages = {page for page in pages if not page.startswith(("adr/0", "pictures/"))} - {"README.md"}
+    assert linked >= pages, f"docs/README.md does not lead to {', '.join(sorted(pages - linked))}"
 
 
 def test_links_lead_somewhere() -> None:

@@ -26,7 +26,7 @@ from hourbank.local.emulator import Emulator
 from hourbank.program import recorder
 
 HOURBANK = [sys.executable, "-c", "from hourbank.cli import main; main()"]
-SCHEMA = (Path(__file__).parent.parent / "docs/amplify/schema.graphql").read_text()
+SCHEMA = (Path(__file__).parent.parent / "amplify/schema.graphql").read_text()
 HERE = Account("123456789012", "us-east-1", "aws")
 STREAM = "arn:aws:dynamodb:us-east-1:123456789012:table/ServiceRequest-x-dev/stream/2026-11-01T00:00:00.000"
 FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:%s"
@@ -240,7 +240,7 @@ def test_names_are_free_or_ones_own(aws, tags, state, found):
 
 
 class World:
-    """An account with four tables, an API with the schema that docs/amplify shows, and a stack that is told of both."""
+    """An account with four tables, an API with the schema of amplify/, and a stack that is told of both."""
 
     def __init__(self, emulator: Emulator) -> None:
         self.emulator = emulator
@@ -458,7 +458,10 @@ class TestOnTheEmulator:
         finally:
             world.appsync.delete_graphql_api(apiId=bare)
         (miss,) = misses(checks)
-        assert (miss.what, miss.remedy) == ("schema", "deploy the API's schema, with the models of docs/amplify")
+        assert (miss.what, miss.remedy) == (
+            "schema",
+            "deploy the API's schema, with the models of amplify/schema.graphql",
+        )
         assert miss.found.startswith("GetIntrospectionSchema failed, ")
         assert "names" in [one.what for one in checks]
 

@@ -24,7 +24,7 @@ from hourbank.local.emulator import Emulator
 from hourbank.program import cloudformation
 from tests.test_export import amplify_exports, play
 
-PAGE = (Path(__file__).parent.parent / "docs" / "deploy-amplify.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parent.parent / "docs" / "deploy" / "amplify-gen1.md").read_text(encoding="utf-8")
 API, ENVIRONMENT = "hourbank", "dev"
 START = "2026-01-01T00:00:00Z"
 

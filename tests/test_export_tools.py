@@ -1,4 +1,4 @@
-"""The commands of docs/deploy-sam.md with the real SAM CLI and AWS CLI, on the emulator: `make test-sam`."""
+"""The commands of docs/deploy/sam.md with the real SAM CLI and AWS CLI, on the emulator: `make test-sam`."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from hourbank.local.emulator import Emulator
 from tests.test_export import amplify_exports
 
 ROOT = Path(__file__).parent.parent
-PAGE = (ROOT / "docs" / "deploy-sam.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "deploy" / "sam.md").read_text(encoding="utf-8")
 API_ID = "abcdefghijklmnopqrstuvwxyz"  # the page's
 
 CLIS = ROOT / "tools" / "sam" / ".venv" / "bin"

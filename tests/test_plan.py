@@ -699,7 +699,9 @@ class TestCommits:
         }
         clone.branch("right", changes)
         text = clone.text("--base", "main", "--head", "right")
-        documented = (ROOT / "docs" / "plan.md").read_text(encoding="utf-8").split("~~~markdown\n")[1].split("~~~")[0]
+        documented = (
+            (ROOT / "docs" / "review" / "plan.md").read_text(encoding="utf-8").split("~~~markdown\n")[1].split("~~~")[0]
+        )
         commits = re.compile("`[0-9a-f]{10}`")
         assert commits.sub("`…`", text) == commits.sub("`…`", documented)
         assert "rights: 1 gained, 0 lost" in text

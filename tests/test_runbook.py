@@ -15,7 +15,7 @@ from hourbank.program.recorder import Recording, record
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / RUNBOOK).read_text(encoding="utf-8")
-PAGES = (RUNBOOK, "docs/operating.md", "docs/uninstall.md")
+PAGES = (RUNBOOK, "docs/operate/commands.md", "docs/operate/uninstall.md")
 HEADING = re.compile(r"^## (.+)$", re.MULTILINE)
 
 

@@ -1,4 +1,4 @@
-"""What docs/amplify/subscriptions.md asks for fits what is deployed, and its resolvers let nobody else through.
+"""What docs/app/subscriptions.md asks for fits what is deployed, and its resolvers let nobody else through.
 
 Write one here when what is published, or who hears it, changes.
 """
@@ -16,8 +16,8 @@ from cfnlint.api import ManualArgs, lint
 from components import subscriptions
 from hourbank.names import ROOT
 
-AMPLIFY = ROOT / "docs" / "amplify"
-PAGE = (AMPLIFY / "subscriptions.md").read_text(encoding="utf-8")
+AMPLIFY = ROOT / "amplify"
+PAGE = (ROOT / "docs" / "app" / "subscriptions.md").read_text(encoding="utf-8")
 TEMPLATE = (AMPLIFY / "RequestEvents.json").read_text(encoding="utf-8")
 RESOLVERS = {"Mutation": "publishRequestEvent", "Subscription": "onRequestEvent"}
 TYPES = {name: type_ for name, (type_, _) in subscriptions.ARGUMENTS.items()}

@@ -22,7 +22,7 @@ from tools import comment
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / ".github" / "workflows"
-PAGE = (ROOT / "docs" / "pull-requests.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "review" / "github.md").read_text(encoding="utf-8")
 # YAML reads the key `on` as True
 WORKFLOWS = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.yml"))}
 JOBS = [(f"{name}.{job}", spec) for name, workflow in WORKFLOWS.items() for job, spec in workflow["jobs"].items()]
@@ -122,7 +122,8 @@ def test_what_ci_runs_is_a_target_of_the_makefile() -> None:
     calls = [
         (name, call) for name, step in STEPS for call in re.findall(r"make (?:--silent )?(\S+)", step.get("run", ""))
     ]
-    assert {call for _, call in calls} == {".venv", "test", "check", "test-browser", "plan", "preview", "deploy"}
+    tests = {"test", "test-frontend", "test-angular", "test-browser"}
+    assert {call for _, call in calls} == {".venv", *tests, "check", "plan", "preview", "deploy"}
     assert {call for _, call in calls} <= makefile_targets()
     assert "workflows" in re.search(r"^check: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)[1]
 
@@ -240,7 +241,7 @@ def test_every_variable_is_explained_and_no_other() -> None:
 
 
 def policy(name: str) -> dict[str, Any]:
-    return json.loads(PAGE.split(f"<!-- policy: {name} -->\n```json\n")[1].split("```")[0])
+    return json.loads((ROOT / "docs" / "review" / "policies" / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def filled(text: str) -> str:

@@ -1,7 +1,7 @@
 /**
  * Executions that the browser starts and follows itself, for teams that opted in with `amplifyAuthRoleName`.
  *
- * docs/amplify/browser-starts.md says what that gives away. Nobody needs this to use HourBank: see `createHourBank`.
+ * docs/app/browser-starts.md says what that gives away. Nobody needs this to use HourBank: see `createHourBank`.
  */
 import { DescribeExecutionCommand, SFNClient, StartExecutionCommand, type SFNClientConfig } from '@aws-sdk/client-sfn';
 import { fetchAuthSession } from 'aws-amplify/auth';

@@ -11,7 +11,7 @@
  * - `Throttled`: too many at once
  * - `Unavailable`: the server failed
  * - `MalformedAnswer`: an answer that is not this API's, for instance a hotel's login page
- * - `Refused`: the API does not take what this package sends; its schema is not that of docs/amplify
+ * - `Refused`: the API does not take what this package sends; its schema is not that of amplify/schema.graphql
  */
 export type ErrorKind =
   | 'SignedOut'

@@ -4,7 +4,7 @@ import ts from 'typescript';
 import { expect, test } from 'vitest';
 
 const FRONTEND = join(import.meta.dirname, '..');
-const PAGE = readFileSync(join(FRONTEND, '../docs/frontend.md'), 'utf8');
+const PAGE = readFileSync(join(FRONTEND, '../docs/app/frontend.md'), 'utf8');
 const snippets = [...PAGE.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, text]) => text!);
 
 /** What tsc says of files that are in memory only, in this package, so that its name leads to what was built. */
@@ -37,7 +37,7 @@ function complaints(files: Map<string, string>): string[] {
   });
 }
 
-test('the snippets of docs/frontend.md compile in an app, and what is wrong would be found', () => {
+test('the snippets of docs/app/frontend.md compile in an app, and what is wrong would be found', () => {
   expect(snippets.length).toBeGreaterThan(7);
   const files = new Map(snippets.map((text, at) => [join(FRONTEND, `app/snippet-${at}.ts`), text]));
   files.set(join(FRONTEND, 'amplify_outputs.json'), '{ "version": "1.4" }');
@@ -47,4 +47,4 @@ test('the snippets of docs/frontend.md compile in an app, and what is wrong woul
     "import { createHourBank } from 'hourbank-frontend';\ncreateHourBank().respond('r1', 'accept');\n",
   );
   expect(complaints(files)).toEqual([expect.stringMatching(/^wrong\.ts: Argument of type '"accept"'/)]);
-}, 120_000);
+});

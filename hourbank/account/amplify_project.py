@@ -77,8 +77,8 @@ def propose(path: Path, stack: str | None, region: str | None) -> str:
         "amplifyEnv": project.env,
     }
     optional = {
-        "amplifyAuthRoleName": (project.auth_role, "lets browsers start executions: docs/amplify/browser-starts.md"),
-        "appsyncEndpoint": (project.endpoint, "tells subscribers of events: docs/amplify/subscriptions.md"),
+        "amplifyAuthRoleName": (project.auth_role, "lets browsers start executions: docs/app/browser-starts.md"),
+        "appsyncEndpoint": (project.endpoint, "tells subscribers of events: docs/app/subscriptions.md"),
     }
     lines = [f"# from {printable(project.file)}"]
     lines += [f"pulumi config set {key} {legal(key, value, project.file)}{options}" for key, value in needed.items()]

@@ -28,7 +28,7 @@ from hourbank.program import recorder
 from hourbank.program.recorder import GET_EXPORT, GET_TABLE, Recording
 
 WRITTEN = ("createdAt", "updatedAt")
-# What a client must be able to ask GraphQL for, by model; docs/amplify has them with who may read and write them.
+# What a client must be able to ask GraphQL for, by model; amplify/schema.graphql says who may read and write it.
 FIELDS: Mapping[str, tuple[str, ...]] = {
     "ServiceRequest": (
         *("id", "serviceId", "requesterId", "providerId", "estimatedHours", "providerResponseTimeoutSeconds"),
@@ -418,7 +418,7 @@ def schema(api_id: str, endpoint: str, account: Account) -> Iterator[Check]:
         if isinstance(error, ClientError) and is_refusal(error):
             raise
         found = in_words(error) if isinstance(error, ClientError) else f"AppSync shows none of API {api_id}"
-        yield Check("schema", State.MISS, found, "deploy the API's schema, with the models of docs/amplify")
+        yield Check("schema", State.MISS, found, "deploy the API's schema, with the models of amplify/schema.graphql")
         return
     for model in FIELDS:
         problems = [Check(f"schema {model}", State.MISS, *problem) for problem in of_model(model, types)]
@@ -430,7 +430,7 @@ def schema(api_id: str, endpoint: str, account: Account) -> Iterator[Check]:
             yield Check(f"schema {name}", State.MISS, f"shows {', '.join(shown)}", remedy)
     mutations = {one["name"] for one in types.get("Mutation", {}).get("fields") or []}
     if spare := [name for name in MUTATIONS if name in mutations]:
-        remedy = "turn them off, as docs/amplify does: only @auth is between a client and these records"
+        remedy = "turn them off, as amplify/schema.graphql does: only @auth is between a client and these records"
         yield Check("schema Mutation", State.NOTE, f"has {', '.join(spare)}", remedy)
     if endpoint:
         what = "appsyncEndpoint"
@@ -441,11 +441,11 @@ def schema(api_id: str, endpoint: str, account: Account) -> Iterator[Check]:
 def of_model(model: str, types: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Say what is wrong with the type of a model, and what to do."""
     if model not in types:
-        yield f"there is no type {model}", "add it: docs/amplify has all four models"
+        yield f"there is no type {model}", "add it: amplify/schema.graphql has all four models"
         return
     fields = {field["name"]: field["type"] for field in types[model].get("fields") or []}
     if missing := [name for name in FIELDS[model] if name not in fields]:
-        yield f"has no {', '.join(missing)}", "add what is missing: docs/amplify has the models"
+        yield f"has no {', '.join(missing)}", "add what is missing: amplify/schema.graphql has the models"
     for name, type_ in fields.items():
         required = type_["kind"] == "NON_NULL"
         if required:
@@ -481,6 +481,6 @@ def of_subscriptions(endpoint: str, api: Mapping[str, Any], types: Mapping[str, 
         yield "the API does not take IAM, with which EventBridge calls it", "add AWS_IAM to its authorization modes"
     mutations = {one["name"]: one for one in types.get("Mutation", {}).get("fields") or []}
     if MUTATION not in mutations:
-        yield f"there is no mutation {MUTATION}", "add it: docs/amplify/subscriptions.md"
+        yield f"there is no mutation {MUTATION}", "add it: docs/app/subscriptions.md"
     elif lacking := set(ARGUMENTS) - {one["name"] for one in mutations[MUTATION]["args"]}:
-        yield f"mutation {MUTATION} has no {', '.join(sorted(lacking))}", "see docs/amplify/subscriptions.md"
+        yield f"mutation {MUTATION} has no {', '.join(sorted(lacking))}", "see docs/app/subscriptions.md"

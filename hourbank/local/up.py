@@ -128,7 +128,7 @@ def _answers(endpoint: str) -> bool:
 def _explain(console: Console, deployment: Deployment, address: str, minutes: float, *, page_is_built: bool) -> None:
     call = names.command()
     lines = [
-        ("GraphQL", f"{address}/graphql (stands in for Amplify's API: docs/local-api.md)"),
+        ("GraphQL", f"{address}/graphql (stands in for Amplify's API: docs/try.md)"),
         ("endpoint", f"{deployment.endpoint} (all of AWS)"),
         *((f"table {name}", table) for name, table in deployment.tables.items()),
         ("requests", deployment.outputs["serviceRequestWorkflowArn"]),

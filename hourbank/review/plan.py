@@ -33,7 +33,7 @@ LONGEST = 58_000
 LONGEST_VALUE = 90
 MACHINES = ("ServiceRequestWorkflow", "EscrowManagementWorkflow")
 NOTHING = "catches nothing"
-UPGRADING = "docs/upgrade.md"
+UPGRADING = "docs/operate/upgrade.md"
 # What is paid for by the month, whatever happens.
 MONTHLY = {
     "aws:cloudwatch/dashboard:Dashboard": prices.DASHBOARD,
@@ -271,7 +271,7 @@ def stack_sections(difference: Difference, stack: str) -> list[Section]:
 
 
 def warnings(difference: Difference) -> Iterator[str]:
-    """What an operator must know first: docs/upgrade.md has the reasons."""
+    """What an operator must know first: docs/operate/upgrade.md has the reasons."""
     if any(right.is_wide for right in difference.gained):
         yield "⚠️ Rights are gained for more than named actions on a named resource, or by anybody: see Permissions."
     names = Names(difference.before.resources.values())

@@ -311,7 +311,7 @@ def made_by_the_program(emulator: Emulator) -> dict[str, list]:
 
 def test_the_page_leads_to_a_deployed_stack(engine: Engine, tmp_path: Path) -> None:
     # Given a clone in which nothing was ever deployed, and what a reader knows of their backend
-    page = (PROJECT / "docs" / "deploy-pulumi.md").read_text()
+    page = (PROJECT / "docs" / "deploy" / "pulumi.md").read_text()
     known = {"YOUR_REGION": "us-east-1", "YOUR_API_ID": "abcdefghijklmnopqrstuvwxyz"}
     reader = Engine(engine.program, tmp_path, engine.emulator)
     # When they type the page's commands

@@ -1,4 +1,4 @@
-"""What a template of ours made, handed over to Pulumi under executions that wait: docs/migrate.md, on the emulator.
+"""What a template of ours made, handed over to Pulumi under executions that wait, as docs/operate/migrate.md does.
 
 Write a test here when what is declared gets a type that is imported by another id.
 """

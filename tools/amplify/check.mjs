@@ -1,4 +1,4 @@
-// Gives docs/amplify/schema.graphql and docs/amplify/data-resource.ts to Amplify's own transformer, runs the resolvers
+// Gives amplify/schema.graphql and amplify/data-resource.ts to Amplify's own transformer, runs the resolvers
 // that it generates, and compares who may do what with authorisation.json, and the API's schema with the one that the
 // stand-in of `hourbank up` makes (build/stand-in.graphql). `make check` runs it.
 //
@@ -17,7 +17,7 @@ import { allows, java, plain } from './velocity.mjs';
 const here = (path) => new URL(path, import.meta.url);
 const EXPECTED = JSON.parse(readFileSync(here('authorisation.json'), 'utf8'));
 const SCHEMAS = {
-  'schema.graphql': readFileSync(here('../../docs/amplify/schema.graphql'), 'utf8'),
+  'schema.graphql': readFileSync(here('../../amplify/schema.graphql'), 'utf8'),
   'data-resource.ts': dataResource.transform().schema,
 };
 // who calls; mallory's username is somebody's sub, which Amplify's default claim would take for that person

@@ -1,4 +1,4 @@
-"""What Amplify makes of docs/amplify/schema.graphql: who may do what with each field, and the API's own schema.
+"""What Amplify makes of amplify/schema.graphql: who may do what with each field, and the API's own schema.
 
 How Amplify reads the directives is taken from the resolvers and the schema that its transformer generates;
 `make schema` compares them. What is not known here is refused: a rule that was not understood must not pass for one
@@ -18,7 +18,7 @@ from graphql.language import ast
 from hourbank.errors import HourBankError
 from hourbank.names import ROOT
 
-FILE = ROOT / "docs" / "amplify" / "schema.graphql"
+FILE = ROOT / "amplify" / "schema.graphql"
 QUERIES = ("get", "list")
 TIMES = ("createdAt", "updatedAt")
 
@@ -120,7 +120,7 @@ def load() -> tuple[list[Model], str]:
     try:
         document = graphql.parse(FILE.read_text(encoding="utf-8"))
     except graphql.GraphQLError as error:
-        raise HourBankError(f"docs/amplify/{FILE.name}: {error.message}") from None
+        raise HourBankError(f"amplify/{FILE.name}: {error.message}") from None
     models = [_model(node) for node in document.definitions if isinstance(node, ast.ObjectTypeDefinitionNode)]
     enums = [graphql.print_ast(node) for node in document.definitions if isinstance(node, ast.EnumTypeDefinitionNode)]
     return models, "\n".join([_COMMON, *enums, *_enum_filters(document, models), *_types(models), *_operations(models)])

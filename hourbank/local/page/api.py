@@ -1,4 +1,4 @@
-"""A stand-in for the GraphQL API that Amplify makes of docs/amplify/schema.graphql, over the tables of a local run.
+"""A stand-in for the GraphQL API that Amplify makes of amplify/schema.graphql, over the tables of a local run.
 
 What the API has, and who may do what, is read from that file: its types, its @model and its @auth directives. How
 Amplify reads these is taken from the resolvers that its transformer generates (`make schema` compares). A caller
