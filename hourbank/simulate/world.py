@@ -31,6 +31,7 @@ from boto3.dynamodb.types import TypeSerializer
 from botocore.client import BaseClient
 
 from handlers import audit_ledger
+from handlers.aws import dynamodb
 from handlers.bank import requests
 from hourbank.laws import (
     Item,
@@ -105,7 +106,7 @@ class World:
         self._definitions = definitions
         self._environment = environment
         self._filters = list(filters)
-        self._handlers = {"auditLedger": _audit, **(handlers or {})}
+        self._handlers = {"auditLedger": self._audit_ledger, **(handlers or {})}
         self._permissions = permissions
         self._legal = legal
         self._router = router
@@ -121,6 +122,7 @@ class World:
         self._lawful: tuple[Ledger, int] | None = None
         self._deleted_in_progress: set[str] = set()
         self._sequence = 0
+        self.clock = datetime.now(UTC)
         self._pending: list[dict[str, Any]] = []
         self._stop_before: str | None = None
         self._invocation: Invocation | None = None
@@ -144,6 +146,7 @@ class World:
         for target, name, value in (
             (time, "sleep", self._sleep(time.sleep)),
             (BaseClient, "_make_api_call", self._make_api_call),
+            (dynamodb, "now", self._now),
         ):
             self._stack.enter_context(mock.patch.object(target, name, value))
         for name, definition in self._definitions.items():
@@ -367,7 +370,9 @@ class World:
             self._resume(execution)
 
     def _resume(self, execution: Execution) -> None:
+        before = execution.seconds
         execution.resume()
+        self.clock += timedelta(seconds=execution.seconds - before)
         if execution.ended:
             self.problems += [f"after {execution.name}: {problem}" for problem in self.broken_laws()]
 
@@ -399,8 +404,20 @@ class World:
 
     def audit(self, *, touch: bool = True, later: timedelta = timedelta(hours=1)) -> Report:
         """Let the auditor look at the tables as it would in a while; what it touches is in the stream then."""
-        found = self.invoke("auditLedger", {"touch": touch, "seconds": later.total_seconds()})
+        self.clock += later
+        found = self.invoke("auditLedger", {"touch": touch})
         return Report({finding["request_id"]: finding["problem"] for finding in found["findings"]}, found["missed"])
+
+    def _audit_ledger(self, event: Any, _context: Any) -> dict[str, Any]:
+        """Stand in for the auditor's handler, which cannot be told the time."""
+        audit = audit_ledger.Audit(touch=event["touch"], now=self.clock)
+        findings = [{"request_id": finding.request_id, "problem": finding.problem} for finding in audit.findings()]
+        return {"findings": findings, "missed": audit.missed}
+
+    def _now(self) -> str:
+        """Return the time as Amplify writes it; no two moments are the same."""
+        self.clock += timedelta(milliseconds=1)
+        return dynamodb.date_time(self.clock)
 
     def assert_lawful(self) -> None:
         """Raise AssertionError with every law that was broken so far."""
@@ -418,7 +435,7 @@ class World:
         images = {"OldImage": old, "NewImage": new}
         written = old or new
         change: dict[str, Any] = {
-            "ApproximateCreationDateTime": time.time(),
+            "ApproximateCreationDateTime": self.clock.timestamp(),
             "Keys": {"id": written.image["id"]} if written else {},
             "SequenceNumber": str(self._sequence),
             "SizeBytes": sum(row.size for row in images.values() if row),
@@ -540,7 +557,7 @@ class World:
 
     def put(self, table: str, item: Mapping[str, Any]) -> None:
         """Write an item as Amplify's create does: with its type's name and both dates."""
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+        now = self._now()
         row = {"__typename": table, "createdAt": now, "updatedAt": now, **item}
         with self.as_client():
             self._answer("dynamodb", "PutItem", {"TableName": TABLES[table], "Item": typed(row)})
@@ -594,14 +611,6 @@ class Report:
 
     findings: dict[str, str]
     missed: int
-
-
-def _audit(event: Any, _context: Any) -> dict[str, Any]:
-    """Stand in for the auditor's handler, which cannot be told the time."""
-    later = datetime.now(UTC) + timedelta(seconds=event["seconds"])
-    audit = audit_ledger.Audit(touch=event["touch"], now=later)
-    findings = [{"request_id": finding.request_id, "problem": finding.problem} for finding in audit.findings()]
-    return {"findings": findings, "missed": audit.missed}
 
 
 def plain(image: Mapping[str, Any]) -> Item:
