@@ -8,6 +8,7 @@ way without a lever fails. Ways that no execution takes one after the other are 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cache
@@ -15,6 +16,7 @@ from itertools import pairwise
 from typing import Any
 
 from hourbank.simulate.executions import Execution, Invocation, Moment
+from hourbank.simulate.expressions import Refusal
 from hourbank.simulate.program import definition_of
 from hourbank.simulate.world import World
 from workflows import escrow_management, service_request
@@ -84,7 +86,8 @@ def say(**values: Any) -> Callable[[World], None]:
 
     def act(world: World) -> None:
         if "r1" in world.ledger().requests:
-            world.update("r1", **values)
+            with suppress(Refusal):  # there is no room for it
+                world.update("r1", **values)
 
     return act
 

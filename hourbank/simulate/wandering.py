@@ -37,7 +37,7 @@ class Wander:
 
     def __init__(self, seed: int, steps: int = 80, only: Collection[int] | None = None, **changes: Any) -> None:
         self.seed, self.steps = seed, range(steps) if only is None else sorted(only)
-        self.world = deployed(direct=True, **changes)
+        self.world = deployed(**changes)
         self.trace: list[str] = []
         self.invocations = 0
         self.calls = 0
