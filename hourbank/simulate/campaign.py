@@ -33,6 +33,7 @@ from hourbank.simulate.faults import (
     AT_THE_END,
     BESIDE,
     CALL,
+    COLLIDING,
     FOR_GOOD,
     FULL,
     HARMLESS,
@@ -87,7 +88,7 @@ FAMILIES = {
     "a field holds anything, of any type and size": ODD_KINDS,
     "a record is near 400 KB": ("full", "filled", "filled-almost"),
     "a malformed row lies beside": ("beside",),
-    "a name is free again, an id is asked with anew": ("names-freed", *AFTER),
+    "a name is free again, an id is asked with anew": ("names-freed", "collides", *AFTER),
     "the stream is not read, for good or for two days": STREAM,
     "the world goes on in a retry's pause": tuple(PAUSE),
 }
@@ -246,6 +247,7 @@ def of_data(story: str, calls: int) -> Iterator[Fault]:
     turn = zlib.crc32(story.encode())
     yield from (Fault("full", number) for number in range(len(FULL)))
     yield from (Fault(kind) for kind in AFTER)
+    yield Fault("collides", turn % len(COLLIDING))
     yield from (Fault("odd-created", number) for number in range(turn % 6, len(ODD_CREATED), 6))
     yield from (Fault("beside", number) for number in range(turn % 8, len(BESIDE), 8))
     for number in range(turn % 2, len(ODD_ANSWERED), 2):

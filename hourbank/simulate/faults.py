@@ -204,10 +204,12 @@ ODD_ANSWERED = tuple(product(("providerResponse", "counterOfferHours", "requeste
 ODD_KINDS = ("odd-created", "odd-answered")
 # bytes that are left in the record when it is created
 FULL = (0, 10, 40, 100, 200, 350)
+# ids of which one is made to look like the name of the other's execution
+COLLIDING = ("order-124", "r1 2", "x" * 90, "é", "escrow-release-r1", "0" * 40)
 # after the story, the record is removed, names are free again, and somebody asks anew with the same id
 AFTER = ("reborn",)
 KINDS = (
-    *PAUSE, *STREAM, *ODD_KINDS, "full", "beside", *AFTER,
+    *PAUSE, *STREAM, *ODD_KINDS, "full", "beside", "collides", *AFTER,
     *INVOCATION, *(kind + FOR_GOOD for kind in INVOCATION), *ZOMBIES, *STOPS, *WAITING,
     *CALL, "call-refused!", "call-conflict!", *RECORD, *MEANWHILE, *SUBMITTED,
 )  # fmt: skip

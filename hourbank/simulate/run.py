@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 from handlers.aws.dynamodb import client
+from handlers.bank.execution import REQUEST_PREFIX, execution_name
 from hourbank.laws import Item, Ledger
 from hourbank.simulate.executions import Call, Execution, Invocation, Killed, Moment, Run
 from hourbank.simulate.faults import (
@@ -24,6 +25,7 @@ from hourbank.simulate.faults import (
     CALL,
     CAUGHT,
     CHECK_OF,
+    COLLIDING,
     CONFLICTS_IN_A_ROW,
     FOR_GOOD,
     FULL,
@@ -118,6 +120,9 @@ class Simulation:
 
     def _play(self) -> None:
         self.world.grant("ann", 10)
+        for fault in self.faults:
+            if fault.kind == "collides":
+                self._ask_with(COLLIDING[fault.at])
         self.world.submit("r1", **self._record())
         self._live()
         if any(fault.kind in AFTER for fault in self.faults):
@@ -156,6 +161,21 @@ class Simulation:
                 self._tell(f"{fault}: {table} {row}")
                 self.world.put_legacy(table, row)
         return record
+
+    def _ask_with(self, request_id: str) -> None:
+        """Let one ask with an id, and another with what that id's execution is named after; both must be begun with."""
+        named = execution_name(REQUEST_PREFIX, request_id, 1).removeprefix(REQUEST_PREFIX)
+        both = list(dict.fromkeys((request_id, named)))
+        self._tell(f"requests with the ids {both}")
+        self.world.grant("zoe", 6)
+        for key in both:
+            self.world.submit(key, requesterId="zoe", providerId="yan")
+            self._settle()
+        for key in both:
+            if self.world.ledger().requests[key].get("status") != "AWAITING_PROVIDER":
+                self._problems.append(f"not begun with, because of the execution of another: {key[:50]}")
+            self.world.update(key, requesterResponse="CANCELLED")
+            self._settle()
 
     def _be_born_again(self) -> None:
         """Remove the request, let all names be free, and ask anew with its id."""
@@ -364,8 +384,11 @@ class Simulation:
         ledger = world.ledger()
         if world.redelivered and not self._is_technical():
             self._problems.append("the router failed at a record for what it is")
-        if self._is_odd() and any(e.status == "FAILED" and e.states[-1] != "ReleaseRefused" for e in world.executions):
+        if self._is_odd() and any(map(is_failed, world.executions)):
             self._problems.append(f"a value failed an execution {when}")
+        if self._is_hiccup():
+            self._problems += [f"a hiccup failed {e.name} {when}: {e.error}" for e in world.executions if is_failed(e)]
+            self._problems += self._told_wrongly()
         for key in sorted({*ledger.requests, *ledger.escrows} - world.legacy):
             right, listed = is_right(world, ledger, key), key in found.findings
             status = ledger.requests.get(key, {}).get("status")
@@ -382,8 +405,22 @@ class Simulation:
 
     def _is_technical(self) -> bool:
         """Whether something went wrong that is no matter of what people or administrators wrote."""
-        data = (*MEANWHILE, *SUBMITTED, *ODD_KINDS, *AFTER, "full", "beside", *STREAM)
+        data = (*MEANWHILE, *SUBMITTED, *ODD_KINDS, *AFTER, "full", "collides", "beside", *STREAM)
         return self.story.fails is not None or any(fault.kind not in data for fault in self.faults)
+
+    def _is_hiccup(self) -> bool:
+        """Whether nothing went wrong but one call, in whose pause people said something."""
+        kinds = [fault.kind for fault in self.faults]
+        return not self.story.fails and bool(kinds) and all(k.startswith(("pause-pro", "pause-req")) for k in kinds)
+
+    def _told_wrongly(self) -> list[str]:
+        """Return what is wrong with the events about a request: its start must be told before its end, and one end."""
+        told = [(event["DetailType"], event["Detail"]["status"]) for event in self.world.events]
+        ends = {status for kind, status in told if kind == "RequestEnded"}
+        problems = [f"told to have ended as {sorted(ends)}"] if len(ends) > 1 else []
+        if "COMPLETED" in ends and ("ServiceStarted", "IN_PROGRESS") not in told:
+            problems.append("told to be COMPLETED, and never to have started")
+        return problems
 
     def _is_odd(self) -> bool:
         """Whether nothing went wrong but values of any type and size."""
@@ -603,6 +640,11 @@ def is_redrivable(execution: Execution) -> bool:
     if execution.status not in ("FAILED", "ABORTED", "TIMED_OUT") or not execution.states:
         return False
     return execution.states[-1] not in ("RequestFailed", "ReleaseRefused")
+
+
+def is_failed(execution: Execution) -> bool:
+    """Whether an execution failed, and not because it refused to pay."""
+    return execution.status == "FAILED" and execution.states[-1:] != ["ReleaseRefused"]
 
 
 ENDS = {"COMPLETED": "RELEASED", **dict.fromkeys(("DECLINED", "CANCELLED", "TIMED_OUT"), "REFUNDED")}
