@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable, Collection, Iterator
 from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow, Rounded, Underflow
 from enum import StrEnum
@@ -15,7 +17,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hourbank.export.package import export
+from hourbank.local.machine import shut_off_this_process
 from hourbank.local.shutdown import STOPPED, end_at
+from hourbank.terminal import print_in_any_locale, put
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,6 +32,11 @@ OPERATE = "Operate a stack"
 SHIP = "Ship"
 # What DynamoDB can store as a number: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Limits.html
 STORABLE = Context(prec=38, Emin=-128, Emax=126, traps=[Inexact, Rounded, Overflow, Underflow, InvalidOperation])
+# What is not this program's fault: no room, no right, no more files, processes or memory.
+MACHINE = {
+    *(errno.EACCES, errno.EAGAIN, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC),
+    *(errno.EPERM, errno.EROFS),
+}
 app = typer.Typer(
     help="HourBank: hold, pay and give back the hours of a time bank, beside AWS Amplify.",
     no_args_is_help=True,
@@ -120,6 +129,7 @@ app.add_typer(export, name="export", rich_help_panel=SHIP)
 @app.command(rich_help_panel=TRY)
 def demo() -> None:
     """Play every story of a service request, then account for every hour."""
+    shut_off_this_process()
     for number in (signal.SIGINT, signal.SIGTERM):
         end_at(number, "interrupted; nothing is left running", 128 + number)
     from rich.console import Console
@@ -138,6 +148,7 @@ def up(
     ] = 15,
 ) -> None:
     """Leave a deployment running, to play with from other terminals."""
+    shut_off_this_process()
     for number in (signal.SIGINT, signal.SIGTERM):  # `down` is as good an end as Ctrl-C
         end_at(number, STOPPED, 0)
     from rich.console import Console
@@ -150,6 +161,7 @@ def up(
 @app.command(rich_help_panel=TRY)
 def down() -> None:
     """End what `hourbank up` left running."""
+    shut_off_this_process()
     from hourbank.local.up import down as end
 
     typer.echo(end())
@@ -164,9 +176,8 @@ def request(
 ) -> None:
     """Ask somebody for a service."""
     from hourbank.local import people
-    from hourbank.local.up import running
 
-    deployment = running()
+    deployment = _running()
     people.check_has_balance(deployment.client("dynamodb"), deployment.tables, requester)
     record = people.request_record(requester=requester, provider=provider, hours=amount, service=service)
     request_id = people.submit(deployment.client("dynamodb"), deployment.tables, record)
@@ -263,7 +274,7 @@ def doctor(
         if amplify is not None:
             from hourbank.account.amplify_project import propose
 
-            typer.echo(propose(amplify, stack, region))
+            put(propose(amplify, stack, region) + "\n")
             return
         from hourbank.account.doctor import doctor as examine
 
@@ -274,6 +285,7 @@ def doctor(
 @app.command(rich_help_panel=SHIP)
 def cost(as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False) -> None:
     """Say what a request costs on AWS, path by path, and an idle month: measured on this machine, in half a minute."""
+    shut_off_this_process()
     for number in (signal.SIGINT, signal.SIGTERM):
         end_at(number, "interrupted; nothing is left running", 128 + number)
     from rich.console import Console
@@ -292,7 +304,7 @@ def plan(
     """Say what a change of the program changes in what is deployed, as Markdown for a pull request; asks no account."""
     from hourbank.review.plan import plan as compare
 
-    typer.echo(compare(base, head, stack), nl=False)
+    put(compare(base, head, stack))
 
 
 @app.command(rich_help_panel=SHIP)
@@ -311,10 +323,9 @@ def diagram(
 
     classes: dict[str, dict[str, str]] = {}
     if request_id is not None:
-        from hourbank.local.up import running
         from hourbank.operate.show import find
 
-        deployment = running()
+        deployment = _running()
         asked = [workflow.value] if workflow else list(pictures.DEFINITIONS)
         request_id = find(deployment, request_id)
         classes = pictures.lit(request_id, deployment.ways(request_id), asked)
@@ -326,7 +337,7 @@ def diagram(
     elif len(made) > 1 and form is Format.svg:
         raise typer.BadParameter("two pictures need a folder, or name a workflow", param_hint="--out")
     else:
-        typer.echo("\n".join(made.values()), nl=False)
+        put("\n".join(made.values()))
 
 
 @app.command(rich_help_panel=OPERATE)
@@ -440,6 +451,14 @@ def _operate(name: str | None, region: str | None) -> Iterator[tuple[Console, St
         yield Console(), connect(name, region)
 
 
+def _running() -> Deployment:
+    """Return what `hourbank up` left running, for a process that follows no setting of the user's."""
+    shut_off_this_process()
+    from hourbank.local.up import running
+
+    return running()
+
+
 def _requester_says(request_id: str, word: str, wanted: str) -> None:
     from hourbank.local.people import requester_says
 
@@ -448,10 +467,9 @@ def _requester_says(request_id: str, word: str, wanted: str) -> None:
 
 def _say(beginning: str, write: Callable[[Deployment, str], None], wanted: str) -> None:
     """Write what a person says, and tell what it led to; exit status 1 where that is not the `wanted` status."""
-    from hourbank.local.up import running
     from hourbank.operate.show import find, record_of
 
-    deployment = running()
+    deployment = _running()
     request_id = find(deployment, beginning)
     before = record_of(deployment, request_id).get("status")
     write(deployment, request_id)
@@ -494,6 +512,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     # Also where it was inherited as ignored, as under nohup.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    print_in_any_locale()
+    # Of the libraries, for whoever develops with them: PYTHONWARNINGS=error must not end a command of a user's.
+    warnings.simplefilter("ignore")
     try:
         sys.exit(app(standalone_mode=False))
     except typer.Abort:
@@ -515,12 +536,17 @@ def _in_one_line(error: Exception) -> str | None:
         # without any argument the help has been printed, and there is nothing to say
         message = format_message().rstrip(".").replace("Value error, ", "")  # Typer's, of an enum
         return message and f"{message}: see `{help_of} --help`"
-    from botocore.exceptions import BotoCoreError, ClientError
-
     from hourbank.errors import HourBankError
+    from hourbank.terminal import one_line
 
     if isinstance(error, HourBankError):
         return str(error)
-    if isinstance(error, BotoCoreError | ClientError):
-        return f"the emulator did not do as it was asked, is it still there? {str(error)[:300]}"
-    return None
+    if isinstance(error, OSError) and error.errno in MACHINE:
+        return f"{error.filename}: {error.strerror}" if error.filename else f"this machine refuses: {error.strerror}"
+    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+    if isinstance(error, HTTPClientError):
+        return f"the emulator is not there any more: start again. {one_line(error)}"
+    if isinstance(error, ClientError):
+        return f"the emulator refuses {error.operation_name}: {one_line(error)}"
+    return one_line(error) if isinstance(error, BotoCoreError) else None

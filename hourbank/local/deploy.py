@@ -169,9 +169,7 @@ def bootstrap(meter: Path | None = None) -> str:
     python, runtime = shlex.quote(sys.executable), shlex.quote(str(Path(lambda_runtime.__file__)))
     metered = f"export HOURBANK_METER={shlex.quote(str(meter))}\n" if meter else ""
     return f"""#!/bin/sh
-unset PYTHONDONTWRITEBYTECODE
-{metered}export PYTHONPATH="$LAMBDA_TASK_ROOT"
-exec {python} -P {runtime}
+{metered}exec {python} -P {runtime}
 """
 
 

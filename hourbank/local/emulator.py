@@ -10,7 +10,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from functools import cache, cached_property
 from pathlib import Path
@@ -20,9 +19,10 @@ import botocore.config
 import botocore.session
 
 from hourbank.errors import HourBankError
+from hourbank.local import machine
+from hourbank.local.machine import REGION
 from hourbank.names import ROOT
 
-REGION = "us-east-1"
 ACCOUNT = "000000000000"
 
 LAUNCHER = Path(__file__).with_name("emulator_process.py")
@@ -84,7 +84,7 @@ class Emulator:
 
     @cached_property
     def directory(self) -> Path:
-        return Path(tempfile.mkdtemp(prefix="hourbank-"))
+        return machine.working_folder()
 
     @property
     def log(self) -> Path:
@@ -131,19 +131,16 @@ class Emulator:
         self.stop()
 
     def _launch(self, python: Path) -> subprocess.Popen[bytes]:
-        # AWS_* of the user would reach the functions: a profile that is not there, or a service's real endpoint.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))}
-        environment |= {
+        environment = machine.of_emulator(os.environ, self.directory) | {
             "AUTH": str(self._enforce_iam).lower(),
             "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_REGION": REGION,
             "BIND_HOST": "127.0.0.1",
             "GATEWAY_PORT": str(self.port),
+            # a port of the machine's, open to all, for a service that is not used
+            "IOT_MTLS_ENABLED": "0",
             "LOG_LEVEL": "WARNING",
             "MINISTACK_REGION": REGION,
-            "NO_PROXY": "127.0.0.1,localhost",
-            "no_proxy": "127.0.0.1,localhost",
-            "TMPDIR": str(self.directory),
+            "SFTP_ENABLED": "0",
         }
         with self.log.open("ab") as log:
             return subprocess.Popen(
@@ -154,6 +151,7 @@ class Emulator:
                 env=environment,
                 cwd=self.directory,
                 start_new_session=True,
+                umask=0o077,
             )
 
     def _ready(self) -> bool:
