@@ -175,9 +175,9 @@ def request(
     service: Annotated[str, typer.Option(help="What for.")] = "a service",
 ) -> None:
     """Ask somebody for a service."""
+    deployment = _running()
     from hourbank.local import people
 
-    deployment = _running()
     people.check_has_balance(deployment.client("dynamodb"), deployment.tables, requester)
     record = people.request_record(requester=requester, provider=provider, hours=amount, service=service)
     request_id = people.submit(deployment.client("dynamodb"), deployment.tables, record)
@@ -196,8 +196,6 @@ def answer(
     ] = None,
 ) -> None:
     """Answer a request as its provider: accept, decline, counter --hours 3, or withdraw from a service in progress."""
-    from hourbank.local.people import provider_says
-
     if (says is Answer.counter) != (amount is not None):
         raise typer.BadParameter("a counter-offer, and nothing else, takes --hours", param_hint="--hours")
     word, wanted = {
@@ -210,6 +208,8 @@ def answer(
     status = "IN_PROGRESS" if says is Answer.withdraw else None
 
     def write(deployment: Deployment, request_id: str) -> None:
+        from hourbank.local.people import provider_says
+
         dynamodb = deployment.client("dynamodb")
         provider_says(dynamodb, deployment.tables, request_id, word, counter_offer=amount, status=status)
 
@@ -250,10 +250,10 @@ def show(
     region: Region = None,
 ) -> None:
     """Show a request's whole story: its record, its hours, its way through the states, and what can be done next."""
-    from hourbank.local.up import running
-    from hourbank.operate import show as view
-
     with _operate(stack, region) as (console, found):
+        from hourbank.local.up import running
+        from hourbank.operate import show as view
+
         view.show(console, found, request_id if stack else view.find(running(), request_id))
 
 
@@ -266,6 +266,8 @@ def doctor(
     ] = None,
 ) -> None:
     """Check that the account has what a stack needs, before it is deployed and after, and say what to do."""
+    if amplify is None and stack is None:
+        shut_off_this_process()
     from rich.console import Console
 
     from hourbank.account.stack import errors_in_words
@@ -323,9 +325,9 @@ def diagram(
 
     classes: dict[str, dict[str, str]] = {}
     if request_id is not None:
+        deployment = _running()
         from hourbank.operate.show import find
 
-        deployment = _running()
         asked = [workflow.value] if workflow else list(pictures.DEFINITIONS)
         request_id = find(deployment, request_id)
         classes = pictures.lit(request_id, deployment.ways(request_id), asked)
@@ -347,9 +349,9 @@ def audit(
     touch: Annotated[bool, typer.Option("--touch", help="Show the stream again what it missed.")] = False,
 ) -> None:
     """Check that requests, escrows, log and executions fit, as the scheduled auditor does; only --touch writes."""
-    from hourbank.operate import operations
-
     with _operate(stack, region) as (console, found):
+        from hourbank.operate import operations
+
         if not operations.audit(console, found, touch=touch):
             raise typer.Exit(1)
 
@@ -357,9 +359,9 @@ def audit(
 @app.command(rich_help_panel=OPERATE)
 def stuck(stack: StackName = None, region: Region = None, limit: Limit = 200) -> None:
     """Show failed executions, overlong waits and queued stream failures, each with its hours and what helps."""
-    from hourbank.operate import operations
-
     with _operate(stack, region) as (console, found):
+        from hourbank.operate import operations
+
         if not operations.show_stuck(console, found, limit):
             raise typer.Exit(1)
 
@@ -379,12 +381,12 @@ def redrive(
     limit: Limit = 200,
 ) -> None:
     """Let executions that failed for a reason that has passed go on where they failed."""
-    from hourbank.operate import operations
-
     if everything == (target is not None):
         raise typer.BadParameter("give a request's id, an execution's ARN, or --all", param_hint="REQUEST_ID")
     _check_words(reason=reason, by=by)
     with _operate(stack, region) as (console, found):
+        from hourbank.operate import operations
+
         confirm = operations.asker(yes=yes)
         if not operations.redrive(console, found, target, by=by, reason=reason, confirm=confirm, limit=limit):
             raise typer.Exit(1)
@@ -404,13 +406,13 @@ def settle(
     yes: Yes = False,
 ) -> None:
     """Decide about hours that an execution left held, or end a request that it left without any."""
-    from hourbank.operate import operations
-
     if release == refund:
         raise typer.BadParameter("give one of the two", param_hint="--release, --refund")
     _check_words(reason=reason, by=by)
     decision = "RELEASE" if release else "REFUND"
     with _operate(stack, region) as (console, found):
+        from hourbank.operate import operations
+
         confirm = operations.asker(yes=yes)
         if not operations.settle(console, found, request_id, decision, by=by, reason=reason, confirm=confirm):
             raise typer.Exit(1)
@@ -442,7 +444,9 @@ def _check_words(**words: str | None) -> None:
 
 @contextlib.contextmanager
 def _operate(name: str | None, region: str | None) -> Iterator[tuple[Console, Stack]]:
-    """Find the stack, and say what AWS refuses in one line."""
+    """Find the stack, and say what AWS refuses in one line; before anything is imported that imports boto3."""
+    if name is None:
+        shut_off_this_process()
     from rich.console import Console
 
     from hourbank.account.stack import connect, errors_in_words
@@ -452,7 +456,10 @@ def _operate(name: str | None, region: str | None) -> Iterator[tuple[Console, St
 
 
 def _running() -> Deployment:
-    """Return what `hourbank up` left running, for a process that follows no setting of the user's."""
+    """Return what `hourbank up` left running, for a process that follows no setting of the user's.
+
+    To be called before anything that imports boto3, which looks for some of them when it is imported.
+    """
     shut_off_this_process()
     from hourbank.local.up import running
 
@@ -460,16 +467,19 @@ def _running() -> Deployment:
 
 
 def _requester_says(request_id: str, word: str, wanted: str) -> None:
-    from hourbank.local.people import requester_says
+    def write(deployment: Deployment, request_id: str) -> None:
+        from hourbank.local.people import requester_says
 
-    _say(request_id, lambda d, i: requester_says(d.client("dynamodb"), d.tables, i, word), wanted)
+        requester_says(deployment.client("dynamodb"), deployment.tables, request_id, word)
+
+    _say(request_id, write, wanted)
 
 
 def _say(beginning: str, write: Callable[[Deployment, str], None], wanted: str) -> None:
     """Write what a person says, and tell what it led to; exit status 1 where that is not the `wanted` status."""
+    deployment = _running()
     from hourbank.operate.show import find, record_of
 
-    deployment = _running()
     request_id = find(deployment, beginning)
     before = record_of(deployment, request_id).get("status")
     write(deployment, request_id)

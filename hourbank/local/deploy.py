@@ -6,6 +6,7 @@ what a function's process does differently is in `hourbank.local.lambda_runtime`
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shlex
@@ -150,6 +151,26 @@ def deploy(
     template = adapt(cloudformation.template(recording, bucket=BUCKET, key=key), response_timeout_seconds)
     outputs = apply(emulator, template)
     return Deployment(endpoint=emulator.endpoint, tables=tables, outputs=outputs, credentials=emulator.credentials)
+
+
+def start_a_function(deployment: Deployment) -> None:
+    """Let the router handle a removal, which it ignores: where no function starts, people would wait in vain.
+
+    Raises
+    ------
+    HourBankError
+        If it could not be started, with the reason.
+    """
+    functions = deployment.client("lambda")
+    removal = {"eventID": "0", "eventSource": "aws:dynamodb", "dynamodb": {"SequenceNumber": "0"}}
+    answer = functions.invoke(
+        FunctionName=f"hourbank-routeServiceRequest-{STACK}", Payload=json.dumps({"Records": [removal]})
+    )
+    told = answer["Payload"].read().decode(errors="replace")
+    if "FunctionError" in answer:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            told = json.loads(told)["errorMessage"]
+        raise HourBankError(f"no function can be started on this machine: {' '.join(told.split())[:300]}")
 
 
 def adapt(template: dict[str, Any], response_timeout_seconds: int) -> dict[str, Any]:

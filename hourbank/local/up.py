@@ -90,6 +90,7 @@ def serve(console: Console, minutes: float) -> None:
                 response_timeout_seconds=seconds,
                 config={"hourbank:startRequestsFrom": now()},
             )
+            deploy.start_a_function(deployment)
         address = at_end.enter_context(page.serve(page.Console(deployment, seconds)))
         for number in (signal.SIGINT, signal.SIGTERM):
             end_at(number, STOPPED, 0, forget=STATE)
