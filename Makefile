@@ -3,6 +3,9 @@
 SHELL := /bin/sh
 UV_VERSION := 0.13.9
 
+# what a user sets for other programs in Python, and what would hide packages, stop warnings, or switch off asserts here
+unexport PYTHONHOME PYTHONOPTIMIZE PYTHONPATH PYTHONWARNINGS
+
 # the interpreter the environments are made with; by hand: make .venv PYTHON=/path/to/python3.13
 PYTHON :=
 
@@ -53,6 +56,9 @@ up: .venv .venv-emulator
 
 down: .venv
 	@$(BIN)/hourbank down $(ARGS)
+
+# what commands print is compared letter by letter, whatever the locale
+test test-engine test-sam: export PYTHONUTF8 := 1
 
 test: .venv .venv-emulator
 	$(BIN)/pytest --numprocesses auto --dist loadgroup $(ARGS)

@@ -554,8 +554,9 @@ def _in_one_line(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno in MACHINE:
         return f"{error.filename}: {error.strerror}" if error.filename else f"this machine refuses: {error.strerror}"
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+    from botocore.exceptions import ConnectionError as NoConnection
 
-    if isinstance(error, HTTPClientError):
+    if isinstance(error, HTTPClientError | NoConnection):
         return f"the emulator is not there any more: start again. {one_line(error)}"
     if isinstance(error, ClientError):
         return f"the emulator refuses {error.operation_name}: {one_line(error)}"

@@ -38,7 +38,8 @@ def put(text: str) -> None:
     """Write a whole file's text to standard output: UTF-8, as its readers expect, unless a person reads it here."""
     if isinstance(sys.stdout, TextIOWrapper) and not sys.stdout.isatty():
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
-    sys.stdout.write(text)
+    if sys.stdout:  # it may be closed
+        sys.stdout.write(text)
 
 
 def say(console: Console, *parts: str | tuple[str, str]) -> None:
