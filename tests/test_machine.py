@@ -373,6 +373,7 @@ def test_a_request_from_hold_to_payment_on_a_hostile_machine(tmp_path: Path) -> 
         assert run(environment, "answer", request_id, "accept").stderr == "IN_PROGRESS\n"
         assert run(environment, "confirm", request_id).stderr == "COMPLETED\n"
         shown = run(environment, "show", request_id)
-        assert "ProcessEscrowRelease" in shown.stdout and "ana -> ben" in shown.stdout
+        assert "+ ProcessEscrowRelease" in shown.stdout
         assert run(environment, "audit").returncode == 0
         assert run(environment, "down").stdout == "stopped\n"
+        assert "ana -> ben, 2 h  COMPLETED" in process.stdout.read()

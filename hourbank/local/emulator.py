@@ -111,6 +111,8 @@ class Emulator:
                     if self._enforce_iam:
                         self.credentials = self._make_administrator()
                     return self
+                if self._process.poll() is None:
+                    raise HourBankError(f"the emulator does not answer after {_READY_SECONDS} s: {self._last_words()}")
                 self._kill()
             raise HourBankError(f"the emulator did not start: {self._last_words()}")
         except BaseException:
@@ -203,7 +205,12 @@ def _python() -> Path:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port: int = probe.getsockname()[1]
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+            return port
+    except OSError as error:
+        raise HourBankError(
+            f"this machine does not reach itself at 127.0.0.1 ({error.strerror or error}): see its loopback interface"
+        ) from None
