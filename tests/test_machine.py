@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from hourbank import cli, terminal
+from hourbank import cli, names, terminal
 from hourbank.errors import HourBankError
-from hourbank.local import deploy, machine, up
+from hourbank.local import deploy, emulator, machine, up
 from hourbank.local.deployment import Deployment
 
 HOURBANK = Path(sys.executable).with_name("hourbank")
@@ -200,20 +200,53 @@ def test_nothing_that_reads_settings_is_imported_before_they_are_forgotten() -> 
     assert ended.stdout.split() == []
 
 
-@pytest.mark.parametrize("argument", ["demo", "up", "cost"])
-def test_a_missing_folder_for_temporary_files_is_said_at_once(argument: str, tmp_path: Path) -> None:
-    # Given a machine on which no file may have a megabyte, as where disks are full
-    limited = ["prlimit", "--fsize=100000"] if os.path.exists("/usr/bin/prlimit") else []  # noqa: PTH110
-    if not limited:
-        pytest.skip("prlimit is Linux's")
-    environment = os.environ | {"HOURBANK_STATE": str(tmp_path), "TMPDIR": str(tmp_path)}
-    ended = subprocess.run([*limited, HOURBANK, argument], env=environment, capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("command", ["demo", "up", "cost"])
+def test_a_machine_on_which_nothing_has_room_is_said_at_once(command: str, tmp_path: Path) -> None:
+    # Given a limit of 8 blocks for a file, which stands for full disks
+    ended = limited("-f 8", tmp_path, command)
     assert ended.returncode == 1
-    said = ended.stderr.splitlines()[-1]
+    *_, said = ended.stderr.splitlines()
     assert said.startswith(f"hourbank: no folder for temporary files serves: {tmp_path} (file too large), /tmp (")
     assert said.endswith("set TMPDIR to a folder with 16 MB in which programs may run")
     assert "Traceback" not in ended.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_machine_on_which_too_few_files_can_be_opened_is_said_at_once(tmp_path: Path) -> None:
+    ended = limited("-n 100", tmp_path, "demo")
+    assert ended.returncode == 1
+    assert ended.stderr.endswith(
+        "hourbank: a program may open 100 files here, and the emulator needs 256: raise the limit (ulimit -Hn)\n"
+    )
+
+
+def limited(limit: str, folder: Path, command: str) -> subprocess.CompletedProcess[str]:
+    """A command that a shell's `ulimit` holds for."""
+    environment = os.environ | {"HOURBANK_STATE": str(folder), "TMPDIR": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        ["sh", "-c", f'ulimit {limit}; exec "$@"', "sh", HOURBANK, command],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_machine_that_does_not_reach_itself_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: Any, **__: Any) -> None:
+        raise OSError(101, "Network is unreachable")
+
+    monkeypatch.setattr(emulator.socket, "create_connection", unreachable)
+    with pytest.raises(HourBankError, match=r"127\.0\.0\.1 \(Network is unreachable\): see its loopback interface"):
+        emulator.Emulator().start()
+
+
+def test_a_folder_that_is_gone_is_no_hindrance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    monkeypatch.setattr(sys, "argv", [str(HOURBANK)])
+    assert names.command().endswith("hourbank")
 
 
 def test_a_folder_is_chosen_in_which_programs_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

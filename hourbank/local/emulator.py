@@ -103,6 +103,7 @@ class Emulator:
             If its Python environment is missing, or it does not answer in time.
         """
         python = _python()
+        machine.check_open_files()
         try:
             for _ in range(3):  # another process may take the port between the choice and the bind
                 self.port = _free_port()
@@ -112,9 +113,9 @@ class Emulator:
                         self.credentials = self._make_administrator()
                     return self
                 if self._process.poll() is None:
-                    raise HourBankError(f"the emulator does not answer after {_READY_SECONDS} s: {self._last_words()}")
+                    raise HourBankError(f"the emulator does not answer after {_READY_SECONDS} s: {self.last_words()}")
                 self._kill()
-            raise HourBankError(f"the emulator did not start: {self._last_words()}")
+            raise HourBankError(f"the emulator did not start: {self.last_words()}")
         except BaseException:
             self.stop()
             raise
@@ -189,7 +190,8 @@ class Emulator:
         if process.stdin:
             process.stdin.close()
 
-    def _last_words(self) -> str:
+    def last_words(self) -> str:
+        """Return the last line that it printed, which tells of the machine's limits where it met one."""
         lines = self.log.read_text(errors="replace").split("\n") if self.log.exists() else []
         return next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
 

@@ -7,6 +7,7 @@ run that follows a setting meant for something else fails far from it, or reache
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import stat
 import subprocess
@@ -27,6 +28,8 @@ KEPT = (
     *("TERM", "COLORTERM", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "LANG", "LC_*", "LOCPATH", "TZ"),
     *("TMPDIR", "TEMP", "TMP"),
 )
+# Of the emulator's process: a few for each function that runs.
+_FILES = 256
 # The functions' files and what they print: far more than a demo needs.
 _ROOM_MB = 16
 _PROBE = "#!/bin/sh\nexit 0\n"
@@ -126,6 +129,21 @@ def make_state_folder(folder: Path) -> None:
             f"{folder} cannot be written ({error.strerror}): set HOURBANK_STATE to a folder of yours, here and in "
             "other terminals"
         ) from None
+
+
+def check_open_files() -> None:
+    """Refuse a limit with which functions would wait for each other for ever.
+
+    Raises
+    ------
+    HourBankError
+        If this process may not open enough files, and may not raise the limit.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and most < _FILES:
+        raise HourBankError(
+            f"a program may open {most} files here, and the emulator needs {_FILES}: raise the limit (ulimit -Hn)"
+        )
 
 
 def working_folder() -> Path:

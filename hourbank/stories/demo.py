@@ -58,6 +58,7 @@ def play(console: Console) -> bool:
             )
         else:
             console.print(f"[bold red]{len(failed)} of {len(stage.performances)} stories ended otherwise.[/]")
+            show(console, Text(f"The emulator's last words: {emulator.last_words()}"))
         return ok
 
 
