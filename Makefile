@@ -1,7 +1,6 @@
 # GNU make 3.81 (macOS) and a POSIX shell are enough; Python >= 3.11 and a package index do the rest.
 # Without Node, Go or Chromium a target says what it left out, and passes; with CI set it fails.
 SHELL := /bin/sh
-UV_VERSION := 0.13.9
 
 # what a user sets for other programs in Python, and what would hide packages, stop warnings, or switch off asserts here
 unexport PYTHONHOME PYTHONOPTIMIZE PYTHONPATH PYTHONWARNINGS
@@ -10,13 +9,21 @@ unexport PYTHONHOME PYTHONOPTIMIZE PYTHONPATH PYTHONWARNINGS
 PYTHON :=
 
 BIN := .venv/bin
+# npm, whose settings stay the user's (the registry, its certificates, the proxy, the cache), but for where packages go and
+# how the scripts of package.json run
+NPM = npm --no-global --location=project --workspaces=false --script-shell=sh --node-options= --ignore-scripts \
+  --loglevel error
+# and but for what leaves packages out, puts others in, or takes them for too new: the lock has decided
+AS_LOCKED = --include=dev --include=optional --include=peer --os= --cpu= --libc= --min-release-age=0 --no-dry-run \
+  --package-lock --no-package-lock-only --no-legacy-peer-deps --no-engine-strict --install-strategy=hoisted --bin-links \
+  --prefer-offline --no-audit --no-fund
+# vite builds something else where it is set
+unexport NODE_ENV
 # what `make up` serves, where Node could build it
 PAGE := frontend/console/dist/index.html
-# compiled once when installed: without bytecode every run of the program takes three times as long
-SYNC = UV_PYTHON_DOWNLOADS=never $$uv sync --locked --quiet --compile-bytecode --python "$$python"
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down frontend test test-frontend test-browser check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench docs clean .venv .venv-emulator
+.PHONY: help demo up down frontend test test-frontend test-angular test-browser check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench docs clean .venv .venv-emulator
 .SUFFIXES:
 
 help:
@@ -30,6 +37,7 @@ help:
 	@echo '  make check        format, lint, types, import rules, state machines, schema, template, workflows'
 	@echo '  make workflows    actionlint over the workflows on GitHub (Go)'
 	@echo '  make test-frontend  the package for the browser: types, templates, tests (Node)'
+	@echo '  make test-angular  the packed package beside Angular 20, 21 and 22, and without Angular (Node)'
 	@echo '  make test-browser  the package and the page on a local run (Node, and Chromium for the page)'
 	@echo '  make test-engine  the program under the real Pulumi CLI that PULUMI_ENGINE names'
 	@echo '  make test-sam     the commands of docs/deploy/sam.md with the real SAM CLI and AWS CLI'
@@ -66,7 +74,7 @@ test: .venv .venv-emulator
 
 frontend:
 	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
-	  $(MAKE) --silent frontend/node_modules/.locked $(PAGE) && npm --prefix frontend run --silent build; \
+	  $(MAKE) --silent frontend/node_modules/.locked $(PAGE) && $(NPM) --prefix frontend run --silent build; \
 	else \
 	  echo "make frontend: Node is not here, so the browser's side was not built"; \
 	fi
@@ -74,20 +82,32 @@ frontend:
 # what needs no emulator
 test-frontend:
 	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
-	  $(MAKE) --silent frontend/node_modules/.locked && npm --prefix frontend run --silent build && \
-	  npm --prefix frontend run --silent check && npm --prefix frontend run --silent test; \
+	  $(MAKE) --silent frontend/node_modules/.locked && $(NPM) --prefix frontend run --silent build && \
+	  $(NPM) --prefix frontend run --silent check && $(NPM) --prefix frontend run --silent test; \
 	else \
 	  echo "make test-frontend: Node is not here, so the browser's side was not tested" >&2; \
+	  [ -z "$$CI" ]; \
+	fi
+
+# the package as an app gets it: installed beside each Angular, built and tested with it; each app's packages are locked
+APPS := angular-20 angular-21 angular-22 no-angular
+
+test-angular:
+	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
+	  $(MAKE) --silent frontend/node_modules/.locked $(APPS:%=frontend/beside/%/node_modules/.locked) && \
+	  $(NPM) --prefix frontend run --silent build && NPM='$(NPM) $(AS_LOCKED)' node frontend/beside/check.mjs $(APPS); \
+	else \
+	  echo "make test-angular: Node is not here, so the package was not tried beside other versions of Angular" >&2; \
 	  [ -z "$$CI" ]; \
 	fi
 
 # the package and the page, on local runs of their own
 test-browser: .venv .venv-emulator
 	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
-	  $(MAKE) --silent frontend && npm --prefix frontend run --silent test:emulator || exit 1; \
+	  $(MAKE) --silent frontend && $(NPM) --prefix frontend run --silent test:emulator || exit 1; \
 	  CHROMIUM=$${CHROMIUM:-$$(command -v chromium || command -v chromium-browser || command -v google-chrome)}; \
 	  if [ -x "$$CHROMIUM" ]; then \
-	    export CHROMIUM; npm --prefix frontend run --silent test:browser -- $(ARGS); \
+	    export CHROMIUM; $(NPM) --prefix frontend run --silent test:browser -- $(ARGS); \
 	  else \
 	    echo 'make test-browser: Chromium is not here, so the page was not tested: install it, or set CHROMIUM to its path' >&2; \
 	    [ -z "$$CI" ]; \
@@ -98,11 +118,12 @@ test-browser: .venv .venv-emulator
 	fi
 
 $(PAGE): frontend/node_modules/.locked $(shell find frontend/src frontend/console -type f -not -path '*/dist/*')
-	@echo 'building the page'; npm --prefix frontend run --silent build:console
+	@echo 'building the page'; $(NPM) --prefix frontend run --silent build:console
 
-frontend/node_modules/.locked: frontend/package-lock.json
-	@echo 'installing the locked npm packages into frontend (once)'
-	@npm ci --prefix frontend --ignore-scripts --prefer-offline --no-audit --no-fund --loglevel error
+# what the lock pins, integrity checked, from the registry that npm is set to
+%/node_modules/.locked: %/package-lock.json
+	@echo 'installing the locked npm packages into $* (once)'
+	@$(NPM) ci --prefix $* $(AS_LOCKED)
 	@touch $@
 
 # one of them alone: make types; all of them despite a failure: make -k check
@@ -129,10 +150,6 @@ definitions: .venv
 	  [ -z "$$CI" ]; \
 	fi
 
-tools/asl/node_modules/.locked: tools/asl/package-lock.json
-	@npm ci --prefix tools/asl --ignore-scripts --prefer-offline --no-audit --no-fund --loglevel error
-	@touch $@
-
 # the schemas, and the export for Gen 2, in an app's backend; build is where tsc finds the packages
 schema: .venv
 	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
@@ -150,12 +167,6 @@ schema: .venv
 	  echo "make schema: Node is not here, so Amplify's own packages did not read amplify/ and the export for Gen 2" >&2; \
 	  [ -z "$$CI" ]; \
 	fi
-
-# not npm ci: it refuses the lock, because packages that Amplify's bring along do not fit each other
-tools/amplify/node_modules/.locked: tools/amplify/package-lock.json
-	@echo "installing Amplify's packages into tools/amplify (once)"
-	@npm install --no-save --prefix tools/amplify --ignore-scripts --prefer-offline --no-audit --no-fund --loglevel error
-	@touch $@
 
 template: .venv
 	$(BIN)/python tools/template.py >.venv/template.json
@@ -204,7 +215,7 @@ test-sam: .venv .venv-emulator tools/sam/.venv/.locked
 	$(BIN)/pytest -m sam $(ARGS)
 
 simulate: .venv
-	@$(BIN)/python -m tests.simulator $(ARGS)
+	@$(BIN)/hourbank simulate $(ARGS)
 
 contention: .venv .venv-emulator
 	@$(BIN)/pytest --quiet tests/contention $(ARGS)
@@ -220,48 +231,34 @@ docs: .venv
 
 clean:
 	rm -rf .venv .venv-emulator tools/sam/.venv .uv .dynamodb-local .pytest_cache .ruff_cache .import_linter_cache .hypothesis tools/asl/node_modules tools/amplify/node_modules tools/amplify/build
-	rm -rf frontend/node_modules frontend/dist frontend/console/dist frontend/test-results
+	rm -rf frontend/beside/*/node_modules frontend/beside/*/build frontend/node_modules frontend/dist frontend/console/dist frontend/test-results
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 .venv: .venv/.locked
 .venv-emulator: .venv-emulator/.locked
 
-# uv where there is one that can read the lock, else a private one, installed with pip
-define TOOLCHAIN
-  python=; \
-  for candidate in $(or $(PYTHON),python3 python python3.14 python3.13 python3.12 python3.11); do \
-    if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
-      python=$$("$$candidate" -c 'import sys; print(sys.executable)'); break; \
-    fi; \
-  done; \
-  if [ -z "$$python" ]; then \
-    found=$$("$(or $(PYTHON),python3)" -c 'import platform; print(platform.python_version())' 2>/dev/null); \
-    echo "hourbank needs Python 3.11 or newer, and $(or $(PYTHON),python3) is $${found:-not there}: install one, or name it: make .venv PYTHON=/path/to/python3.13" >&2; \
-    exit 1; \
+# what is installed, and where from, is told in tools/install.py
+define INSTALL
+@if [ -n "$(PYTHON)" ]; then set -- "$(PYTHON)"; else set -- python3 python python3.14 python3.13 python3.12 python3.11; fi; \
+for python do \
+  if "$$python" -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+    exec "$$python" -I tools/install.py $(@:/.locked=); \
   fi; \
-  if uv version --short >/dev/null 2>&1; then uv=uv; else \
-    uv=.uv/bin/uv; \
-    if ! $$uv version --short >/dev/null 2>&1; then \
-      echo 'installing uv $(UV_VERSION) into .uv'; rm -rf .uv; \
-      "$$python" -m venv .uv >/dev/null 2>&1 || { \
-        echo "$$python cannot make virtual environments: install its venv module (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }; \
-      .uv/bin/python -m pip install --quiet --disable-pip-version-check 'uv==$(UV_VERSION)' || exit 1; \
-    fi; \
-  fi
+done; \
+found=$$("$$1" -I -c 'import platform; print(platform.python_version())' 2>/dev/null); \
+echo "hourbank needs Python 3.11 or newer, and $$1 is $${found:-not there}: install one, or name it: make .venv PYTHON=/path/to/python3.13" >&2; \
+exit 1
 endef
 
 .venv/.locked: uv.lock pyproject.toml
-	@$(TOOLCHAIN); echo 'installing the locked packages into .venv (once)'; \
-	UV_PROJECT_ENVIRONMENT=.venv $(SYNC)
-	@touch $@
+	@echo 'installing the locked packages into .venv (once)'
+	$(INSTALL)
 
 # after the other one: with make -j both would install uv
 .venv-emulator/.locked: uv.lock pyproject.toml | .venv/.locked
-	@$(TOOLCHAIN); echo 'installing the emulator into .venv-emulator (once)'; \
-	UV_PROJECT_ENVIRONMENT=.venv-emulator $(SYNC) --only-group emulator
-	@touch $@
+	@echo 'installing the emulator into .venv-emulator (once)'
+	$(INSTALL)
 
 tools/sam/.venv/.locked: tools/sam/uv.lock tools/sam/pyproject.toml | .venv/.locked
-	@$(TOOLCHAIN); echo 'installing the SAM CLI and the AWS CLI into tools/sam/.venv (once)'; \
-	UV_PROJECT_ENVIRONMENT=.venv $(SYNC) --project tools/sam
-	@touch $@
+	@echo 'installing the SAM CLI and the AWS CLI into tools/sam/.venv (once)'
+	$(INSTALL)

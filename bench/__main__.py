@@ -63,7 +63,6 @@ print((middle - start) * 1000, (end - middle) * 1000, size)
 SKIPPED = """
 import os, time
 os.environ |= {{"AWS_DEFAULT_REGION": "us-east-1", "AWS_CONFIG_FILE": os.devnull}}
-from tests.time_skipping import SEVEN_DAYS, deployed
 times = []
 with deployed() as world:
     world.grant("ann", 3)

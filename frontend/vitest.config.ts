@@ -1,3 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
-export default defineConfig({ test: { include: ['test/*.test.ts'], testTimeout: 20_000, silent: 'passed-only' } });
+// npm sets it to production where the user's npm leaves out what is for development
+process.env['NODE_ENV'] = 'test';
+
+export default defineConfig({ test: { include: ['test/*.test.ts'], testTimeout: 300_000, silent: 'passed-only' } });

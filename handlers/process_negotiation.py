@@ -21,7 +21,7 @@ def fix_offer(request: Item) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The offer as it stands now is what the requester is shown; an answer from before is not an answer to it."""
     offer = request.get("counterOfferHours")
     if not hours.is_legal(offer):
-        raise IllegalOffer("The counter-offer must be a number of hours above 0 with at most 2 decimal places")
+        raise IllegalOffer(f"The counter-offer must be {hours.LEGAL}")
     attributes: dict[str, Any] = {"offeredHours": offer}
     if request.get("requesterResponse") != "CANCELLED":
         attributes["requesterResponse"] = None

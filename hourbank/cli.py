@@ -9,7 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterator
-from decimal import Context, Decimal, Inexact, InvalidOperation, Overflow, Rounded, Underflow
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 TRY = "Try it on this machine"
 OPERATE = "Operate a stack"
 SHIP = "Ship"
-# What DynamoDB can store as a number: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Limits.html
-STORABLE = Context(prec=38, Emin=-128, Emax=126, traps=[Inexact, Rounded, Overflow, Underflow, InvalidOperation])
 # What is not this program's fault: no room, no right, no more files, processes or memory.
 MACHINE = {
     *(errno.EACCES, errno.EAGAIN, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC),
@@ -79,13 +77,12 @@ class Format(StrEnum):
 
 def hours(text: str) -> Decimal:
     """Parse hours, exactly, by the rule of the functions."""
-    from handlers.bank.hours import is_legal
+    from hourbank.hours import parse_hours
 
-    with contextlib.suppress(ArithmeticError):
-        value = STORABLE.create_decimal(text)
-        if is_legal(value):
-            return value
-    raise typer.BadParameter(f"{text} is not a number of hours: above 0, at most 2 decimals, such as 2 or 1.5")
+    try:
+        return parse_hours(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error).removesuffix(".")) from None
 
 
 def minutes(text: str) -> float:
@@ -307,6 +304,36 @@ def plan(
     from hourbank.review.plan import plan as compare
 
     put(compare(base, head, stack))
+
+
+@app.command(rich_help_panel=SHIP)
+def simulate(
+    seed: Annotated[int | None, typer.Option(help="Play the longer run of this seed again, and tell it.")] = None,
+    again: Annotated[str | None, typer.Option(help="Play one run again, as a violation names it, and tell it.")] = None,
+    pairs: Annotated[int, typer.Option(min=0, help="Pairs of faults for each story that has them.")] = 300,
+    wander: Annotated[int, typer.Option(min=0, help="Longer runs at random.")] = 500,
+    draw: Annotated[int, typer.Option(help="What pairs and longer runs are drawn with.")] = 0,
+    share: Annotated[int, typer.Option(min=1, help="Only every n-th of the single faults of each path.")] = 1,
+    turn: Annotated[int, typer.Option(min=0, help="Which of the shares: all of 0 to n - 1 are all faults.")] = 0,
+    only: Annotated[str, typer.Option(metavar="TEXT", help="Only stories whose name contains this.")] = "",
+    processes: Annotated[int | None, typer.Option(min=1, help="How many; by default one a core.")] = None,
+) -> None:
+    """Try every fault at every point of every path, on this machine, and say what broke."""
+    shut_off_this_process()
+    from rich.console import Console
+
+    from hourbank.simulate import campaign
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    if seed is not None or again is not None:
+        is_right = campaign.replay(console, seed=seed, again=again or "")
+    else:
+        is_right = campaign.simulate(
+            console, pair_count=pairs, wander_count=wander, draw=draw, share=share, turn=turn, only=only,
+            processes=processes,
+        )  # fmt: skip
+    if not is_right:
+        raise typer.Exit(1)
 
 
 @app.command(rich_help_panel=SHIP)

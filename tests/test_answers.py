@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from handlers import route_service_request
-from tests.time_skipping import SEVEN_DAYS, Call, Execution, Invocation, LambdaError, Moment, World, deployed
+from hourbank.simulate.executions import Call, Execution, Invocation, LambdaError, Moment
+from hourbank.simulate.program import SEVEN_DAYS
+from hourbank.simulate.world import World, deployed
 
 
 @pytest.fixture

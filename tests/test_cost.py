@@ -16,7 +16,7 @@ from hourbank.cost.report import report
 from hourbank.local.deploy import deploy
 from hourbank.local.meter import read_units, size_of, units_read
 from hourbank.program import recorder
-from tests.time_skipping import definition_of
+from hourbank.simulate.program import definition_of
 from workflows import escrow_management, service_request
 
 REQUESTS, RELEASES = definition_of(service_request), definition_of(escrow_management)

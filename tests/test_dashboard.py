@@ -19,7 +19,7 @@ from hourbank.export import parameterised
 from hourbank.local import deploy
 from hourbank.local.emulator import Emulator
 from hourbank.program.recorder import Recording, record
-from tests.time_skipping import deployed
+from hourbank.simulate.world import deployed
 
 # https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html
 # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html

@@ -242,7 +242,7 @@ def test_the_stacks_time_out_is_the_default(bank: Bank) -> None:
         ({"serviceId": None}, "serviceId"),
         ({"serviceId": "s" * 1025}, "longer than 1024 bytes"),
         ({"providerId": "é" * 513}, "longer than 1024 bytes"),
-        ({"estimatedHours": Decimal("1E+35")}, "estimatedHours"),
+        ({"estimatedHours": Decimal("1000000.01")}, "at most 1000000"),
         ({"providerResponseTimeoutSeconds": 59}, "from 60 to 2592000"),
         ({"providerResponseTimeoutSeconds": 2592001}, "from 60 to 2592000"),
         ({"providerResponseTimeoutSeconds": Decimal("60.5")}, "whole number"),
@@ -270,7 +270,7 @@ def test_a_bad_record_is_refused_in_words_and_rejected(bank: Bank, changes: dict
     ("changes", "reason"),
     [
         ({"estimatedHours": Decimal("10.01")}, "Not enough hours: 10.01 needed, 10 available"),
-        ({"estimatedHours": Decimal("1E+30")}, "Not enough hours"),
+        ({"estimatedHours": Decimal("1E+6")}, "Not enough hours"),
         ({"requesterId": "nobody"}, "0 available"),
         ({"requesterId": "odd"}, "0 available"),
     ],
@@ -531,7 +531,7 @@ def test_a_retry_in_the_negotiation_keeps_the_offer_and_the_answer(bank: Bank) -
     assert (request["offeredHours"], request["requesterResponse"], request["taskToken"]) == (4, "ACCEPTED", "token-3")
 
 
-@pytest.mark.parametrize("offer", [None, 0, -2, "four", Decimal("1.005"), Decimal("1E+125")])
+@pytest.mark.parametrize("offer", [None, 0, -2, "four", Decimal("1.005"), Decimal("1E+7"), Decimal("1E+125")])
 def test_an_illegal_offer_is_refused_and_the_request_declined(bank: Bank, offer: Any) -> None:
     with pytest.raises(IllegalOffer):
         negotiating(bank, offer)
@@ -1039,12 +1039,14 @@ def test_no_two_requests_share_a_name() -> None:
     assert len(set(names)) == len(names)
 
 
-@pytest.mark.parametrize("text", ["0.01", "1", "1E+1", "99999999999999999999999999999999999.99", "2.50"])
+@pytest.mark.parametrize("text", ["0.01", "1", "1E+1", "999999.99", "1000000", "1E+6", "2.50"])
 def test_legal_hours(text: str) -> None:
     assert hours.is_legal(Decimal(text))
 
 
-@pytest.mark.parametrize("value", [None, 1, 1.5, "1", True, Decimal(0), Decimal(-1), Decimal("0.001"), Decimal("NaN")])
+@pytest.mark.parametrize(
+    "value", [None, 1, 1.5, "1", True, Decimal(0), Decimal(-1), Decimal("0.001"), Decimal("NaN"), Decimal("1000000.01")]
+)
 def test_illegal_hours(value: Any) -> None:
     assert not hours.is_legal(value)
 

@@ -15,10 +15,12 @@ import pytest
 from pulumi.runtime.settings import get_root_resource
 
 from components import archive
+from components.functions import ACCESS
 from hourbank.program.recorder import STACKS, Recording, Resource, record
 from workflows import escrow_management, service_request
 
-FUNCTIONS = (
+# Names that apps and operators rely on; the program may have more.
+CONTRACT = {
     "validateServiceRequest",
     "createEscrow",
     "notifyProvider",
@@ -32,7 +34,8 @@ FUNCTIONS = (
     "adjustEscrow",
     "routeServiceRequest",
     "auditLedger",
-)
+}
+FUNCTIONS = (*ACCESS, "routeServiceRequest", "auditLedger")
 WORKFLOWS = {"ServiceRequestWorkflow": service_request, "EscrowManagementWorkflow": escrow_management}
 AUDITED = ("AuditMismatches", "UnconfirmedServices", "OldestWaitSeconds", "AuditIncomplete", "AuditCompleted")
 ROLES = (*FUNCTIONS, *WORKFLOWS, "auditLedger-schedule")
@@ -173,6 +176,7 @@ def tasks(asl: dict[str, Any]) -> list[dict[str, Any]]:
 
 def test_everything_of_the_contract_is_there_under_its_name(recording: Recording) -> None:
     env = recording.stack
+    assert set(FUNCTIONS) >= CONTRACT
     assert names(recording, "Function") == {f"hourbank-{name}-{env}" for name in FUNCTIONS}
     assert names(recording, "StateMachine") == {f"{name}-{env}" for name in WORKFLOWS}
     assert names(recording, "EventBus") == {f"hourbank-event-bus-{env}"}
@@ -240,11 +244,16 @@ def test_functions_run_their_handlers_on_python_and_arm(recording: Recording) ->
         assert inputs["role"] == f"${{{recording.named(f'{name}-role').logical_id}.Arn}}"
 
 
+def test_what_a_function_may_do_is_written_here_too() -> None:
+    missing = [name for name in FUNCTIONS if name not in RIGHTS]
+    assert not missing, f"write into RIGHTS, above, what {' and '.join(missing)} may do"
+
+
 def test_functions_are_told_the_tables_they_use_and_no_others(recording: Recording) -> None:
     env = recording.stack
-    for name in FUNCTIONS:
+    for name, rights in RIGHTS.items():
         variables = recording.named(name).inputs["environment"]["variables"]
-        used = {table for _, table in RIGHTS[name]}
+        used = {table for _, table in rights}
         tables = {key: value for key, value in variables.items() if key.endswith("_TABLE_NAME")}
         assert tables == {
             variable: table_name(recording, model) for table, (variable, model) in VARIABLES.items() if table in used
@@ -270,7 +279,7 @@ def test_functions_may_do_what_they_use_and_nothing_else(recording: Recording) -
     resources |= {f"{executions}ServiceRequestWorkflow-{recording.stack}:*": "REQUEST EXECUTIONS"}
     resources |= {f"{executions}EscrowManagementWorkflow-{recording.stack}:*": "RELEASE EXECUTIONS"}
     resources |= {recording.named("routeServiceRequest-stream").inputs["eventSourceArn"]: "STREAM"}
-    for name in FUNCTIONS:
+    for name, rights in RIGHTS.items():
         logs = recording.named(f"{name}-logs").logical_id
         own = {
             ("logs:CreateLogStream", f"arn:${{AWS::Partition}}:logs:{PLACE}:log-group:${{{logs}}}:*"),
@@ -279,7 +288,7 @@ def test_functions_may_do_what_they_use_and_nothing_else(recording: Recording) -
             ("xray:PutTelemetryRecords", "*"),
         }
         policy = recording.named(f"{name}-policy")
-        assert {(action, resources.get(on_, on_)) for action, on_ in statements(policy)} == RIGHTS[name] | own, name
+        assert {(action, resources.get(on_, on_)) for action, on_ in statements(policy)} == rights | own, name
         assert policy.inputs["role"] == f"${{{recording.named(f'{name}-role').logical_id}}}"
 
 

@@ -16,8 +16,10 @@ from typing import Any
 import pytest
 
 from handlers.aws.dynamodb import client
-from tests.simulator import in_silence
-from tests.time_skipping import TABLES, Execution, Invocation, LambdaError, Moment, World, deployed, typed
+from hourbank.simulate.campaign import in_silence
+from hourbank.simulate.executions import Execution, Invocation, LambdaError, Moment
+from hourbank.simulate.program import TABLES
+from hourbank.simulate.world import World, deployed, typed
 
 RELEASE_ARN = "arn:aws:states:us-east-1:123456789012:execution:EscrowManagementWorkflow-test:"
 Contender = tuple[str, Mapping[str, Any]]

@@ -14,10 +14,10 @@ from handlers.aws.dynamodb import Change, Item, Plan
 from handlers.bank import events, ledger, requests, waiting
 from handlers.bank.errors import ReleaseRefused
 from handlers.bank.execution import Execution
-from tests.simulation import Simulation
-from tests.simulator import Case, in_silence, play, single_faults, story_named
-from tests.test_paths import WORKFLOWS, stories, ways_out
-from tests.time_skipping import definition_of
+from hourbank.simulate.campaign import Case, in_silence, play, single_faults, story_named
+from hourbank.simulate.paths import WORKFLOWS, stories, ways_out
+from hourbank.simulate.program import definition_of
+from hourbank.simulate.run import Simulation
 
 ACCEPTED = "CheckProviderResponse.ACCEPTED"
 OFFERED = "CheckProviderResponse.COUNTER_OFFER>CheckRequesterResponse.ACCEPTED"

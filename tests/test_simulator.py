@@ -6,12 +6,11 @@ import itertools
 from decimal import Decimal
 
 import pytest
-import typer
 from rich.console import Console
 
 from handlers.aws.dynamodb import Change
-from tests.simulation import KINDS, MEANWHILE, WAITING, Fault, Simulation, outcome
-from tests.simulator import (
+from hourbank.errors import HourBankError
+from hourbank.simulate.campaign import (
     FAMILY,
     Case,
     Tally,
@@ -27,8 +26,10 @@ from tests.simulator import (
     tell,
     wander,
 )
-from tests.test_paths import stories
-from tests.wandering import Wander, shortest
+from hourbank.simulate.faults import KINDS, MEANWHILE, WAITING, Fault
+from hourbank.simulate.paths import stories
+from hourbank.simulate.run import Simulation, outcome
+from hourbank.simulate.wandering import Wander, shortest
 
 ACCEPTED = "CheckProviderResponse.ACCEPTED"
 RELEASE = "CheckDecision.RELEASE"
@@ -85,8 +86,8 @@ def test_a_path_that_is_wrong_without_a_fault_is_told_as_one(monkeypatch: pytest
 
 
 def test_a_path_that_is_not_there_is_refused() -> None:
-    with pytest.raises(typer.BadParameter, match="no path has 'NOSUCHPATH' in its name"):
-        simulate(only="NOSUCHPATH")
+    with pytest.raises(HourBankError, match="no path has 'NOSUCHPATH' in its name"):
+        simulate(Console(), only="NOSUCHPATH")
 
 
 def test_every_fault_is_in_the_table() -> None:

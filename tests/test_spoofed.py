@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.time_skipping import Call, Execution, Moment, World, deployed
+from hourbank.simulate.executions import Call, Execution, Moment
+from hourbank.simulate.world import World, deployed
 
 OWN = "arn:aws:states:us-east-1:123456789012:execution:ServiceRequestWorkflow-test:service-request-r1"
 ANOTHERS = OWN.replace("-r1", "-r2")

@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from handlers.aws.dynamodb import client
-from tests.laws import (
+from hourbank.laws import (
     Ledger,
     entries_that_do_not_add_up,
     hours_held_for_nobody,
@@ -21,8 +21,8 @@ from tests.laws import (
     illegal_transition,
     tokens_outside_a_wait,
 )
-from tests.stream_filters import matches
-from tests.time_skipping import World, deployed
+from hourbank.simulate.stream import matches
+from hourbank.simulate.world import World, deployed
 
 GRANTED = {"ann": Decimal(10)}
 

@@ -1,5 +1,5 @@
 import { ChangeDetectionStrategy, Component, computed, effect, inject, input, model, signal } from '@angular/core';
-import { HourBankError, stepsOf, type Act, type RequestState } from '../src/index.js';
+import { HourBankError, parseHours, stepsOf, type Act, type RequestState } from '../src/index.js';
 import { StepFunctionsService } from './step-functions.service.js';
 
 /**
@@ -14,10 +14,19 @@ import { StepFunctionsService } from './step-functions.service.js';
   changeDetection: ChangeDetectionStrategy.OnPush,
   template: `
     @if (requestId() === undefined) {
-      <form (submit)="$event.preventDefault(); submit(hours.valueAsNumber)">
+      <form (submit)="$event.preventDefault(); submit(hours)">
         <label>
           Hours
-          <input #hours type="number" inputmode="decimal" min="0.01" step="0.01" required />
+          <input
+            #hours
+            type="text"
+            inputmode="decimal"
+            autocomplete="off"
+            required
+            [attr.aria-invalid]="areHoursWrong()"
+            [attr.aria-describedby]="areHoursWrong() ? problemId : null"
+            (input)="forgive()"
+          />
         </label>
         <button type="submit" [disabled]="busy()">Request the service</button>
       </form>
@@ -44,10 +53,19 @@ import { StepFunctionsService } from './step-functions.service.js';
         </dl>
         @for (act of acts(); track act) {
           @if (act === 'counterOffer') {
-            <form (submit)="$event.preventDefault(); offer(other.valueAsNumber)">
+            <form (submit)="$event.preventDefault(); offer(other)">
               <label>
                 Other hours
-                <input #other type="number" inputmode="decimal" min="0.01" step="0.01" required />
+                <input
+                  #other
+                  type="text"
+                  inputmode="decimal"
+                  autocomplete="off"
+                  required
+                  [attr.aria-invalid]="areHoursWrong()"
+                  [attr.aria-describedby]="areHoursWrong() ? problemId : null"
+                  (input)="forgive()"
+                />
               </label>
               <button type="submit" [disabled]="busy()">Make a counter-offer</button>
             </form>
@@ -59,7 +77,7 @@ import { StepFunctionsService } from './step-functions.service.js';
     }
     <!-- always there, because a live region tells changes only -->
     <p role="status">{{ status() }}</p>
-    <p role="alert">{{ problem() }}</p>
+    <p role="alert" [id]="problemId">{{ problem() }}</p>
     @if (stopped()) {
       <button type="button" (click)="again()">Try again</button>
     }
@@ -85,6 +103,9 @@ export class ServiceRequestComponent {
   };
   protected readonly busy = signal(false);
   protected readonly problem = signal('');
+  protected readonly problemId = `hourbank-problem-${crypto.randomUUID()}`;
+  /** Whether the problem is what stands in the field of hours. */
+  protected readonly areHoursWrong = signal(false);
   /** Whether watching has failed and goes on only when somebody asks. */
   protected readonly stopped = signal(false);
   protected readonly request = computed(() => this.#state()?.request);
@@ -115,12 +136,14 @@ export class ServiceRequestComponent {
       this.#state.set(undefined);
       this.stopped.set(false);
       this.problem.set('');
+      this.areHoursWrong.set(false);
       if (requestId !== undefined) void this.#follow(requestId, stop.signal);
     });
   }
 
-  protected submit(hours: number): Promise<void> {
+  protected submit(field: HTMLInputElement): Promise<void> {
     return this.#try(async () => {
+      const hours = this.#hoursIn(field);
       const id = this.#newId;
       try {
         await this.#service.startServiceRequestWorkflow({
@@ -152,8 +175,16 @@ export class ServiceRequestComponent {
     });
   }
 
-  protected offer(hours: number): Promise<void> {
-    return this.#try((requestId) => this.#service.answer(requestId, { counterOffer: hours }));
+  protected offer(field: HTMLInputElement): Promise<void> {
+    return this.#try(async (requestId) => {
+      await this.#service.answer(requestId, { counterOffer: this.#hoursIn(field) });
+    });
+  }
+
+  /** Takes back what was said of the hours, as they are being corrected. */
+  protected forgive(): void {
+    if (this.areHoursWrong()) this.problem.set('');
+    this.areHoursWrong.set(false);
   }
 
   protected again(): void {
@@ -172,10 +203,21 @@ export class ServiceRequestComponent {
     }
   }
 
+  #hoursIn(field: HTMLInputElement): number {
+    try {
+      return parseHours(field.value);
+    } catch (error) {
+      this.areHoursWrong.set(true);
+      field.focus();
+      throw error;
+    }
+  }
+
   async #try(action: (requestId: string) => Promise<void>): Promise<void> {
     if (this.busy()) return;
     this.busy.set(true);
     this.problem.set('');
+    this.areHoursWrong.set(false);
     try {
       await action(this.requestId() ?? '');
     } catch (error) {

@@ -1,7 +1,7 @@
 import { generateClient } from 'aws-amplify/api';
 import { fetchAuthSession } from 'aws-amplify/auth';
 import { HourBankError, toHourBankError } from './errors.js';
-import { isLegalHours } from './hours.js';
+import { isLegalHours, LEGAL_HOURS } from './hours.js';
 import { poll } from './polling.js';
 import {
   ACTS,
@@ -39,7 +39,7 @@ export interface NewRequest {
   readonly serviceId: string;
   /** The `sub` of the provider's user. */
   readonly providerId: string;
-  /** Above 0, at most 2 decimal places. */
+  /** Above 0, at most 1,000,000, at most 2 decimal places; `parseHours` reads what a person typed. */
   readonly hours: number;
   /** How long the provider has to answer, and then the requester, in whole seconds. Default: the stack's. */
   readonly timeoutSeconds?: number | undefined;
@@ -246,7 +246,7 @@ function checkId(what: string, id: string): void {
 
 function checkHours(hours: number): void {
   if (!isLegalHours(hours)) {
-    throw new HourBankError('InvalidInput', 'The hours must be a number above 0 with at most 2 decimal places.');
+    throw new HourBankError('InvalidInput', `The hours must be ${LEGAL_HOURS}.`);
   }
 }
 

@@ -8,7 +8,7 @@ export {
   type NewRequest,
   type RequestState,
 } from './hourbank.js';
-export { isLegalHours } from './hours.js';
+export { isLegalHours, parseHours } from './hours.js';
 export {
   ACTS,
   isEnded,

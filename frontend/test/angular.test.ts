@@ -56,13 +56,18 @@ const text = (selector: string): string => page().querySelector(selector)?.textC
 const buttons = (): string[] => [...page().querySelectorAll('button')].map((button) => button.textContent!.trim());
 const press = (name: string): void =>
   [...page().querySelectorAll('button')].find((button) => button.textContent!.trim() === name)!.click();
+const field = (): HTMLInputElement => page().querySelector('input')!;
+const type = (value: string): void => {
+  field().value = value;
+  field().dispatchEvent(new Event('input', { bubbles: true }));
+};
 const enter = (value: string): void => {
-  page().querySelector('input')!.value = value;
+  type(value);
   page()
     .querySelector('form')!
     .dispatchEvent(new Event('submit', { cancelable: true }));
 };
-const eventually = (check: () => void) => vi.waitFor(check, { timeout: 5_000, interval: 10 });
+const eventually = (check: () => void) => vi.waitFor(check, { timeout: 240_000, interval: 10 });
 
 test('asks for a service, then shows how the request stands', async () => {
   show({ serviceId: 'gardening', providerId: 'bob', timeoutSeconds: 3600 });
@@ -92,16 +97,46 @@ test('asks for a service, then shows how the request stands', async () => {
   expect(buttons()).toEqual(['Cancel the request']);
 });
 
-test.each([
-  ['0.001', /2 decimal places/],
-  ['', /2 decimal places/],
-])('tells what is wrong with %j hours', async (hours, words) => {
+test.each(['0,5', '0.5', ' 0,50 h', '\u0660\u066b\u0665'])('takes %j for half an hour', async (hours) => {
   show({ serviceId: 'gardening', providerId: 'bob' });
   await fixture.whenStable();
+  // a field for numbers would drop the comma, or not, by the browser's language
+  expect([field().type, field().inputMode]).toEqual(['text', 'decimal']);
+  enter(hours);
+  await eventually(() => expect(text('[aria-current=step]')).toBe('Provider asked'));
+  expect(server.calls[0]!.variables).toMatchObject({ input: { estimatedHours: 0.5 } });
+});
+
+test.each([
+  ['1,000', /^"1,000" could mean 1000 or 1:/],
+  ['0.001', /at most 2 decimals/],
+  ['', /are missing/],
+])('tells what is wrong with %j hours, at the field', async (hours, words) => {
+  show({ serviceId: 'gardening', providerId: 'bob' });
+  await fixture.whenStable();
+  expect(field().getAttribute('aria-invalid')).toBe('false');
   enter(hours);
   await eventually(() => expect(text('[role=alert]')).toMatch(words));
+  expect(field().getAttribute('aria-invalid')).toBe('true');
+  expect(field().getAttribute('aria-describedby')).toBe(page().querySelector('[role=alert]')!.id);
   expect(server.calls).toEqual([]);
   expect(buttons()).toEqual(['Request the service']);
+
+  type('2');
+  await eventually(() => expect(text('[role=alert]')).toBe(''));
+  expect([field().getAttribute('aria-invalid'), field().getAttribute('aria-describedby')]).toEqual(['false', null]);
+});
+
+test("an offer's hours are read, and refused, alike", async () => {
+  user = 'bob';
+  show({ requestId: 'r1' });
+  await eventually(() => expect(buttons()).toContain('Make a counter-offer'));
+  enter('1.000');
+  await eventually(() => expect(text('[role=alert]')).toMatch(/could mean 1000 or 1:/));
+  expect(field().getAttribute('aria-invalid')).toBe('true');
+  enter('3,25');
+  await eventually(() => expect(stored).toMatchObject({ counterOfferHours: 3.25 }));
+  expect(text('[role=alert]')).toBe('');
 });
 
 test('asks once although the answer was lost and the hours were changed', async () => {

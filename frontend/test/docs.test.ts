@@ -47,4 +47,4 @@ test('the snippets of docs/app/frontend.md compile in an app, and what is wrong 
     "import { createHourBank } from 'hourbank-frontend';\ncreateHourBank().respond('r1', 'accept');\n",
   );
   expect(complaints(files)).toEqual([expect.stringMatching(/^wrong\.ts: Argument of type '"accept"'/)]);
-}, 120_000);
+});

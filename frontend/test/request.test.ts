@@ -2,7 +2,6 @@ import { describe, expect, expectTypeOf, test } from 'vitest';
 import {
   ACTS,
   isEnded,
-  isLegalHours,
   possibleActs,
   stepsOf,
   STATUSES,
@@ -35,13 +34,6 @@ const request = (status: Status, more: Partial<ServiceRequest> = {}): ServiceReq
 });
 
 describe('as the workflow does', () => {
-  test.each(Object.entries(vectors.hours))('%s hours: %s', (hours, legal) => {
-    expect(isLegalHours(Number(hours))).toBe(legal);
-    // the vector is the number that JSON sends, which the Python test reads
-    expect(JSON.stringify(Number(hours))).toBe(hours);
-  });
-  test.each([Number.NaN, Infinity, -0])('%s hours: no', (hours) => expect(isLegalHours(hours)).toBe(false));
-
   test('the statuses and their ends', () => {
     expect(Object.fromEntries(STATUSES.map((status) => [status, isEnded(request(status))]))).toEqual(vectors.ended);
   });

@@ -1,17 +1,17 @@
-"""Hours are exact decimals, above 0, with at most 2 decimal places."""
+"""Hours are exact decimals, above 0, at most a million, with at most 2 decimal places."""
 
 from decimal import Context, Decimal, Inexact
 from typing import Any, TypeGuard
 
-# DynamoDB keeps 38 digits, so hours of 35 digits before the point and 2 behind it add up exactly; Python's default
-# context would round at 28.
-_MOST_DIGITS = 35
+MOST_HOURS = 1_000_000
+LEGAL = f"a number above 0, at most {MOST_HOURS}, with at most 2 decimal places"
+# DynamoDB keeps 38 digits; Python's default context would round at 28.
 _EXACT = Context(prec=40, traps=[Inexact])
 
 
 def is_legal(hours: Any) -> TypeGuard[Decimal]:
     """Whether a value read from DynamoDB is a legal number of hours."""
-    if not isinstance(hours, Decimal) or not hours.is_finite() or hours <= 0 or hours.adjusted() >= _MOST_DIGITS:
+    if not isinstance(hours, Decimal) or not hours.is_finite() or not 0 < hours <= MOST_HOURS:
         return False
     exponent = hours.normalize(_EXACT).as_tuple().exponent
     return isinstance(exponent, int) and exponent >= -2

@@ -185,7 +185,7 @@ def validate(request: Item, run: Execution) -> None:
     if request["requesterId"] == request["providerId"]:
         raise ValidationFailed("Requester and provider are the same person")
     if not hours.is_legal(request.get("estimatedHours")):
-        raise ValidationFailed("estimatedHours must be a number above 0 with at most 2 decimal places")
+        raise ValidationFailed(f"estimatedHours must be {hours.LEGAL}")
     for attribute in _COMPARED_WITH_INPUT:
         given = run.input.get(attribute)
         if given is not None and not _same(given, request.get(attribute)):

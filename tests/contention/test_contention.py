@@ -25,8 +25,8 @@ from handlers.aws.dynamodb import Plan
 from handlers.bank import ledger, requests
 from handlers.bank.errors import InsufficientBalance, OfferNotAffordable
 from handlers.bank.execution import REQUEST_PREFIX, Execution, execution_name
+from hourbank import laws
 from hourbank.local.emulator import Emulator
-from tests import laws
 from tests.contention.dynamodb_local import DynamoDBLocal, MissingEngineError
 from workflows import retries
 

@@ -2,6 +2,7 @@ import { useRef, useState } from 'preact/hooks';
 import type { JSX } from 'preact';
 
 import type { HourBank } from '../../src';
+import { HOURS_FIELD, hoursIn } from './hours-field';
 import type { Person } from './local';
 import { hours, inHundredths } from './words';
 
@@ -23,18 +24,27 @@ export function NewRequest({ others, name, available, isOpenByItself, hourBank, 
   const [amount, setAmount] = useState('2');
   const [isSending, setSending] = useState(false);
   const [problem, setProblem] = useState('');
+  const [areHoursWrong, setHoursWrong] = useState(false);
   // the same as long as the request is the same: asked again after a failure, it is not asked twice
   const id = useRef<string | null>(null);
   const toggle = useRef<HTMLButtonElement>(null);
+  const hoursField = useRef<HTMLInputElement>(null);
   const isOpen = choice ?? isOpenByItself;
+  const wanted = hoursIn(amount);
 
   const submit = async (event: Event): Promise<void> => {
     event.preventDefault();
+    setHoursWrong(wanted instanceof Error);
+    if (wanted instanceof Error) {
+      setProblem(wanted.message);
+      hoursField.current?.focus();
+      return;
+    }
     setSending(true);
     setProblem('');
     id.current ??= crypto.randomUUID();
     try {
-      const request = { id: id.current, serviceId: service.trim(), providerId, hours: Number(amount) };
+      const request = { id: id.current, serviceId: service.trim(), providerId, hours: wanted };
       onSubmitted(await hourBank.submitRequest(request));
       id.current = null;
       setChoice(null);
@@ -90,26 +100,30 @@ export function NewRequest({ others, name, available, isOpenByItself, hourBank, 
           <label for="new-hours">Hours</label>
           <input
             id="new-hours"
-            type="number"
-            min="0.01"
-            step="0.01"
-            required
-            inputMode="decimal"
+            ref={hoursField}
+            {...HOURS_FIELD}
             value={amount}
-            aria-describedby="new-effect"
-            onInput={(event) => setAmount(event.currentTarget.value)}
+            aria-invalid={areHoursWrong}
+            aria-describedby={areHoursWrong ? 'new-problem new-effect' : 'new-effect'}
+            onInput={(event) => {
+              setAmount(event.currentTarget.value);
+              if (areHoursWrong) setProblem('');
+              setHoursWrong(false);
+            }}
           />
         </div>
         <button type="submit" class="main" disabled={isSending}>
           {isSending ? 'Sending…' : `Ask ${name(providerId)}`}
         </button>
         <p id="new-effect" class="quiet">
-          {inHundredths(amount) > inHundredths(available)
-            ? `You have ${hours(available)}: the workflow will say no.`
-            : `${hours(amount)} of your ${hours(available)} will be held until you confirm the service.`}
+          {wanted instanceof Error
+            ? `You have ${hours(available)}.`
+            : inHundredths(wanted) > inHundredths(available)
+              ? `You have ${hours(available)}: the workflow will say no.`
+              : `${hours(wanted)} of your ${hours(available)} will be held until you confirm the service.`}
         </p>
         {problem && (
-          <p class="problem" role="alert">
+          <p id="new-problem" class="problem" role="alert">
             {problem}
           </p>
         )}

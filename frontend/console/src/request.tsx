@@ -2,7 +2,8 @@ import { useEffect, useId, useRef, useState } from 'preact/hooks';
 import type { JSX } from 'preact';
 
 import { possibleActs, roleOf, type Act, type ServiceRequest } from '../../src';
-import { effect, hours, label, story, timeLeft, type Scene } from './words';
+import { HOURS_FIELD, hoursIn } from './hours-field';
+import { effect, hours, inHundredths, label, story, timeLeft, type Scene } from './words';
 
 interface Props {
   request: ServiceRequest;
@@ -115,6 +116,8 @@ function Choice({
   request: ServiceRequest;
 }): JSX.Element {
   const [offer, setOffer] = useState('');
+  const [problem, setProblem] = useState('');
+  const field = useRef<HTMLInputElement>(null);
   const id = useId();
   if (act !== 'counterOffer') {
     return (
@@ -128,24 +131,36 @@ function Choice({
   }
   const submit = (event: Event): void => {
     event.preventDefault();
-    void onAct(act, Number(offer));
+    const wanted = hoursIn(offer);
+    if (wanted instanceof Error) {
+      setProblem(wanted.message);
+      field.current?.focus();
+    } else {
+      void onAct(act, wanted);
+    }
   };
   return (
     <form class="offer" onSubmit={submit}>
       <label for={`${id}-hours`}>Or for other hours</label>
       <input
         id={`${id}-hours`}
-        type="number"
-        min="0.01"
-        step="0.01"
-        required
-        inputMode="decimal"
-        placeholder={String(request.estimatedHours + 1)}
+        ref={field}
+        {...HOURS_FIELD}
+        placeholder={String(inHundredths(request.estimatedHours + 1) / 100)}
         value={offer}
-        aria-describedby={id}
-        onInput={(event) => setOffer(event.currentTarget.value)}
+        aria-invalid={problem !== ''}
+        aria-describedby={problem ? `${id}-problem ${id}` : id}
+        onInput={(event) => {
+          setOffer(event.currentTarget.value);
+          setProblem('');
+        }}
       />
       <button type="submit">{label(act)}</button>
+      {problem && (
+        <p id={`${id}-problem`} class="problem" role="alert">
+          {problem}
+        </p>
+      )}
       <p id={id}>{words}</p>
     </form>
   );

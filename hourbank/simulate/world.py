@@ -10,7 +10,7 @@ variables, and errors that come back as `errorType` and `errorMessage`. `World.o
 in place of a function or of one call to AWS, before or after its effect; `World.on_deliver` may change what the stream
 delivers. A `Run` is a function that stops before each of its calls, so that two can be interleaved.
 
-After each write the laws of `tests.laws` are checked; `World.settle` raises what was broken.
+After each write the laws of `hourbank.laws` are checked; `World.settle` raises what was broken.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ import copy
 import importlib
 import json
 import os
-import re
-import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -28,8 +26,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache, lru_cache
-from types import ModuleType, SimpleNamespace
-from typing import Any, ClassVar, Literal
+from types import SimpleNamespace
+from typing import Any
 from unittest import mock
 
 import boto3
@@ -43,7 +41,7 @@ from moto.core.model_instances import reset_model_data
 from moto.dynamodb.models import dynamodb_backends
 from moto.dynamodb.responses import DynamoHandler
 from moto.stepfunctions.models import stepfunctions_backends
-from moto.stepfunctions.parser.api import ExecutionStatus, TaskTimedOut
+from moto.stepfunctions.parser.api import TaskTimedOut
 from moto.stepfunctions.parser.asl.component.common.path import result_path
 from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
 from moto.stepfunctions.parser.asl.component.eval_component import EvalComponent
@@ -60,9 +58,8 @@ from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 
 from handlers import audit_ledger
-from handlers.bank import errors, requests
-from hourbank.program import recorder
-from tests.laws import (
+from handlers.bank import requests
+from hourbank.laws import (
     Item,
     Ledger,
     decided_by_nobody,
@@ -75,330 +72,27 @@ from tests.laws import (
     tokens_outside_a_wait,
     told_too_early,
 )
-from tests.stream_filters import matches
+from hourbank.simulate.executions import Call, Execution, Invocation, Killed, LambdaContext, LambdaError, Moment, Run
+from hourbank.simulate.program import (
+    ACCOUNT,
+    REGION,
+    TABLES,
+    definition_of,
+    function_arn,
+    function_of,
+    machine_arn,
+    needed,
+    recorded,
+    snake_case,
+)
+from hourbank.simulate.stream import matches
 from workflows import escrow_management, service_request
-
-ACCOUNT = "123456789012"
-REGION = "us-east-1"
-BUS = "hourbank-event-bus-test"
-TABLES = {name: f"{name}-api-test" for name in ("ServiceRequest", "Escrow", "UserBalance", "TransactionLog")}
-SEVEN_DAYS = 7 * 24 * 3600
-REFUSALS = frozenset(refusal.__name__ for refusal in errors.Refusal.__subclasses__())
-
-Moment = Literal["before", "after"]
-
-
-def function_arn(name: str, version: int = 1) -> str:
-    """Return the ARN of a version of the function `name` (camelCase)."""
-    return f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:hourbank-{name}-test:{version}"
-
-
-def function_of(arn: str) -> str:
-    """Return the name (camelCase) of the function that an ARN names."""
-    return arn.split(":")[6].removeprefix("hourbank-").removesuffix("-test")
-
-
-def machine_arn(name: str) -> str:
-    """Return the ARN of the state machine `name` (such as ServiceRequestWorkflow)."""
-    return f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{name}-test"
-
-
-def snake_case(name: str) -> str:
-    """Return the file name of a function: `createEscrow` lives in `create_escrow.py`."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
-
-
-# --- what runs --------------------------------------------------------------------------------------------------------
-
-
-class LambdaError(Exception):
-    """What a failing function is to Step Functions: raise it in a hook to stand for any error by its name."""
-
-    def __init__(self, error_type: str, message: str = "injected") -> None:
-        super().__init__(message)
-        self.error_type = error_type
-
-
-class Closed(BaseException):
-    """Unwinds the thread of an execution that nobody will resume; no `except Exception` may stop it."""
-
-
-class Killed(BaseException):
-    """Ends a function where it is, as Lambda does at the end of its memory or time; raise it in a hook."""
-
-
-@dataclass(frozen=True)
-class Invocation:
-    """One call of a function (camelCase) by a state of a machine, or by the stream (neither); attempts count from 0."""
-
-    function: str
-    machine: str | None
-    state: str | None
-    attempt: int
-    event: Any
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call to AWS within an invocation; `index` counts the calls of that invocation from 0."""
-
-    invocation: Invocation
-    index: int
-    service: str
-    operation: str
-    parameters: Mapping[str, Any]
-
-
-class Execution:
-    """One execution of a workflow, run a stretch at a time by whoever calls `resume`.
-
-    Attributes
-    ----------
-    arn, name, machine, request_id
-        The execution's ARN and name; the machine's name without the stack; the requestId of its input.
-    ended
-        Whether it has; `status` says how.
-    waiting, wait_seconds
-        The state that waits for an answer (None: none does), and for how many seconds.
-    stopped_before
-        The state whose function is due where `World.settle(until=...)` stopped.
-    pauses
-        Each retry's pause that was skipped, in order: the state and the seconds.
-    seconds
-        How long all pauses and time-outs would have taken.
-    version
-        The version of all functions that was deployed when it began.
-    """
-
-    _local: ClassVar[threading.local] = threading.local()
-
-    def __init__(self, worker: ExecutionWorker, version: int) -> None:
-        self.version = version
-        self._worker: Any = worker
-        self._go = threading.Semaphore(0)
-        self._back = threading.Semaphore(0)
-        self._thread: threading.Thread | None = None
-        self._work: Callable[[], None] = worker._execution_logic
-        self._parked_until: Callable[[], bool] | None = None
-        self._closing = False
-        self._redrives = 0
-        details = worker._evaluation_details
-        self.arn: str = details.execution_details.arn
-        self.name: str = details.execution_details.name
-        given = details.execution_details.inpt
-        self.request_id: Any = given.get("requestId") if isinstance(given, dict) else None
-        self.machine: str = details.state_machine_details.name.removesuffix("-test")
-        self.ended = False
-        self.waiting: str | None = None
-        self.wait_seconds = 0
-        self.stopped_before: str | None = None
-        self.pauses: list[tuple[str, float]] = []
-        self.seconds = 0.0
-
-    @classmethod
-    def current(cls) -> Execution:
-        """Return the execution whose thread this is."""
-        return cls._local.execution
-
-    @property
-    def is_runnable(self) -> bool:
-        """Whether there is something to do: it has not ended, and does not wait for anything."""
-        return not self.ended and (self._parked_until is None or self._parked_until())
-
-    def resume(self) -> None:
-        """Run until this execution waits, stops before a state, or ends."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
-            self._thread.start()
-        self._go.release()
-        self._back.acquire()
-
-    def park(self, until: Callable[[], bool]) -> None:
-        """Give control back to whoever called `resume`, until the next one does."""
-        self._parked_until = until
-        self._back.release()
-        self._go.acquire()
-        self._parked_until = None
-        if self._closing:
-            raise Closed
-
-    def close(self) -> None:
-        """End the thread, wherever it is parked."""
-        self._closing = True
-        if self._thread is not None and not self.ended:
-            self.resume()
-            self._thread.join()
-
-    def stop(self, status: str) -> None:
-        """End as StopExecution (ABORTED) or a time-out of the whole execution (TIMED_OUT) would."""
-        self._record.exec_status = ExecutionStatus(status)
-        if self._thread is threading.current_thread():
-            raise Closed
-        self.close()
-        self.ended, self.waiting = True, None
-
-    def redrive(self) -> None:
-        """Prepare a failed or stopped execution to go on where it ended, as RedriveExecution does."""
-        assert self.status in ("FAILED", "ABORTED", "TIMED_OUT"), f"{self.name} is {self.status}"
-        self._redrives += 1
-        failed = next(event for event in reversed(self.history) if "stateEnteredEventDetails" in event)
-        entered = failed["stateEnteredEventDetails"]
-        worker, events = self._worker, self._worker.env.event_manager
-
-        def go_on() -> None:
-            worker.env = env = worker._get_evaluation_environment()
-            env.event_manager = events
-            env.states.context_object.context_object_data["Execution"]["RedriveCount"] = self._redrives
-            env.states.reset(json.loads(entered["input"]))
-            env.next_state_name = entered["name"]
-            EvalComponent.eval(worker._get_evaluation_entrypoint(), env)
-            worker._execution_communication.terminated()
-
-        self._record.exec_status = ExecutionStatus.RUNNING
-        self._record.error = self._record.cause = None
-        self._thread, self._work, self.ended, self._closing = None, go_on, False, False
-        self._parked_until = None
-
-    def _run(self) -> None:
-        self._go.acquire()
-        Execution._local.execution = self
-        try:
-            if not self._closing:
-                self._work()
-        except Closed:
-            pass
-        finally:
-            self.ended = True
-            self._back.release()
-
-    # what happened, read from moto's own history
-
-    @property
-    def _record(self) -> Any:
-        return self._worker._execution_communication.execution
-
-    @property
-    def status(self) -> str:
-        """RUNNING, SUCCEEDED, FAILED, ABORTED or TIMED_OUT."""
-        return self._record.status
-
-    @property
-    def output(self) -> Any:
-        """The output of an execution that succeeded."""
-        return self._record.output
-
-    @property
-    def error(self) -> str | None:
-        """The name of the error that failed the execution."""
-        return self._record.error
-
-    @property
-    def cause(self) -> str | None:
-        """The cause of the error that failed the execution."""
-        return self._record.cause
-
-    @property
-    def history(self) -> list[dict[str, Any]]:
-        """The events as GetExecutionHistory returns them."""
-        return self._worker.env.event_manager._history_event_list if self._worker.env else []
-
-    @property
-    def states(self) -> list[str]:
-        """The names of the states entered, in order."""
-        return [
-            event["stateEnteredEventDetails"]["name"] for event in self.history if "stateEnteredEventDetails" in event
-        ]
-
-    @property
-    def refusals(self) -> list[tuple[str, str, str | None]]:
-        """Each typed refusal: the state whose task ended with it, its name, and the state that was entered next."""
-        found: list[tuple[str, str, str | None]] = []
-        state = refusal = ""
-        for event in self.history:
-            if "stateEnteredEventDetails" in event:
-                entered = event["stateEnteredEventDetails"]["name"]
-                if refusal:
-                    found.append((state, refusal, entered))
-                state, refusal = entered, ""
-            for details in ("lambdaFunctionFailedEventDetails", "taskFailedEventDetails"):
-                if (name := event.get(details, {}).get("error")) in REFUSALS:
-                    refusal = name
-        return [*found, (state, refusal, None)] if refusal else found
-
-    @property
-    def transitions(self) -> int:
-        """What AWS charges for: states entered, and retries."""
-        return len(self.states) + len(self.pauses)
-
-
-class Run:
-    """One call of a function that stops before each of its own calls to AWS, until `step` is called.
-
-    Attributes
-    ----------
-    due
-        The call that it will make next; None: it has ended.
-    answer
-        What it returned or raised.
-    """
-
-    def __init__(self, world: World, function: str, event: Any) -> None:
-        self._world = world
-        self._go, self._back = threading.Semaphore(0), threading.Semaphore(0)
-        self._closing = False
-        self.due: Call | None = None
-        self.answer: Any = None
-        self.ended = False
-        self.invocation = Invocation(function, None, event.get("state", {}).get("Name"), 0, event)
-        self._thread = threading.Thread(target=self._work, name=function, daemon=True)
-        self._thread.start()
-        self.step()
-
-    def _work(self) -> None:
-        self._go.acquire()
-        try:
-            self.answer = self._world._run_handler(self.invocation, self)
-        except Closed:
-            pass
-        finally:
-            self.due, self.ended = None, True
-            self._back.release()
-
-    def step(self) -> None:
-        """Make the call that is due, and run until the next one is."""
-        with self._world.as_client():
-            self._go.release()
-            self._back.acquire()
-
-    def finish(self) -> Any:
-        """Run to the end; return the answer."""
-        while not self.ended:
-            self.step()
-        return self.answer
-
-    def close(self) -> None:
-        """End the thread, as a function that is killed where it is."""
-        self._closing = True
-        if not self.ended:
-            self.step()
-        self._thread.join()
-
-    def park(self, call: Call) -> None:
-        """Give control back to whoever called `step`."""
-        self.due = call
-        environment = dict(os.environ)
-        self._back.release()
-        self._go.acquire()
-        os.environ.clear()
-        os.environ.update(environment)
-        if self._closing:
-            raise Closed
 
 
 class _Inline:
     """A thread that has run when `start` returns: moto starts one per task only to watch a time-out that is skipped."""
 
-    def __init__(self, target: Callable[..., None], args: tuple[Any, ...] = (), daemon: bool = True) -> None:
+    def __init__(self, target: Callable[..., None], args: tuple[Any, ...] = (), daemon: bool = True) -> None:  # noqa: ARG002  as Thread
         self._target, self._args = target, args
 
     def start(self) -> None:
@@ -409,21 +103,6 @@ class _Inline:
 
     def is_alive(self) -> bool:
         return False
-
-
-class LambdaContext:
-    """What Lambda hands to a handler beside the event."""
-
-    memory_limit_in_mb = 256
-    function_version = "1"
-
-    def __init__(self, function: str, request_id: str) -> None:
-        self.function_name = f"hourbank-{function}-test"
-        self.invoked_function_arn = function_arn(function)
-        self.aws_request_id = request_id
-
-    def get_remaining_time_in_millis(self) -> int:
-        return 10_000
 
 
 def _wait(endpoint: CallbackEndpoint, timeout: float | None = None) -> Any:
@@ -684,7 +363,11 @@ class World:
     def _check_permission(self, call: Call) -> None:
         if self._permissions is not None:
             function = call.invocation.function
-            missing = [needed for needed in _needed(call) if needed not in self._permissions[function]]
+            missing = [
+                needed
+                for needed in needed(call.service, call.operation, call.parameters)
+                if needed not in self._permissions[function]
+            ]
             self.problems += [f"{function} may not {action} {model}".rstrip() for action, model in missing]
 
     def handler(self, function: str) -> Callable[[Any, Any], Any]:
@@ -716,7 +399,7 @@ class World:
 
     def begin(self, function: str, event: Any) -> Run:
         """Call a handler, and stop before its first call to AWS."""
-        run = Run(self, function, event)
+        run = Run(function, event, self._run_handler, self.as_client)
         self._runs.append(run)
         return run
 
@@ -753,9 +436,10 @@ class World:
             self._stop_before, execution.stopped_before = None, state
             execution.park(until=lambda: False)
             execution.stopped_before = None
-        attempt = execution._worker.env.states.context_object.context_object_data["State"]["RetryCount"]
         try:
-            payload: Any = self.invoke(function, event, machine=execution.machine, state=state, attempt=attempt)
+            payload: Any = self.invoke(
+                function, event, machine=execution.machine, state=state, attempt=execution.attempt
+            )
         except TimeoutError:
             raise
         except Exception as error:  # noqa: BLE001  as Lambda does
@@ -792,7 +476,8 @@ class World:
 
     def go_on(self, execution: Execution) -> None:
         """Let an execution that `settle(until=...)` stopped run on, then settle."""
-        assert execution.stopped_before, f"{execution.name} is not stopped"
+        if not execution.stopped_before:
+            raise ValueError(f"{execution.name} is not stopped")
         self.step(execution)
         self.settle()
 
@@ -801,7 +486,8 @@ class World:
 
         An answer that the stream has not delivered yet arrives after that, too late.
         """
-        assert execution.waiting, f"{execution.name} does not wait"
+        if not execution.waiting:
+            raise ValueError(f"{execution.name} does not wait")
         self.step(execution)
         self.settle()
 
@@ -822,7 +508,8 @@ class World:
     def assert_lawful(self) -> None:
         """Raise AssertionError with every law that was broken so far."""
         problems, self.problems = self.problems, []
-        assert not problems, "\n".join(problems)
+        if problems:
+            raise AssertionError("\n".join(problems))
 
     # --- the stream
 
@@ -945,7 +632,7 @@ class World:
             os.environ.clear()
             os.environ.update(environment)
 
-    def grant(self, user: str, hours: str | int) -> None:
+    def grant(self, user: str, hours: Decimal | str | int) -> None:
         """Give `user` hours to spend, as the app's own grant does; below 0, they are spent elsewhere."""
         self.granted[user] = self.granted.get(user, Decimal(0)) + Decimal(hours)
         self.put("UserBalance", {"userId": user, "availableBalance": self.ledger().balance(user) + Decimal(hours)})
@@ -1008,7 +695,7 @@ class Report:
     missed: int
 
 
-def _audit(event: Any, context: Any) -> dict[str, Any]:
+def _audit(event: Any, _context: Any) -> dict[str, Any]:
     """Stand in for the auditor's handler, which cannot be told the time."""
     later = datetime.now(UTC) + timedelta(seconds=event["seconds"])
     audit = audit_ledger.Audit(touch=event["touch"], now=later)
@@ -1046,32 +733,8 @@ def _call_directly(client: BaseClient, operation: str, parameters: dict[str, Any
         answer = {"Error": {"Code": code, "Message": said.get("message") or said.get("Message", "")}}
         if "CancellationReasons" in said:
             answer["CancellationReasons"] = said["CancellationReasons"]
-        raise client.exceptions.from_code(code)(answer, operation) from None
-
-
-# --- what the program deploys -----------------------------------------------------------------------------------------
-
-# in place of what a stack configures; other variables are as recorded
-VALUES = {
-    "SERVICE_REQUEST_TABLE_NAME": TABLES["ServiceRequest"],
-    "ESCROW_TABLE_NAME": TABLES["Escrow"],
-    "USER_BALANCE_TABLE_NAME": TABLES["UserBalance"],
-    "TRANSACTION_LOG_TABLE_NAME": TABLES["TransactionLog"],
-    "EVENT_BUS_NAME": BUS,
-    "PROVIDER_RESPONSE_TIMEOUT_SECONDS": str(SEVEN_DAYS),
-    "MINIMUM_RESPONSE_TIMEOUT_SECONDS": "60",
-    "START_REQUESTS_FROM": "2026-01-01T00:00:00Z",
-    "SERVICE_REQUEST_WORKFLOW_ARN": machine_arn("ServiceRequestWorkflow"),
-    "ESCROW_MANAGEMENT_WORKFLOW_ARN": machine_arn("EscrowManagementWorkflow"),
-    "POWERTOOLS_SERVICE_NAME": "hourbank-test",
-    "POWERTOOLS_METRICS_NAMESPACE": "HourBank",
-    "POWERTOOLS_LOG_LEVEL": "INFO",
-}
-
-
-def definition_of(workflow: ModuleType) -> dict[str, Any]:
-    """Return the definition that a module of `workflows` makes of exact versions of its functions."""
-    return workflow.definition(functions={name: function_arn(name) for name in workflow.FUNCTIONS})
+        refusal: Any = client.exceptions.from_code(code)
+        raise refusal(answer, operation) from None
 
 
 def deployed(**more: Any) -> World:
@@ -1092,63 +755,3 @@ def deployed(**more: Any) -> World:
         "batch_size": program.batch_size,
     }
     return World(**{**arguments, **more})
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """What the program says about its functions and its stream, as a recording of stack `dev` has it."""
-
-    environment: dict[str, dict[str, str]]
-    timeout_seconds: dict[str, int]
-    permissions: dict[str, set[tuple[str, str]]]
-    filters: list[dict[str, Any]]
-    batch_size: int
-
-
-@cache
-def recorded() -> Deployment:
-    """Return what the program deploys; evaluating it takes a second, once a process."""
-    recording = recorder.record("dev")
-    functions = {function.name: function.inputs for function in recording.of_type("Function")}
-    [mapping] = recording.of_type("EventSourceMapping")
-    return Deployment(
-        environment={
-            name: {key: VALUES.get(key, value) for key, value in inputs["environment"]["variables"].items()}
-            for name, inputs in functions.items()
-        },
-        timeout_seconds={name: inputs["timeout"] for name, inputs in functions.items()},
-        permissions={
-            name: {
-                (action, _subject(resource))
-                for statement in json.loads(recording.named(f"{name}-policy").inputs["policy"])["Statement"]
-                for action in _list(statement["Action"])
-                for resource in _list(statement["Resource"])
-            }
-            for name in functions
-        },
-        filters=[json.loads(given["pattern"]) for given in mapping.inputs["filterCriteria"]["filters"]],
-        batch_size=mapping.inputs["batchSize"],
-    )
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def _subject(resource: str) -> str:
-    """Return the model of a table's ARN or name, and nothing for anything else."""
-    return next((name for name in TABLES if re.search(rf"(^|/){name}-[^/]*$", resource)), "")
-
-
-def _needed(call: Call) -> Iterator[tuple[str, str]]:
-    """Yield what a role must allow for a call, as (action, model)."""
-    if call.service == "dynamodb" and call.operation in ("TransactGetItems", "TransactWriteItems"):
-        for item in call.parameters["TransactItems"]:
-            [(kind, access)] = item.items()
-            yield f"dynamodb:{kind}Item", _subject(access["TableName"])
-    elif call.operation == "BatchGetItem":
-        yield from (("dynamodb:BatchGetItem", _subject(table)) for table in call.parameters["RequestItems"])
-    elif call.service == "dynamodb":
-        yield f"dynamodb:{call.operation}", _subject(call.parameters["TableName"])
-    else:
-        yield f"{'states' if call.service == 'stepfunctions' else call.service}:{call.operation}", ""

@@ -1,4 +1,4 @@
-"""Every path, every fault: `python -m tests.simulator`, or `make simulate`.
+"""Every path, every fault: `hourbank simulate`, or `make simulate`.
 
 First each path of both workflows with one fault at each point that a fault can strike, then pairs of faults, then
 longer runs of several people with faults at random. A run is known by its story, its faults and its repair, or by its
@@ -12,21 +12,22 @@ import logging
 import multiprocessing
 import os
 import random
-import sys
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
-import typer
 from moto import mock_aws
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tests.simulation import (
+from hourbank.errors import HourBankError
+from hourbank.simulate.faults import (
     AT_THE_END,
     CALL,
     FOR_GOOD,
@@ -41,11 +42,10 @@ from tests.simulation import (
     WRITES,
     ZOMBIES,
     Fault,
-    Simulation,
-    outcome,
 )
-from tests.test_paths import Story, stories
-from tests.wandering import Wander, shortest
+from hourbank.simulate.paths import Story, stories
+from hourbank.simulate.run import Simulation, outcome
+from hourbank.simulate.wandering import Wander, shortest
 
 # what the table says about each family of faults
 FAMILIES = {
@@ -322,6 +322,7 @@ def table(tally: Tally, paths: int, seconds: float) -> Table:
     """Return what was run as a table."""
     total, wrong = sum(tally.runs.values()), sum(map(len, tally.violations.values()))
     made = Table(
+        box=box.MARKDOWN,
         title=f"{paths} paths x faults: {total} runs, {tally.invocations} calls of functions, "
         f"{tally.calls} calls to AWS, {seconds:.0f} s",
         title_justify="left",
@@ -333,7 +334,6 @@ def table(tally: Tally, paths: int, seconds: float) -> Table:
         if runs := tally.runs.get(family):
             loud = "" if family.startswith("longer") else str(tally.loud[family])
             made.add_row(family, str(runs), loud, str(len(tally.violations.get(family, []))))
-    made.add_section()
     made.add_row("all", str(total), str(sum(tally.loud.values())), str(wrong))
     return made
 
@@ -349,26 +349,37 @@ def tell(console: Console, result: Result) -> None:
 
 
 def simulate(
-    seed: Annotated[int | None, typer.Option(help="Play the longer run of this seed again, and tell it.")] = None,
-    again: Annotated[str | None, typer.Option(help="Play one run again, as a violation names it, and tell it.")] = None,
-    pair_count: Annotated[int, typer.Option("--pairs", help="Pairs of faults for each story that has them.")] = 300,
-    wander_count: Annotated[int, typer.Option("--wander", help="Longer runs at random.")] = 500,
-    draw: Annotated[int, typer.Option(help="What pairs and longer runs are drawn with.")] = 0,
-    share: Annotated[int, typer.Option(help="Only every n-th of the single faults of each path.")] = 1,
-    turn: Annotated[int, typer.Option(help="Which of the shares: all of 0 to n - 1 are all faults.")] = 0,
-    only: Annotated[str, typer.Option(help="Only stories whose name contains this.")] = "",
-    processes: Annotated[int | None, typer.Option(help="How many; by default one a core.")] = None,
-) -> None:
-    """Try every fault at every point of every path, and say what broke."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-    if seed is not None or again is not None:
-        with in_silence():
-            result = wander(seed) if seed is not None else play_again(again or "")
-        tell(console, result) if result.problems else console.print(f"{result.name}: no violation")
-        sys.exit(bool(result.problems))
+    console: Console,
+    *,
+    pair_count: int = 300,
+    wander_count: int = 500,
+    draw: int = 0,
+    share: int = 1,
+    turn: int = 0,
+    only: str = "",
+    processes: int | None = None,
+) -> bool:
+    """Try every fault at every point of every path, say what broke, and return whether nothing did.
+
+    Parameters
+    ----------
+    pair_count, wander_count, draw
+        How many pairs of faults a story that has them, how many longer runs at random, and what both are drawn with.
+    share, turn
+        Only every `share`-th of the single faults of each path, from the `turn`-th on: all turns are all faults.
+    only
+        Only stories whose name contains this.
+    processes
+        How many; None: one a core.
+
+    Raises
+    ------
+    HourBankError
+        If no story's name contains `only`.
+    """
     names = [str(story) for story in stories() if only in str(story)]
     if not names:
-        raise typer.BadParameter(f"no path has {only!r} in its name", param_hint="--only")
+        raise HourBankError(f"--only: no path has {only!r} in its name")
     jobs = single_jobs(names, share, turn)
     jobs += [Job("pairs", (name, draw, pair_count)) for name in PAIRED if name in names and pair_count]
     jobs += [
@@ -376,7 +387,7 @@ def simulate(
     ]
     began, tally = time.monotonic(), Tally()
     told = began
-    with multiprocessing.get_context("spawn").Pool(processes) as pool, console.status("") as status:
+    with multiprocessing.get_context("spawn").Pool(processes, _leave_interrupts) as pool, console.status("") as status:
         for number, results in enumerate(pool.imap_unordered(work, jobs), 1):
             for result in results:
                 tally.add(result)
@@ -390,7 +401,23 @@ def simulate(
     console.print(table(tally, len(names), time.monotonic() - began))
     if wrong := tally.shortest():
         tell(console, wrong)
-    sys.exit(wrong is not None)
+    return wrong is None
+
+
+def _leave_interrupts() -> None:
+    """Let Ctrl-C end the process that a person sees, and that one its helpers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def replay(console: Console, *, seed: int | None = None, again: str = "") -> bool:
+    """Play the longer run of a seed again, or one run as a violation names it; tell it, and whether it was right."""
+    with in_silence():
+        result = wander(seed) if seed is not None else play_again(again)
+    if result.problems:
+        tell(console, result)
+    else:
+        console.print(f"{result.name}: no violation", highlight=False)
+    return not result.problems
 
 
 def play_again(words: str) -> Result:
@@ -400,7 +427,3 @@ def play_again(words: str) -> Result:
         return play(case, single_faults(story_named(case.story))[1])
     except WrongWithoutFaultError as wrong:
         return wrong.result
-
-
-if __name__ == "__main__":
-    typer.run(simulate)

@@ -8,177 +8,37 @@ broken, if what is not right is listed by the auditor (and nothing else is), and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from handlers.aws.dynamodb import client
-from tests.laws import Item, Ledger
-from tests.test_paths import Lever, Story
-from tests.time_skipping import (
-    Call,
-    Execution,
-    Invocation,
-    Killed,
-    LambdaError,
-    Moment,
-    Run,
-    World,
-    deployed,
-    snake_case,
+from hourbank.laws import Item, Ledger
+from hourbank.simulate.executions import Call, Execution, Invocation, Killed, Moment, Run
+from hourbank.simulate.faults import (
+    AT_THE_END,
+    BROKEN,
+    CALL,
+    CAUGHT,
+    CHECK_OF,
+    CONFLICTS_IN_A_ROW,
+    FOR_GOOD,
+    INVOCATION,
+    MEANWHILE,
+    RECORD,
+    STOPS,
+    SUBMITTED,
+    WAITING,
+    WRITES,
+    ZOMBIES,
+    Fault,
+    conflict,
+    ordered,
+    refuse,
 )
-
-WRITES = ("TransactWriteItems", "UpdateItem")
-CHECK_OF = {"WaitForProviderResponse": "CheckProviderResponse", "ProcessNegotiation": "CheckRequesterResponse"}
-AT_THE_END = 99
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What goes wrong (a kind of `KINDS`), and at which point; `more` says how many writes later a zombie wakes."""
-
-    kind: str
-    at: int = 0
-    more: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.kind}@{self.at}" + (f"+{self.more}" if self.more else "")
-
-    @classmethod
-    def of(cls, words: str) -> Fault:
-        """Return the fault that `str` gave these words for."""
-        kind, _, point = words.partition("@")
-        at, _, more = point.partition("+")
-        return cls(kind, int(at), int(more or 0))
-
-
-# a function's call, once or (with !) whenever its state is tried again: when, and what Step Functions sees
-INVOCATION: dict[str, tuple[Moment, Callable[[], BaseException]]] = {
-    "raises": ("before", lambda: ConnectionError("injected")),
-    "result-lost": ("after", lambda: ConnectionError("injected")),
-    "throttled": ("before", lambda: LambdaError("Lambda.TooManyRequestsException")),
-    "out-of-memory": ("after", lambda: LambdaError("Lambda.Unknown")),
-    "hangs": ("before", TimeoutError),
-    "times-out": ("after", TimeoutError),
-}
-# a function's call that is given up for dead while it is about to write, and writes later
-ZOMBIES: dict[str, Callable[[], Exception]] = {
-    "zombie": lambda: LambdaError("Lambda.Unknown"),
-    "zombie-timed-out": TimeoutError,
-}
-STOPS: dict[str, tuple[Moment, str]] = {
-    "stopped": ("before", "ABORTED"),
-    "stopped-after": ("after", "ABORTED"),
-    "expired": ("before", "TIMED_OUT"),
-}
-WAITING = {"stopped-waiting": "ABORTED", "expired-waiting": "TIMED_OUT"}
-# one call to AWS
-CALL: dict[str, Moment] = {
-    "call-refused": "before",
-    "call-conflict": "before",
-    "call-conflicts": "before",
-    "call-lost": "after",
-    "call-repeated": "before",
-    "killed": "before",
-    "killed-after": "after",
-}
-RECORD = ("record-twice", "record-late", "record-late-again", "record-swapped", "record-lost")
-SUBMITTED: dict[str, dict[str, Any]] = {
-    "explicit-nulls": dict.fromkeys(
-        (
-            "status", "providerResponse", "counterOfferHours", "requesterResponse", "failureReason", "offeredHours",
-            "providerResponseTimeoutSeconds", "stepFunctionExecutionArn",
-        )
-    ),
-    "pending": {"status": "PENDING"},
-}  # fmt: skip
-FOR_GOOD = "!"
-
-
-def say(**values: Any) -> Callable[[World], None]:
-    """Return a change of the request by people, as long as it is there."""
-
-    def act(world: World) -> None:
-        if "r1" in world.ledger().requests:
-            world.update("r1", **values)
-
-    return act
-
-
-def delete(world: World) -> None:
-    """Remove the request."""
-    if "r1" in world.ledger().requests:
-        world.delete("r1")
-
-
-def replace(world: World) -> None:
-    """Put another person's request in place of the request."""
-    delete(world)
-    world.submit("r1", requesterId="eve", providerId="bob", estimatedHours=Decimal(1))
-
-
-def spend(world: World) -> None:
-    """Leave the requester without an hour."""
-    world.grant("ann", -world.ledger().balance("ann"))
-
-
-def release_too(world: World, order: Mapping[str, str] | None = None) -> None:
-    """Run another execution of the release workflow from beginning to end."""
-    name = f"escrow-release-r1-{len(world.executions) + 90}"
-    execution = world.start("EscrowManagementWorkflow", name, {"requestId": "r1", **(order or {})})
-    world.step(execution)
-
-
-def start_too(world: World) -> None:
-    """Run another execution of the request workflow until it waits or ends."""
-    world.step(
-        world.start("ServiceRequestWorkflow", f"service-request-r1-{len(world.executions) + 90}", {"requestId": "r1"})
-    )
-
-
-def ordered(decision: str) -> Callable[[World], None]:
-    """Return what an operator's `hourbank settle` does."""
-    return lambda world: release_too(world, {"decision": decision, "by": "operator", "reason": "simulated"})
-
-
-# what others do just before one call to AWS
-MEANWHILE: dict[str, Callable[[World], None]] = {
-    "deleted": delete,
-    "replaced": replace,
-    "spent": spend,
-    "provider-accepts": say(providerResponse="ACCEPTED"),
-    "provider-declines": say(providerResponse="REJECTED"),
-    "provider-offers": say(providerResponse="COUNTER_OFFER", counterOfferHours=Decimal(2)),
-    "provider-withdraws": say(providerResponse="WITHDRAWN"),
-    "provider-clears": say(providerResponse=None, counterOfferHours=None),
-    "offer-broken": say(counterOfferHours=Decimal("0.001")),
-    "requester-accepts": say(requesterResponse="ACCEPTED"),
-    "requester-cancels": say(requesterResponse="CANCELLED"),
-    "requester-confirms": say(requesterResponse="COMPLETED"),
-    "requester-clears": say(requesterResponse=None),
-    "started-too": start_too,
-    "released-too": release_too,
-    "ordered-release": ordered("RELEASE"),
-    "ordered-refund": ordered("REFUND"),
-    "deploy": lambda world: world.redeploy(),
-}
-KINDS = (
-    *INVOCATION, *(kind + FOR_GOOD for kind in INVOCATION), *ZOMBIES, *STOPS, *WAITING,
-    *CALL, "call-refused!", "call-conflict!", *RECORD, *MEANWHILE, *SUBMITTED,
-)  # fmt: skip
-BROKEN = tuple(kind + FOR_GOOD for kind in INVOCATION)
-# after one of these the end is the same as without it
-HARMLESS = (*INVOCATION, "zombie", *CALL, *RECORD, "explicit-nulls", "pending", "deploy")
-REPAIRS = ("redrive", "REFUND", "RELEASE", "at-odds")
-# where a function that fails for good must not leave work for an operator
-CAUGHT = (
-    "ValidateRequest", "EscrowHours", "WaitForProviderResponse", "ProcessNegotiation", "AdjustEscrow",
-    "StartServiceExecution",
-)  # fmt: skip
-# as often as a transaction meets another one in a row, and is still tried again by its function
-CONFLICTS_IN_A_ROW = 6
+from hourbank.simulate.paths import Lever, Story, say
+from hourbank.simulate.program import snake_case
+from hourbank.simulate.world import World, deployed
 
 
 class Simulation:
@@ -595,13 +455,10 @@ class Simulation:
                 continue
             kinds = [fault.kind for fault in self.faults if fault.at == len(self.records) and fault.kind in RECORD]
             self.records[number] = kinds[0] if kinds else ""
-            self._trace_record(record, kinds)
+            if kinds:
+                self._tell(f"  {kinds[0]}: the record {len(self.records) - 1} of the stream")
             delivered += self._bend(record, kinds[0] if kinds else "")
         return delivered
-
-    def _trace_record(self, record: dict[str, Any], kinds: list[str]) -> None:
-        if kinds:
-            self._tell(f"  {kinds[0]}: the record {len(self.records) - 1} of the stream")
 
     def _bend(self, record: dict[str, Any], kind: str) -> list[dict[str, Any]]:
         """Return what is delivered in place of a record."""
@@ -614,22 +471,6 @@ class Simulation:
             return []
         before, self._swapped = self._swapped, []
         return [record, *before] if kind != "record-twice" else [record, record, *before]
-
-
-def refuse(call: Call, code: str, **more: Any) -> None:
-    """Raise what boto3 raises when AWS refuses a call."""
-    raise client(call.service).exceptions.from_code(code)(
-        {"Error": {"Code": code, "Message": "simulated"}, **more}, call.operation
-    )
-
-
-def conflict(call: Call) -> None:
-    """Raise what boto3 raises when another transaction has an item that a call needs, if it is such a call."""
-    if call.operation == "TransactWriteItems":
-        reasons = [{"Code": "TransactionConflict"}] + [{"Code": "None"}] * (len(call.parameters["TransactItems"]) - 1)
-        refuse(call, "TransactionCanceledException", CancellationReasons=reasons)
-    if call.operation == "UpdateItem":
-        refuse(call, "TransactionConflictException")
 
 
 def is_redrivable(execution: Execution) -> bool:
@@ -661,7 +502,7 @@ def is_right(world: World, ledger: Ledger, key: str) -> bool:
     ):
         return False
     return _is_status_right(request, mine) and all(
-        execution.output["outcome"] in ("NOT_OWNER", "NOTHING_TO_DO", *_outcomes(request, escrow, execution))
+        execution.output["outcome"] in ("NOT_OWNER", "NOTHING_TO_DO", *_outcomes(request, execution))
         for execution in world.executions
         if (execution.status, execution.machine, execution.request_id) == ("SUCCEEDED", "ServiceRequestWorkflow", key)
     )
@@ -676,7 +517,7 @@ def _is_status_right(request: Item, mine: Item | None) -> bool:
     return status in ENDS and held == ENDS[status]
 
 
-def _outcomes(request: Item, escrow: Item | None, execution: Execution) -> tuple[str, ...]:
+def _outcomes(request: Item, execution: Execution) -> tuple[str, ...]:
     """What an execution may have ended with, by what its request has become."""
     if request.get("stepFunctionExecutionArn") != execution.arn:
         return ("CANCELLED", "DECLINED", "REJECTED", "TIMED_OUT", "FAILED", "IN_PROGRESS")

@@ -7,8 +7,10 @@ from collections.abc import Callable, Collection
 from decimal import Decimal
 from typing import Any
 
-from tests.simulation import WRITES, conflict, is_redrivable, is_right, refuse
-from tests.time_skipping import Call, Execution, Invocation, Killed, LambdaError, Moment, Run, deployed
+from hourbank.simulate.executions import Call, Execution, Invocation, Killed, LambdaError, Moment, Run
+from hourbank.simulate.faults import WRITES, conflict, refuse
+from hourbank.simulate.run import is_redrivable, is_right
+from hourbank.simulate.world import deployed
 
 PEOPLE = ("ann", "bob", "cat")
 IDS = tuple(f"r{letter}" for letter in "abcdef")
