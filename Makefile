@@ -2,6 +2,9 @@
 # Without Node, Go or Chromium a target says what it left out, and passes; with CI set it fails.
 SHELL := /bin/sh
 
+# what a user sets for other programs in Python, and what would hide packages, stop warnings, or switch off asserts here
+unexport PYTHONHOME PYTHONOPTIMIZE PYTHONPATH PYTHONWARNINGS
+
 # the interpreter the environments are made with; by hand: make .venv PYTHON=/path/to/python3.13
 PYTHON :=
 
@@ -61,6 +64,9 @@ up: .venv .venv-emulator
 
 down: .venv
 	@$(BIN)/hourbank down $(ARGS)
+
+# what commands print is compared letter by letter, whatever the locale
+test test-engine test-sam: export PYTHONUTF8 := 1
 
 test: .venv .venv-emulator
 	$(BIN)/pytest --numprocesses auto --dist loadgroup $(ARGS)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable, Collection, Iterator
 from decimal import Decimal
 from enum import StrEnum
@@ -15,7 +17,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hourbank.export.package import export
+from hourbank.local.machine import shut_off_this_process
 from hourbank.local.shutdown import STOPPED, end_at
+from hourbank.terminal import print_in_any_locale, put
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,6 +30,11 @@ if TYPE_CHECKING:
 TRY = "Try it on this machine"
 OPERATE = "Operate a stack"
 SHIP = "Ship"
+# What is not this program's fault: no room, no right, no more files, processes or memory.
+MACHINE = {
+    *(errno.EACCES, errno.EAGAIN, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC),
+    *(errno.EPERM, errno.EROFS),
+}
 app = typer.Typer(
     help="HourBank: hold, pay and give back the hours of a time bank, beside AWS Amplify.",
     no_args_is_help=True,
@@ -117,6 +126,7 @@ app.add_typer(export, name="export", rich_help_panel=SHIP)
 @app.command(rich_help_panel=TRY)
 def demo() -> None:
     """Play every story of a service request, then account for every hour."""
+    shut_off_this_process()
     for number in (signal.SIGINT, signal.SIGTERM):
         end_at(number, "interrupted; nothing is left running", 128 + number)
     from rich.console import Console
@@ -135,6 +145,7 @@ def up(
     ] = 15,
 ) -> None:
     """Leave a deployment running, to play with from other terminals."""
+    shut_off_this_process()
     for number in (signal.SIGINT, signal.SIGTERM):  # `down` is as good an end as Ctrl-C
         end_at(number, STOPPED, 0)
     from rich.console import Console
@@ -147,6 +158,7 @@ def up(
 @app.command(rich_help_panel=TRY)
 def down() -> None:
     """End what `hourbank up` left running."""
+    shut_off_this_process()
     from hourbank.local.up import down as end
 
     typer.echo(end())
@@ -160,10 +172,9 @@ def request(
     service: Annotated[str, typer.Option(help="What for.")] = "a service",
 ) -> None:
     """Ask somebody for a service."""
+    deployment = _running()
     from hourbank.local import people
-    from hourbank.local.up import running
 
-    deployment = running()
     people.check_has_balance(deployment.client("dynamodb"), deployment.tables, requester)
     record = people.request_record(requester=requester, provider=provider, hours=amount, service=service)
     request_id = people.submit(deployment.client("dynamodb"), deployment.tables, record)
@@ -182,8 +193,6 @@ def answer(
     ] = None,
 ) -> None:
     """Answer a request as its provider: accept, decline, counter --hours 3, or withdraw from a service in progress."""
-    from hourbank.local.people import provider_says
-
     if (says is Answer.counter) != (amount is not None):
         raise typer.BadParameter("a counter-offer, and nothing else, takes --hours", param_hint="--hours")
     word, wanted = {
@@ -196,6 +205,8 @@ def answer(
     status = "IN_PROGRESS" if says is Answer.withdraw else None
 
     def write(deployment: Deployment, request_id: str) -> None:
+        from hourbank.local.people import provider_says
+
         dynamodb = deployment.client("dynamodb")
         provider_says(dynamodb, deployment.tables, request_id, word, counter_offer=amount, status=status)
 
@@ -236,10 +247,10 @@ def show(
     region: Region = None,
 ) -> None:
     """Show a request's whole story: its record, its hours, its way through the states, and what can be done next."""
-    from hourbank.local.up import running
-    from hourbank.operate import show as view
-
     with _operate(stack, region) as (console, found):
+        from hourbank.local.up import running
+        from hourbank.operate import show as view
+
         view.show(console, found, request_id if stack else view.find(running(), request_id))
 
 
@@ -252,6 +263,8 @@ def doctor(
     ] = None,
 ) -> None:
     """Check that the account has what a stack needs, before it is deployed and after, and say what to do."""
+    if amplify is None and stack is None:
+        shut_off_this_process()
     from rich.console import Console
 
     from hourbank.account.stack import errors_in_words
@@ -260,7 +273,7 @@ def doctor(
         if amplify is not None:
             from hourbank.account.amplify_project import propose
 
-            typer.echo(propose(amplify, stack, region))
+            put(propose(amplify, stack, region) + "\n")
             return
         from hourbank.account.doctor import doctor as examine
 
@@ -271,6 +284,7 @@ def doctor(
 @app.command(rich_help_panel=SHIP)
 def cost(as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False) -> None:
     """Say what a request costs on AWS, path by path, and an idle month: measured on this machine, in half a minute."""
+    shut_off_this_process()
     for number in (signal.SIGINT, signal.SIGTERM):
         end_at(number, "interrupted; nothing is left running", 128 + number)
     from rich.console import Console
@@ -289,7 +303,7 @@ def plan(
     """Say what a change of the program changes in what is deployed, as Markdown for a pull request; asks no account."""
     from hourbank.review.plan import plan as compare
 
-    typer.echo(compare(base, head, stack), nl=False)
+    put(compare(base, head, stack))
 
 
 @app.command(rich_help_panel=SHIP)
@@ -305,6 +319,7 @@ def simulate(
     processes: Annotated[int | None, typer.Option(min=1, help="How many; by default one a core.")] = None,
 ) -> None:
     """Try every fault at every point of every path, on this machine, and say what broke."""
+    shut_off_this_process()
     from rich.console import Console
 
     from hourbank.simulate import campaign
@@ -337,10 +352,9 @@ def diagram(
 
     classes: dict[str, dict[str, str]] = {}
     if request_id is not None:
-        from hourbank.local.up import running
+        deployment = _running()
         from hourbank.operate.show import find
 
-        deployment = running()
         asked = [workflow.value] if workflow else list(pictures.DEFINITIONS)
         request_id = find(deployment, request_id)
         classes = pictures.lit(request_id, deployment.ways(request_id), asked)
@@ -352,7 +366,7 @@ def diagram(
     elif len(made) > 1 and form is Format.svg:
         raise typer.BadParameter("two pictures need a folder, or name a workflow", param_hint="--out")
     else:
-        typer.echo("\n".join(made.values()), nl=False)
+        put("\n".join(made.values()))
 
 
 @app.command(rich_help_panel=OPERATE)
@@ -362,9 +376,9 @@ def audit(
     touch: Annotated[bool, typer.Option("--touch", help="Show the stream again what it missed.")] = False,
 ) -> None:
     """Check that requests, escrows, log and executions fit, as the scheduled auditor does; only --touch writes."""
-    from hourbank.operate import operations
-
     with _operate(stack, region) as (console, found):
+        from hourbank.operate import operations
+
         if not operations.audit(console, found, touch=touch):
             raise typer.Exit(1)
 
@@ -372,9 +386,9 @@ def audit(
 @app.command(rich_help_panel=OPERATE)
 def stuck(stack: StackName = None, region: Region = None, limit: Limit = 200) -> None:
     """Show failed executions, overlong waits and queued stream failures, each with its hours and what helps."""
-    from hourbank.operate import operations
-
     with _operate(stack, region) as (console, found):
+        from hourbank.operate import operations
+
         if not operations.show_stuck(console, found, limit):
             raise typer.Exit(1)
 
@@ -394,12 +408,12 @@ def redrive(
     limit: Limit = 200,
 ) -> None:
     """Let executions that failed for a reason that has passed go on where they failed."""
-    from hourbank.operate import operations
-
     if everything == (target is not None):
         raise typer.BadParameter("give a request's id, an execution's ARN, or --all", param_hint="REQUEST_ID")
     _check_words(reason=reason, by=by)
     with _operate(stack, region) as (console, found):
+        from hourbank.operate import operations
+
         confirm = operations.asker(yes=yes)
         if not operations.redrive(console, found, target, by=by, reason=reason, confirm=confirm, limit=limit):
             raise typer.Exit(1)
@@ -419,13 +433,13 @@ def settle(
     yes: Yes = False,
 ) -> None:
     """Decide about hours that an execution left held, or end a request that it left without any."""
-    from hourbank.operate import operations
-
     if release == refund:
         raise typer.BadParameter("give one of the two", param_hint="--release, --refund")
     _check_words(reason=reason, by=by)
     decision = "RELEASE" if release else "REFUND"
     with _operate(stack, region) as (console, found):
+        from hourbank.operate import operations
+
         confirm = operations.asker(yes=yes)
         if not operations.settle(console, found, request_id, decision, by=by, reason=reason, confirm=confirm):
             raise typer.Exit(1)
@@ -457,7 +471,9 @@ def _check_words(**words: str | None) -> None:
 
 @contextlib.contextmanager
 def _operate(name: str | None, region: str | None) -> Iterator[tuple[Console, Stack]]:
-    """Find the stack, and say what AWS refuses in one line."""
+    """Find the stack, and say what AWS refuses in one line; before anything is imported that imports boto3."""
+    if name is None:
+        shut_off_this_process()
     from rich.console import Console
 
     from hourbank.account.stack import connect, errors_in_words
@@ -466,18 +482,31 @@ def _operate(name: str | None, region: str | None) -> Iterator[tuple[Console, St
         yield Console(), connect(name, region)
 
 
-def _requester_says(request_id: str, word: str, wanted: str) -> None:
-    from hourbank.local.people import requester_says
+def _running() -> Deployment:
+    """Return what `hourbank up` left running, for a process that follows no setting of the user's.
 
-    _say(request_id, lambda d, i: requester_says(d.client("dynamodb"), d.tables, i, word), wanted)
+    To be called before anything that imports boto3, which looks for some of them when it is imported.
+    """
+    shut_off_this_process()
+    from hourbank.local.up import running
+
+    return running()
+
+
+def _requester_says(request_id: str, word: str, wanted: str) -> None:
+    def write(deployment: Deployment, request_id: str) -> None:
+        from hourbank.local.people import requester_says
+
+        requester_says(deployment.client("dynamodb"), deployment.tables, request_id, word)
+
+    _say(request_id, write, wanted)
 
 
 def _say(beginning: str, write: Callable[[Deployment, str], None], wanted: str) -> None:
     """Write what a person says, and tell what it led to; exit status 1 where that is not the `wanted` status."""
-    from hourbank.local.up import running
+    deployment = _running()
     from hourbank.operate.show import find, record_of
 
-    deployment = running()
     request_id = find(deployment, beginning)
     before = record_of(deployment, request_id).get("status")
     write(deployment, request_id)
@@ -520,6 +549,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     # Also where it was inherited as ignored, as under nohup.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    print_in_any_locale()
+    # Of the libraries, for whoever develops with them: PYTHONWARNINGS=error must not end a command of a user's.
+    warnings.simplefilter("ignore")
     try:
         sys.exit(app(standalone_mode=False))
     except typer.Abort:
@@ -541,12 +573,18 @@ def _in_one_line(error: Exception) -> str | None:
         # without any argument the help has been printed, and there is nothing to say
         message = format_message().rstrip(".").replace("Value error, ", "")  # Typer's, of an enum
         return message and f"{message}: see `{help_of} --help`"
-    from botocore.exceptions import BotoCoreError, ClientError
-
     from hourbank.errors import HourBankError
+    from hourbank.terminal import one_line
 
     if isinstance(error, HourBankError):
         return str(error)
-    if isinstance(error, BotoCoreError | ClientError):
-        return f"the emulator did not do as it was asked, is it still there? {str(error)[:300]}"
-    return None
+    if isinstance(error, OSError) and error.errno in MACHINE:
+        return f"{error.filename}: {error.strerror}" if error.filename else f"this machine refuses: {error.strerror}"
+    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+    from botocore.exceptions import ConnectionError as NoConnection
+
+    if isinstance(error, HTTPClientError | NoConnection):
+        return f"the emulator is not there any more: start again. {one_line(error)}"
+    if isinstance(error, ClientError):
+        return f"the emulator refuses {error.operation_name}: {one_line(error)}"
+    return one_line(error) if isinstance(error, BotoCoreError) else None

@@ -17,4 +17,7 @@ def command() -> str:
     program, on_path = Path(sys.argv[0]).resolve(), shutil.which("hourbank")
     if on_path and Path(on_path).resolve() == program:
         return "hourbank"
-    return str(program.relative_to(Path.cwd())) if program.is_relative_to(Path.cwd()) else str(program)
+    try:
+        return str(program.relative_to(Path.cwd()))
+    except (ValueError, FileNotFoundError):  # elsewhere, or in a folder that is gone
+        return str(program)

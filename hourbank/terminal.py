@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
+import codecs
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from io import TextIOWrapper
+from typing import TYPE_CHECKING
 
-from rich.console import Console, RenderableType
-from rich.text import Text
+if TYPE_CHECKING:  # what only prints a line starts without Rich
+    from rich.console import Console, RenderableType
+    from rich.text import Text
+
+# What stands for a character that the user's locale does not have.
+PLAIN = {"→": "->", "✓": "+", "✗": "x", "…": "...", "≤": "<=", "≥": ">=", "−": "-", "│": "|", "▶": ">"}
+
+
+def print_in_any_locale() -> None:
+    """From now on, print what the user's locale has no character for as something like it, and never fail of it."""
+    codecs.register_error("hourbank", _plain)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # nothing where it is closed
+            stream.reconfigure(errors="hourbank")
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(PLAIN.get(char, "?") for char in error.object[error.start : error.end]), error.end
+
+
+def put(text: str) -> None:
+    """Write a whole file's text to standard output: UTF-8, as its readers expect, unless a person reads it here."""
+    if isinstance(sys.stdout, TextIOWrapper) and not sys.stdout.isatty():
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+    if sys.stdout:  # it may be closed
+        sys.stdout.write(text)
 
 from handlers.bank.hours import in_words
 
@@ -19,6 +49,8 @@ def say(console: Console, *parts: str | tuple[str, str]) -> None:
 
     Ids and names are whatever clients chose: what is no printable character must not reach a terminal.
     """
+    from rich.text import Text
+
     line = Text()
     for text, style in ((part, "") if isinstance(part, str) else part for part in parts):
         line.append("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text), style)
@@ -42,6 +74,8 @@ def show(console: Console, what: RenderableType) -> None:
 @contextmanager
 def step(console: Console, text: str) -> Iterator[None]:
     """Show what is being done, and at its end how long it took."""
+    from rich.text import Text
+
     began = time.monotonic()
     with console.status(text):
         yield
@@ -50,6 +84,8 @@ def step(console: Console, text: str) -> Iterator[None]:
 
 def tick(text: str) -> Text:
     """Return a line for what is done."""
+    from rich.text import Text
+
     return Text.assemble(("✓ ", "bold green"), text)
 
 

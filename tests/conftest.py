@@ -5,18 +5,20 @@ import sys
 
 import pytest
 
-# before any test module is imported: boto3 reads them when a client is made, and a developer's own must never be used
-for name in [name for name in os.environ if name.startswith("AWS_") and name != "AWS_CA_BUNDLE"]:
-    del os.environ[name]
-os.environ.update(
-    AWS_ACCESS_KEY_ID="testing",
-    AWS_SECRET_ACCESS_KEY="testing",
-    AWS_DEFAULT_REGION="us-east-1",
-    AWS_REGION="us-east-1",
-    AWS_EC2_METADATA_DISABLED="true",
-    AWS_CONFIG_FILE=os.devnull,
-    AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+from hourbank.local.machine import shut_off_this_process
+
+# What tests are started with, and what the tools that they start need to find packages and their own caches.
+TOOLS = (
+    *("PYTEST_*", "HYPOTHESIS_*", "COVERAGE_*", "CI", "PULUMI_ENGINE", "PULUMI_HOME", "CHROMIUM"),
+    *("XDG_*", "UV_*", "PIP_*", "NPM_*", "npm_*", "NODE_*", "GOPROXY", "GOPATH", "GOCACHE", "JAVA_HOME", "MAVEN_*"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "SSL_CERT_*", "AWS_CA_BUNDLE"),
 )
+# before any test module is imported: boto3 reads some when it is, and a developer's own must never be used
+shut_off_this_process(also=TOOLS)
+# how a developer likes to read is no business of the commands that tests run
+for name in ("COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "PYTHONIOENCODING"):
+    os.environ.pop(name, None)
+os.environ.update(AWS_ACCESS_KEY_ID="testing", AWS_SECRET_ACCESS_KEY="testing")
 
 
 class _Stdout:

@@ -27,8 +27,7 @@ from handlers.aws.dynamodb import Contended, client
 from handlers.bank.requests import IllegalSetting
 from hourbank import names
 from hourbank.errors import HourBankError
-from hourbank.local import up
-from hourbank.local.emulator import REGION
+from hourbank.local import machine, up
 from hourbank.terminal import one_line
 
 LOCAL = "local"
@@ -167,18 +166,12 @@ def _turn_to_emulator() -> None:
         deployment = up.running()
     except HourBankError as error:
         raise HourBankError(f"{error}, or name a stack on AWS, such as --stack dev") from None
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        del os.environ[name]
+    machine.shut_off_this_process()
     access_key, secret_key = deployment.credentials
     os.environ |= {
         "AWS_ENDPOINT_URL": deployment.endpoint,
-        "AWS_DEFAULT_REGION": REGION,
         "AWS_ACCESS_KEY_ID": access_key,
         "AWS_SECRET_ACCESS_KEY": secret_key,
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "NO_PROXY": "127.0.0.1",
-        "no_proxy": "127.0.0.1",
     }
 
 

@@ -6,6 +6,7 @@ what a function's process does differently is in `hourbank.local.lambda_runtime`
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shlex
@@ -152,6 +153,26 @@ def deploy(
     return Deployment(endpoint=emulator.endpoint, tables=tables, outputs=outputs, credentials=emulator.credentials)
 
 
+def start_a_function(deployment: Deployment) -> None:
+    """Let the router handle a removal, which it ignores: where no function starts, people would wait in vain.
+
+    Raises
+    ------
+    HourBankError
+        If it could not be started, with the reason.
+    """
+    functions = deployment.client("lambda")
+    removal = {"eventID": "0", "eventSource": "aws:dynamodb", "dynamodb": {"SequenceNumber": "0"}}
+    answer = functions.invoke(
+        FunctionName=f"hourbank-routeServiceRequest-{STACK}", Payload=json.dumps({"Records": [removal]})
+    )
+    told = answer["Payload"].read().decode(errors="replace")
+    if "FunctionError" in answer:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            told = json.loads(told)["errorMessage"]
+        raise HourBankError(f"no function can be started on this machine: {' '.join(told.split())[:300]}")
+
+
 def adapt(template: dict[str, Any], response_timeout_seconds: int) -> dict[str, Any]:
     """Apply every difference of `DIFFERENCES` to a template, in place, and return it."""
     for difference in DIFFERENCES:
@@ -169,9 +190,7 @@ def bootstrap(meter: Path | None = None) -> str:
     python, runtime = shlex.quote(sys.executable), shlex.quote(str(Path(lambda_runtime.__file__)))
     metered = f"export HOURBANK_METER={shlex.quote(str(meter))}\n" if meter else ""
     return f"""#!/bin/sh
-unset PYTHONDONTWRITEBYTECODE
-{metered}export PYTHONPATH="$LAMBDA_TASK_ROOT"
-exec {python} -P {runtime}
+{metered}exec {python} -P {runtime}
 """
 
 

@@ -10,7 +10,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from functools import cache, cached_property
 from pathlib import Path
@@ -20,9 +19,10 @@ import botocore.config
 import botocore.session
 
 from hourbank.errors import HourBankError
+from hourbank.local import machine
+from hourbank.local.machine import REGION
 from hourbank.names import ROOT
 
-REGION = "us-east-1"
 ACCOUNT = "000000000000"
 
 LAUNCHER = Path(__file__).with_name("emulator_process.py")
@@ -84,7 +84,7 @@ class Emulator:
 
     @cached_property
     def directory(self) -> Path:
-        return Path(tempfile.mkdtemp(prefix="hourbank-"))
+        return machine.working_folder()
 
     @property
     def log(self) -> Path:
@@ -103,6 +103,7 @@ class Emulator:
             If its Python environment is missing, or it does not answer in time.
         """
         python = _python()
+        machine.check_open_files()
         try:
             for _ in range(3):  # another process may take the port between the choice and the bind
                 self.port = _free_port()
@@ -111,8 +112,10 @@ class Emulator:
                     if self._enforce_iam:
                         self.credentials = self._make_administrator()
                     return self
+                if self._process.poll() is None:
+                    raise HourBankError(f"the emulator does not answer after {_READY_SECONDS} s: {self.last_words()}")
                 self._kill()
-            raise HourBankError(f"the emulator did not start: {self._last_words()}")
+            raise HourBankError(f"the emulator did not start: {self.last_words()}")
         except BaseException:
             self.stop()
             raise
@@ -131,19 +134,16 @@ class Emulator:
         self.stop()
 
     def _launch(self, python: Path) -> subprocess.Popen[bytes]:
-        # AWS_* of the user would reach the functions: a profile that is not there, or a service's real endpoint.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))}
-        environment |= {
+        environment = machine.of_emulator(os.environ, self.directory) | {
             "AUTH": str(self._enforce_iam).lower(),
             "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_REGION": REGION,
             "BIND_HOST": "127.0.0.1",
             "GATEWAY_PORT": str(self.port),
+            # a port of the machine's, open to all, for a service that is not used
+            "IOT_MTLS_ENABLED": "0",
             "LOG_LEVEL": "WARNING",
             "MINISTACK_REGION": REGION,
-            "NO_PROXY": "127.0.0.1,localhost",
-            "no_proxy": "127.0.0.1,localhost",
-            "TMPDIR": str(self.directory),
+            "SFTP_ENABLED": "0",
         }
         with self.log.open("ab") as log:
             return subprocess.Popen(
@@ -154,6 +154,7 @@ class Emulator:
                 env=environment,
                 cwd=self.directory,
                 start_new_session=True,
+                umask=0o077,
             )
 
     def _ready(self) -> bool:
@@ -189,7 +190,8 @@ class Emulator:
         if process.stdin:
             process.stdin.close()
 
-    def _last_words(self) -> str:
+    def last_words(self) -> str:
+        """Return the last line that it printed, which tells of the machine's limits where it met one."""
         lines = self.log.read_text(errors="replace").split("\n") if self.log.exists() else []
         return next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
 
@@ -205,7 +207,12 @@ def _python() -> Path:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port: int = probe.getsockname()[1]
+            socket.create_connection(("127.0.0.1", port), timeout=5).close()
+            return port
+    except OSError as error:
+        raise HourBankError(
+            f"this machine does not reach itself at 127.0.0.1 ({error.strerror or error}): see its loopback interface"
+        ) from None

@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import re
+import resource
 import runpy
 import shutil
 import signal
@@ -93,9 +94,18 @@ def refuse_other_sites() -> None:
     module["app"] = app
 
 
+def open_enough_files() -> None:
+    """Raise the soft limit of open files, 256 on macOS, as far as needed and allowed: every function takes several."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 4096 if hard == resource.RLIM_INFINITY else min(hard, 4096)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def main() -> None:
     if os.getpgrp() != os.getpid():
         sys.exit("start this in a session of its own: it kills its whole process group")
+    open_enough_files()
     threading.Thread(target=follow_parent, args=(sys.argv[1],), daemon=True).start()
     # Many cold starts at once on a small machine take longer than AWS's ten seconds for an initialisation; there is
     # no setting for it.

@@ -109,6 +109,7 @@ def main() -> None:
     meter: Any = None
     if file := os.environ.get("HOURBANK_METER"):
         meter = runpy.run_path(str(Path(__file__).with_name("meter.py")))["Meter"](Path(file))
+    sys.path.insert(0, os.environ["LAMBDA_TASK_ROOT"])
     try:
         handler = load_handler(os.environ["_HANDLER"])
     except Exception as error:  # noqa: BLE001 - reported as Lambda does, whatever an import raises

@@ -9,8 +9,8 @@ import os
 import signal
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -19,12 +19,12 @@ from rich.text import Text
 
 from hourbank import ledger_view, names
 from hourbank.errors import HourBankError
+from hourbank.local import machine
 from hourbank.local.deployment import Deployment
 from hourbank.local.emulator import Emulator
 from hourbank.local.shutdown import STOPPED, end_at
-from hourbank.names import ROOT
 
-STATE = Path(os.environ.get("HOURBANK_STATE", ROOT / ".hourbank")) / "up.json"
+STATE = machine.state_folder(os.environ) / "up.json"
 PEOPLE = {"ana": Decimal(10), "ben": Decimal(10), "chloé": Decimal(10)}
 LOOK_EVERY_SECONDS = 0.5
 # the older AWS CLI reads AWS_DEFAULT_REGION alone
@@ -53,7 +53,7 @@ def running() -> Deployment:
     state = _read()
     if state is None:
         raise HourBankError("nothing is running: start it with `make up` (or `hourbank up`) in another terminal")
-    return Deployment(**state["deployment"])
+    return state.deployment
 
 
 def down() -> str:
@@ -62,11 +62,11 @@ def down() -> str:
     if state is None:
         return "nothing was running"
     with contextlib.suppress(ProcessLookupError):
-        os.kill(state["pid"], signal.SIGTERM)
+        os.kill(state.pid, signal.SIGTERM)
     deadline = time.monotonic() + 15
-    while STATE.exists() or _answers(state["deployment"]["endpoint"]):
+    while STATE.exists() or _answers(state.deployment.endpoint):
         if time.monotonic() > deadline:
-            raise HourBankError(f"process {state['pid']} does not end: see what it does, or kill it")
+            raise HourBankError(f"process {state.pid} does not end: see what it does, or kill it")
         time.sleep(0.1)
     return "stopped"
 
@@ -74,11 +74,12 @@ def down() -> str:
 def serve(console: Console, minutes: float) -> None:
     """Deploy, tell how to use it, and print what happens until the process is ended."""
     if (state := _read()) is not None:
-        raise HourBankError(f"already running on {state['console']} (process {state['pid']}): `make down` ends it")
+        raise HourBankError(f"already running on {state.console} (process {state.pid}): `make down` ends it")
     from handlers.aws.dynamodb import now
     from hourbank.local import deploy, people  # these import Pulumi, which `show` and the others do without
     from hourbank.local.page import server as page
 
+    machine.make_state_folder(STATE.parent)
     seconds = round(minutes * 60)
     with contextlib.ExitStack() as at_end:
         emulator = at_end.enter_context(Emulator())
@@ -89,28 +90,53 @@ def serve(console: Console, minutes: float) -> None:
                 response_timeout_seconds=seconds,
                 config={"hourbank:startRequestsFrom": now()},
             )
+            deploy.start_a_function(deployment)
         address = at_end.enter_context(page.serve(page.Console(deployment, seconds)))
-        STATE.parent.mkdir(exist_ok=True)
         for number in (signal.SIGINT, signal.SIGTERM):
             end_at(number, STOPPED, 0, forget=STATE)
-        state = {"pid": os.getpid(), "console": address, "deployment": deployment.to_json()}
-        STATE.write_text(json.dumps(state, indent=2))
         at_end.callback(STATE.unlink, missing_ok=True)
+        _write(State(os.getpid(), address, deployment))
         _explain(console, deployment, address, minutes, page_is_built=(page.PAGES / "index.html").exists())
         _follow(console, deployment)
 
 
-def _read() -> dict[str, Any] | None:
-    """Return the state of what runs; one that a killed process left behind is removed."""
+@dataclass(frozen=True)
+class State:
+    """What other terminals find: the process, the page's address, and what is deployed."""
+
+    pid: int
+    console: str
+    deployment: Deployment
+
+
+def _write(state: State) -> None:
+    text = json.dumps({"pid": state.pid, "console": state.console, "deployment": state.deployment.to_json()}, indent=2)
+    new = STATE.with_suffix(".new")  # no other terminal may read half of it
     try:
-        state: dict[str, Any] = json.loads(STATE.read_text())
-        if _answers(state["deployment"]["endpoint"]):
+        new.unlink(missing_ok=True)
+        new.touch(mode=0o600)
+        new.chmod(0o600)
+        new.write_text(text, encoding="utf-8")
+        new.replace(STATE)
+    except OSError as error:
+        raise HourBankError(f"{STATE} cannot be written ({error.strerror}): see HOURBANK_STATE") from None
+
+
+def _read() -> State | None:
+    """Return the state of what runs; one that a killed process left behind, or that nobody can read, is removed."""
+    try:
+        told = json.loads(STATE.read_text(encoding="utf-8"))
+        state = State(int(told["pid"]), str(told["console"]), Deployment(**told["deployment"]))
+        if _answers(state.deployment.endpoint):
             return state
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError, http.client.HTTPException):
         pass
-    STATE.unlink(missing_ok=True)
+    except OSError as error:
+        raise HourBankError(f"{STATE} cannot be read ({error.strerror}): remove it, or see HOURBANK_STATE") from None
+    with contextlib.suppress(OSError):
+        STATE.unlink()
     return None
 
 

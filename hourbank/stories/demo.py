@@ -59,6 +59,7 @@ def play(console: Console) -> bool:
             )
         else:
             console.print(f"[bold red]{len(failed)} of {len(stage.performances)} stories ended otherwise.[/]")
+            show(console, Text(f"The emulator's last words: {emulator.last_words()}"))
         return ok
 
 
@@ -76,6 +77,7 @@ def _set_up(console: Console, emulator: Emulator) -> tuple[deploy.Deployment, Le
             response_timeout_seconds=RESPONSE_TIMEOUT_SECONDS,
             config={"hourbank:startRequestsFrom": now()},
         )
+        deploy.start_a_function(deployment)
     return deployment, before
 
 
@@ -173,7 +175,8 @@ def _ledger_table(before: Ledger, after: Ledger) -> Table:
         title="The ledger, in hours", title_style="bold", title_justify="left", box=None, padding=(0, 3, 0, 0)
     )
     for heading in ("", "before", "after", "change"):
-        table.add_column(heading, justify="left" if not heading else "right", header_style="dim")
+        # on a narrow terminal names give way, and no digit does
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=bool(heading), header_style="dim")
     rows = [(name, before.balances.get(name, Decimal(0)), hours) for name, hours in sorted(after.balances.items())]
     rows += [("held in escrow", before.held, after.held), ("all together", before.total, after.total)]
     for name, was, has in rows:
