@@ -175,7 +175,9 @@ def balance_told(old: Item, new: Item) -> list[str]:
     reason = new.get("failureReason")
     if reason == old.get("failureReason") or not isinstance(reason, str):
         return []
-    known = {value for value in new.values() if isinstance(value, Decimal)} | _NUMBERS_OF_RULES
+    said = {value for value in new.values() if isinstance(value, Decimal)}
+    # how much more an offer asks for than what is held
+    known = said | {more - less for more in said for less in said} | _NUMBERS_OF_RULES
     told = {Decimal(number.replace(",", "")) for number in re.findall(r"\d[\d,]*(?:\.\d+)?", reason)}
     return [f"a reason that both read tells {sorted(told - known)}: {reason}"] if told - known else []
 
