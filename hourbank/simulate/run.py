@@ -395,12 +395,12 @@ class Simulation:
             state = f"request {key} is {status}, its escrow {ledger.escrows.get(key, {}).get('status')}"
             if not right and not listed:
                 self._problems.append(f"quietly wrong {when}: {state}")
-            if right and listed:
+            if right and listed and world.is_stream_read:
                 self._problems.append(f"false alarm {when}: {state}, but {found.findings[key]}")
             is_beyond = self.repair == "redrive" and self._is_beyond_redrive(key, ledger)
             if is_repaired and not right and not is_beyond:
                 self._problems.append(f"not repaired by {self.repair}: {state}")
-            if right and found.missed and not world.legacy:
+            if right and found.missed and not world.legacy and world.is_stream_read:
                 self._problems.append(f"still missed {when}: {state}")
 
     def _is_technical(self) -> bool:

@@ -15,6 +15,7 @@ After each write the laws of `hourbank.laws` are checked; `World.settle` raises 
 
 from __future__ import annotations
 
+import base64
 import importlib
 import json
 import os
@@ -459,7 +460,7 @@ class World:
             "SequenceNumber": str(self._sequence),
             "SizeBytes": sum(row.size for row in images.values() if row),
             "StreamViewType": "NEW_AND_OLD_IMAGES",
-            **{name: row.image for name, row in images.items() if row},
+            **{name: streamed(row.image) for name, row in images.items() if row},
         }
         if self._invocation and self._legal is not None and new:
             before, after = old.plain if old else {}, new.plain
@@ -663,6 +664,15 @@ class Report:
     findings: dict[str, str]
     missed: int
     remedies: dict[str, str]
+
+
+def streamed(value: Any) -> Any:
+    """Return an image as it is in a stream's event, which is JSON: bytes are base64."""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, Mapping):
+        return {name: streamed(part) for name, part in value.items()}
+    return [streamed(part) for part in value] if isinstance(value, list) else value
 
 
 def plain(image: Mapping[str, Any]) -> Item:
