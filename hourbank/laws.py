@@ -13,8 +13,11 @@ from decimal import Decimal
 from typing import Any
 
 Item = dict[str, Any]
+LARGEST_HOURS = 1_000_000
 # longest texts and ids, fewest and most hours, decimals and seconds
-_NUMBERS_OF_RULES = {Decimal(number) for number in (0, 1, 2, 30, 60, 100, 255, 256, 1024, 10**6, 30 * 24 * 3600)}
+_NUMBERS_OF_RULES = {
+    Decimal(number) for number in (0, 1, 2, 30, 60, 100, 255, 256, 1024, 10**6, 30 * 24 * 3600, 384 * 1024)
+}
 WAITING = ("AWAITING_PROVIDER", "NEGOTIATING")
 
 
@@ -94,6 +97,15 @@ def hours_of_others(ledger: Ledger) -> list[str]:
         if entries.keys() - {"ESCROW_ADJUST"} != {"ESCROW_HOLD"} | end:
             problems.append(f"escrow {key} is {escrow['status']}, and its entries are {sorted(entries)}")
     return problems
+
+
+def illegal_hours(ledger: Ledger) -> list[str]:
+    """Return each escrow of hours that nobody may ask for: above 0, at most a million, at most 2 decimals."""
+    return [
+        f"escrow {key} is of {escrow['hours']} hours"
+        for key, escrow in ledger.escrows.items()
+        if not 0 < escrow["hours"] <= LARGEST_HOURS or escrow["hours"] != round(escrow["hours"], 2)
+    ]
 
 
 def held_for_others(escrow: Item, request: Item) -> list[str]:
@@ -178,7 +190,7 @@ def balance_told(old: Item, new: Item) -> list[str]:
     said = {value for value in new.values() if isinstance(value, Decimal)}
     # how much more an offer asks for than what is held
     known = said | {more - less for more in said for less in said} | _NUMBERS_OF_RULES
-    told = {Decimal(number.replace(",", "")) for number in re.findall(r"\d[\d,]*(?:\.\d+)?", reason)}
+    told = {Decimal(number.replace(",", "")) for number in re.findall(r"\d[\d,]*(?:\.\d+)?(?:[eE][+-]?\d+)?", reason)}
     return [f"a reason that both read tells {sorted(told - known)}: {reason}"] if told - known else []
 
 

@@ -26,7 +26,7 @@ from hourbank.simulate.campaign import (
     tell,
     wander,
 )
-from hourbank.simulate.faults import KINDS, MEANWHILE, WAITING, Fault
+from hourbank.simulate.faults import KINDS, MEANWHILE, PAUSE, WAITING, Fault
 from hourbank.simulate.paths import stories
 from hourbank.simulate.run import Simulation
 from hourbank.simulate.wandering import Wander, shortest
@@ -98,7 +98,11 @@ def test_every_fault_is_in_the_table() -> None:
 def test_every_fault_strikes_somewhere(kind: str) -> None:
     """A fault at a point that has it is told in the trace; one that does nothing would prove nothing."""
     story = RELEASE if kind in MEANWHILE else ACCEPTED
-    at = {"call-conflict": 2, "call-conflicts": 2, "call-conflict!": 2, **dict.fromkeys(WAITING, 0)}.get(kind, 1)
+    at = (
+        2
+        if kind in PAUSE
+        else {"call-conflict": 2, "call-conflicts": 2, "call-conflict!": 2, **dict.fromkeys(WAITING, 0)}.get(kind, 1)
+    )
     with in_silence():
         simulation = Simulation(story_named(story), (Fault(kind, at),))
         simulation.play()

@@ -44,6 +44,7 @@ from hourbank.laws import (
     hours_held_for_nobody,
     hours_lost,
     hours_of_others,
+    illegal_hours,
     illegal_transition,
     tokens_outside_a_wait,
     told_too_early,
@@ -167,6 +168,11 @@ class World:
     def executions(self) -> list[Execution]:
         """All executions there ever were, in the order of their starts."""
         return self._machines.executions
+
+    @property
+    def remembered(self) -> list[Execution]:
+        """The executions that are not forgotten; see `free_names`."""
+        return self._machines.remembered
 
     def redeploy(self) -> None:
         """Publish version 2, 3, ... of every function, and definitions that name it, as a deploy does."""
@@ -555,11 +561,12 @@ class World:
     def broken_laws(self, ledger: Ledger | None = None) -> list[str]:
         """Return every law that does not hold right now, in words."""
         ledger = ledger or self.lawful_ledger()
-        ended = {execution.arn: execution.status for execution in self.executions if execution.ended}
+        ended = {execution.arn: execution.status for execution in self.remembered if execution.ended}
         return [
             *hours_lost(ledger, self.granted),
             *entries_that_do_not_add_up(ledger, self.granted),
             *hours_of_others(ledger),
+            *illegal_hours(ledger),
             *hours_held_for_nobody(ledger, ended, self._deleted_in_progress),
             *tokens_outside_a_wait(ledger, ended),
         ]
