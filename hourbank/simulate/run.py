@@ -386,7 +386,7 @@ class Simulation:
         if world.redelivered and not self._is_technical():
             self._problems.append("the router failed at a record for what it is")
         if self._is_odd() and any(map(is_failed, world.executions)):
-            self._problems.append(f"a value failed an execution {when}")
+            self._problems.append(f"what a record says failed an execution {when}")
         if self._is_hiccup():
             self._problems += [f"a hiccup failed {e.name} {when}: {e.error}" for e in world.executions if is_failed(e)]
             self._problems += self._told_wrongly()
@@ -425,8 +425,9 @@ class Simulation:
         return problems
 
     def _is_odd(self) -> bool:
-        """Whether nothing went wrong but values of any type and size."""
-        return not self.story.fails and bool(self.faults) and all(fault.kind in ODD_KINDS for fault in self.faults)
+        """Whether nothing went wrong but values of any type and size, or an id that was used before."""
+        kinds = [fault.kind for fault in self.faults]
+        return not self.story.fails and bool(kinds) and all(kind in (*ODD_KINDS, *AFTER) for kind in kinds)
 
     @staticmethod
     def _is_beyond_redrive(key: str, ledger: Ledger) -> bool:
