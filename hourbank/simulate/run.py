@@ -682,7 +682,10 @@ def _is_status_right(request: Item, mine: Item | None) -> bool:
     status, held = request.get("status"), mine["status"] if mine else None
     if status == "IN_PROGRESS":
         return held == "HELD"
-    if status in ("REJECTED", "FAILED"):
+    if status == "REJECTED":
+        # RELEASED: of an older request with the same id and the same name of its execution
+        return held != "HELD"
+    if status == "FAILED":
         return held in (None, "REFUNDED")
     return status in ENDS and held == ENDS[status]
 
