@@ -179,17 +179,17 @@ def decided_by_nobody(old: Item, new: Item, state: str | None = None) -> list[st
     return []
 
 
-def balance_told(old: Item, new: Item) -> list[str]:
-    """Return what is wrong with a reason that both people read: it tells numbers that are in no field of the request.
+def balance_told(old: Item, new: Item, asked: Collection[Decimal]) -> list[str]:
+    """Return what is wrong with a reason that both people read: it tells numbers that nobody asked for.
 
+    `asked` are the numbers that were ever in a field of a request of this id.
     What a requester has, or lacks, is nobody else's business.
     """
     reason = new.get("failureReason")
     if reason == old.get("failureReason") or not isinstance(reason, str):
         return []
-    said = {value for value in new.values() if isinstance(value, Decimal)}
     # how much more an offer asks for than what is held
-    known = said | {more - less for more in said for less in said} | _NUMBERS_OF_RULES
+    known = {*asked, *(more - less for more in asked for less in asked), *_NUMBERS_OF_RULES}
     told = {Decimal(number.replace(",", "")) for number in re.findall(r"\d[\d,]*(?:\.\d+)?(?:[eE][+-]?\d+)?", reason)}
     return [f"a reason that both read tells {sorted(told - known)}: {reason}"] if told - known else []
 

@@ -700,7 +700,10 @@ def _outcomes(request: Item, execution: Execution) -> tuple[str, ...]:
 
 def outcome(simulation: Simulation) -> dict[str, Any]:
     """Return what a run ended with, without names and times: what must be the same after a harmless fault."""
-    end, volatile = simulation.end, ("updatedAt", "createdAt", "startedAt", "taskToken", "taskTokenAttempt")
+    end, volatile = (
+        simulation.end,
+        ("updatedAt", "createdAt", "startedAt", "taskToken", "taskTokenAttempt", "touchedAt", "startedAt"),
+    )
     tables = {
         name: {key: {k: v for k, v in row.items() if k not in volatile and v is not None} for key, row in rows.items()}
         for name, rows in vars(end).items()

@@ -138,6 +138,7 @@ class World:
         self.problems: list[str] = []
         self.granted: dict[str, Decimal] = {}
         self.legacy: set[str] = set()
+        self._asked: dict[Any, set[Decimal]] = {}
         self.is_stream_read = True
         self._escrows_seen: set[str] = set()
         self.on_invoke: Callable[[Invocation, Moment], None] | None = None
@@ -458,6 +459,8 @@ class World:
         if table != TABLES["ServiceRequest"]:
             return
         self._sequence += 1
+        asked = self._asked.setdefault((old or new or Row({})).plain.get("id"), set())
+        asked |= {value for value in (new.plain.values() if new else ()) if isinstance(value, Decimal)}
         images = {"OldImage": old, "NewImage": new}
         written = old or new
         change: dict[str, Any] = {
@@ -471,7 +474,7 @@ class World:
         if self._invocation and self._legal is not None and new:
             before, after = old.plain if old else {}, new.plain
             broken = illegal_transition(before.get("status"), after.get("status"), self._legal)
-            broken += balance_told(before, after)
+            broken += balance_told(before, after, asked)
             if not _is_ordered(self._invocation):
                 broken += decided_by_nobody(before, after, self._invocation.state)
             self.problems += [f"{self._invocation.function}: {problem}" for problem in broken]
