@@ -585,7 +585,8 @@ def test_no_state_dies_of_what_is_in_the_tables(
 
 @pytest.mark.parametrize("status", ["HELD", "RELEASED", "REFUNDED"])
 @pytest.mark.parametrize("owner", [OWN, "another", ...])
-def test_a_request_beside_any_escrow_is_an_id_used_before(bank: Bank, status: str, owner: Any) -> None:
+@pytest.mark.parametrize("state", ["ValidateRequest", "EscrowHours"])
+def test_a_request_beside_any_escrow_is_an_id_used_before(bank: Bank, status: str, owner: Any, state: str) -> None:
     """Names are free again after 90 days, or with a machine made anew, so the ARN can be this execution's."""
     awaiting(bank)
     set_field(bank, "Escrow", "status", status)
@@ -597,7 +598,7 @@ def test_a_request_beside_any_escrow_is_an_id_used_before(bank: Bank, status: st
         run(validate_service_request, "ValidateRequest")
     with pytest.raises(ValidationFailed, match="used before"):
         run(create_escrow, "EscrowHours")
-    assert run(reject_request, "RejectRequest", states=refused(refusal.value, "ValidateRequest")) == "REJECTED"
+    assert run(reject_request, "RejectRequest", states=refused(refusal.value, state)) == "REJECTED"
     request = bank.get("ServiceRequest", "r1")
     assert (request["status"], request["failureReason"]) == ("REJECTED", "The id of this request was used before")
     after = bank.everything()
@@ -674,6 +675,14 @@ def test_no_reason_tells_a_balance(bank: Bank) -> None:
         "The balance of ben is no number, or one that cannot take these hours exactly",
     ]
     assert not any("77.31" in reason or "74.81" in reason for reason in reasons)
+
+
+@pytest.mark.parametrize("attempt", ["1", True, None, ..., [Decimal(1)]], ids=str)
+def test_a_token_whose_attempt_is_none_is_replaced(bank: Bank, attempt: Any) -> None:
+    awaiting(bank)
+    set_field(bank, "ServiceRequest", "taskTokenAttempt", attempt)
+    run(notify_provider, "WaitForProviderResponse", taskToken="token-2")
+    assert bank.get("ServiceRequest", "r1")["taskToken"] == "token-2"
 
 
 @pytest.mark.parametrize("request_id", ["\ud800", "x" * 2049, "é" * 1025])
