@@ -59,6 +59,7 @@ def test_without_the_condition_on_the_escrows_status(monkeypatch: pytest.MonkeyP
 
 def test_without_the_owners_claim(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requests, "is_owned", lambda request, arn: request is not None)
+    monkeypatch.setattr(requests, "is_begun_at_most", lambda request, run: request is not None)
     assert "quietly wrong" in str(caught(ACCEPTED, ("started-too",)))
 
 
