@@ -64,11 +64,6 @@ def test_without_the_condition_on_the_escrows_status(monkeypatch: pytest.MonkeyP
     assert "13 hours in all, but 10 were granted" in str(caught(RELEASE, ("deleted",), "at-odds"))
 
 
-def test_without_the_owners_claim(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requests, "is_owned", lambda request, arn: request is not None)
-    assert "quietly wrong" in str(caught(ACCEPTED, ("started-too",)))
-
-
 def test_without_a_claim_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     def look(run: Execution) -> Item:
         def plan() -> Plan:
