@@ -307,6 +307,19 @@ def test_what_nobody_can_read_is_not_taken_for_running(
     assert not up.STATE.exists()
 
 
+@pytest.mark.parametrize(("pid", "ended"), [(-1, []), (0, []), (1, []), (4711, [4711])])
+def test_a_state_that_names_no_process_of_ours_ends_none(
+    pid: int, ended: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(up, "STATE", tmp_path / "up.json")
+    monkeypatch.setattr(up, "_answers", lambda _: False)
+    monkeypatch.setattr(up, "_read", lambda: up.State(pid, "", Deployment(endpoint="", tables={}, outputs={})))
+    monkeypatch.setattr(up.os, "kill", lambda number, _: told.append(number))
+    assert up.down() == "stopped"
+    assert told == ended
+
+
 def test_a_state_that_is_no_file_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(up, "STATE", tmp_path)
     with pytest.raises(HourBankError, match=r"cannot be read \(Is a directory\): remove it"):
