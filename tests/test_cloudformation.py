@@ -43,7 +43,7 @@ def changed(recording: Recording, name: str, **changes: Any) -> Recording:
     return dataclasses.replace(recording, resources=tuple(parts))
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_cfn_lint_finds_nothing() -> None:
     # prod has what the others have, and actions of alarms and retained machines besides
     made = template(record("prod"), bucket=BUCKET, key=KEY)
@@ -51,7 +51,7 @@ def test_cfn_lint_finds_nothing() -> None:
     assert [f"{match.rule.id} {match.message}" for match in found] == []
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_cfn_lint_finds_nothing_where_the_stack_opts_in(opted_in: Recording) -> None:
     made = template(opted_in, bucket=BUCKET, key=KEY)
     found = lint(json.dumps(made), config=ManualArgs(regions=["us-east-1"]))

@@ -225,7 +225,7 @@ def test_a_function_that_always_starts_a_process_has_no_time_of_its_own():
     assert (functions.warm, functions.cold) == ({"f": 6}, {"f": 98})
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.xdist_group("processes")
 class TestMeasured:
     """With an emulator."""

@@ -131,7 +131,7 @@ def emitted(printed: str) -> set[tuple[str, ...]]:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_custom_metric_is_emitted_with_its_dimensions(log: pytest.CaptureFixture[str]) -> None:
     # Given a stack in which people do all that can be counted
     variables = record("dev").named("auditLedger").inputs["environment"]["variables"]
@@ -200,7 +200,7 @@ def test_an_export_has_it_with_its_references(recording: Recording) -> None:
     json.loads(text)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.xdist_group("dashboard")
 def test_the_emulator_shows_it_with_names_in_place_of_references() -> None:
     with Emulator() as emulator:

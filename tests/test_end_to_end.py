@@ -22,7 +22,7 @@ from hourbank.local.emulator import Emulator
 from hourbank.stories import stories
 from workflows import service_request
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("end-to-end")]
+pytestmark = [pytest.mark.thorough, pytest.mark.xdist_group("end-to-end")]
 
 # Longer than a test needs to answer, or to deploy and then answer, on a machine that is busy with other things.
 RESPONSE_TIMEOUT_SECONDS = 15

@@ -188,7 +188,7 @@ def test_retained_is_everything(recording: Recording) -> None:
     assert {part.get("DeletionPolicy") for part in made["Resources"].values()} == {"Retain"}
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_cfn_lint_finds_nothing(exported: Path, made: dict[str, Any]) -> None:
     found = lint(
         exported.read_text(encoding="utf-8"), config=ManualArgs(regions=["us-east-1"], ignore_checks=["W3002"])
@@ -198,7 +198,7 @@ def test_cfn_lint_finds_nothing(exported: Path, made: dict[str, Any]) -> None:
     assert made["Metadata"]["cfn-lint"] == {"config": {"ignore_checks": ["W3002"]}}
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_second_export_is_the_same_bytes(exported: Path, tmp_path: Path) -> None:
     out = tmp_path / "template.yaml"
     command = [sys.executable, "-c", "from hourbank.cli import main; main()", "export", "cloudformation", "--out", out]
@@ -273,7 +273,7 @@ def play(emulator: Emulator, template: dict[str, Any], parameters: dict[str, str
     assert ledger_view.broken_conservation(before, after) == []
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.xdist_group("export-cloudformation")
 def test_the_template_plays_every_story(made: dict[str, Any]) -> None:
     with Emulator() as emulator:

@@ -163,7 +163,7 @@ def test_the_requesters_answer_against_the_negotiations_time_out(world: World, a
     assert seen == {"TIMED_OUT", answer}
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_an_answer_against_the_time_out_and_its_retry_hundreds_of_times(world: World) -> None:
     """A time-out that was given up for dead, its retry, and the provider at the same instant."""
     runs = [("timeoutRequest", task(world.executions[0], "TimeoutRequest", attempt)) for attempt in (0, 1)]

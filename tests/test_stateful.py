@@ -179,4 +179,4 @@ HourBank.TestCase.settings = settings(
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-TestHourBank = pytest.mark.slow(HourBank.TestCase)
+TestHourBank = pytest.mark.thorough(HourBank.TestCase)
