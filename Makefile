@@ -23,7 +23,7 @@ unexport NODE_ENV
 PAGE := frontend/console/dist/index.html
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down frontend test test-frontend test-angular test-browser check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench docs clean .venv .venv-emulator
+.PHONY: help demo up down frontend test test-all test-frontend test-angular test-browser check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench docs clean .venv .venv-emulator
 .SUFFIXES:
 
 help:
@@ -33,7 +33,8 @@ help:
 	@echo '  make down         end what make up started'
 	@echo '  make frontend     the browser'"'"'s side: the package and the page (Node)'
 	@echo 'develop'
-	@echo '  make test         all tests; ARGS="-k timeout" picks some of the Python ones'
+	@echo '  make test         what a change is likely to break; ARGS="-k timeout" picks some of the Python ones'
+	@echo '  make test-all     all tests, those of the browser'"'"'s side too; ARGS as above'
 	@echo '  make check        format, lint, types, import rules, state machines, schema, template, workflows'
 	@echo '  make workflows    actionlint over the workflows on GitHub (Go)'
 	@echo '  make test-frontend  the package for the browser: types, templates, tests (Node)'
@@ -66,11 +67,23 @@ down: .venv
 	@$(BIN)/hourbank down $(ARGS)
 
 # what commands print is compared letter by letter, whatever the locale
-test test-engine test-sam: export PYTHONUTF8 := 1
+test test-all test-engine test-sam contention: export PYTHONUTF8 := 1
 
 test: .venv .venv-emulator
 	$(BIN)/pytest --numprocesses auto --dist loadgroup $(ARGS)
+	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
+	  $(MAKE) --silent frontend/node_modules/.locked && $(NPM) --prefix frontend run --silent test:quick; \
+	else \
+	  echo "make test: Node is not here, so the browser's side was not tested" >&2; \
+	  [ -z "$$CI" ]; \
+	fi
+
+# ARGS is pytest's alone here
+test-all: .venv .venv-emulator
+	$(BIN)/pytest --numprocesses auto --dist loadgroup -m "not engine and not sam" --hypothesis-profile thorough $(ARGS)
 	@$(MAKE) --silent test-frontend
+	@$(MAKE) --silent test-angular
+	@$(MAKE) --silent test-browser ARGS=
 
 frontend:
 	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
@@ -218,7 +231,7 @@ simulate: .venv
 	@$(BIN)/hourbank simulate $(ARGS)
 
 contention: .venv .venv-emulator
-	@$(BIN)/pytest --quiet tests/contention $(ARGS)
+	@$(BIN)/pytest --quiet -m thorough tests/contention $(ARGS)
 
 bench: .venv .venv-emulator
 	@$(BIN)/python -m bench $(ARGS)
