@@ -276,7 +276,7 @@ def skipped(rounds: int) -> Result:
     return Result(what, seconds, "s", None, detail)
 
 
-def tests(target: str, promised: float | None = None) -> Result:
+def tests(target: str, promised: float | None) -> Result:
     """The tests as make's target runs them: how long, and how much processor time of theirs and of all they start."""
     # without it nothing of Python's is kept compiled, and every process compiles everything again
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
