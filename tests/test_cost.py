@@ -10,9 +10,9 @@ import sys
 import pytest
 from rich.console import Console
 
-from hourbank.cost import first_sketch, paths, prices
+from hourbank.cost import first_sketch, paths, prices, report
 from hourbank.cost.measure import STORIES, Functions, Measurement, Played, Usage
-from hourbank.cost.report import report
+from hourbank.local import deployment
 from hourbank.local.deploy import deploy
 from hourbank.local.meter import read_units, size_of, units_read
 from hourbank.program import recorder
@@ -233,8 +233,8 @@ class TestMeasured:
     def test_every_path_is_played_and_priced(self):
         ended = subprocess.run([*HOURBANK, "--json"], capture_output=True, text=True, check=False, timeout=240)
         assert ended.returncode == 0, ended.stderr
-        report = json.loads(ended.stdout)
-        measured = {path["name"]: path for path in report["paths"]}
+        made = json.loads(ended.stdout)
+        measured = {path["name"]: path for path in made["paths"]}
         assert list(measured) == list(BY_NAME)
         for name, path in measured.items():
             assert [state for states in path["states"].values() for state in states] == states_of(BY_NAME[name])
@@ -243,7 +243,7 @@ class TestMeasured:
             assert path["dollars"]["all"] < path["dollarsWhenCold"] < 3 * path["dollars"]["all"]
             called = sum(
                 paths.calls(asl, path["states"].get(machine, []))
-                for machine, asl in zip(report.MACHINES, (REQUESTS, RELEASES), strict=True)
+                for machine, asl in zip(deployment.MACHINES, (REQUESTS, RELEASES), strict=True)
             )
             # the stream's reader starts each execution, and delivers each answer
             story = next(story for story in STORIES if story.title == BY_NAME[name].story)
@@ -257,8 +257,8 @@ class TestMeasured:
         assert accepted["write"] == 1 + 8 + 3 + 3 + 8
         assert accepted["read"] > declined["read"] > invalid["read"] > 0
         assert (accepted["events"], declined["events"], invalid["events"]) == (3, 2, 1)
-        assert report["memory"] == [512]
-        assert report["idleMonth"][0]["count"] == "28"
+        assert made["memory"] == [512]
+        assert made["idleMonth"][0]["count"] == "28"
         page = (recorder.ROOT / "docs" / "why" / "cost.md").read_text(encoding="utf-8")
         for name, path in measured.items():
             usage, sketch = path["usage"], path["firstSketch"]
@@ -266,7 +266,7 @@ class TestMeasured:
             figures = (usage["transitions"], transitions, usage["invocations"], usage["read"], usage["write"])
             row = " | ".join(f"{figure:g}" if isinstance(figure, float) else str(figure) for figure in figures)
             assert f"| {name} | {row} | {usage['events']} | $" in page
-        idle = sum(part["dollars"] for part in report["idleMonth"])
+        idle = sum(part["dollars"] for part in made["idleMonth"])
         assert f"costs ${idle:.2f}: " in " ".join(page.split())
         assert "taskToken" not in ended.stdout + ended.stderr
         for what in ("metered", "auditor"):
