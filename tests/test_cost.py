@@ -12,8 +12,7 @@ from rich.console import Console
 
 from hourbank.cost import first_sketch, paths, prices, report
 from hourbank.cost.measure import STORIES, Functions, Measurement, Played, Usage
-from hourbank.local import deployment
-from hourbank.local.deploy import deploy
+from hourbank.errors import HourBankError
 from hourbank.local.meter import read_units, size_of, units_read
 from hourbank.program import recorder
 from hourbank.simulate.program import definition_of
@@ -218,7 +217,7 @@ def test_the_report_says_every_path_and_fits(made, width):
 
 def test_a_function_that_always_starts_a_process_has_no_time_of_its_own():
     line = {"function": "f", "milliseconds": 3.2, "initialisation": 100.0}
-    with pytest.raises(deploy.HourBankError, match="f had a new process for each call"):
+    with pytest.raises(HourBankError, match="f had a new process for each call"):
         Functions([line, line])
     warm = [{"function": "f", "milliseconds": value} for value in (5.1, 4.2, 90.0)]
     functions = Functions([line, *warm])
@@ -243,7 +242,7 @@ class TestMeasured:
             assert path["dollars"]["all"] < path["dollarsWhenCold"] < 3 * path["dollars"]["all"]
             called = sum(
                 paths.calls(asl, path["states"].get(machine, []))
-                for machine, asl in zip(deployment.MACHINES, (REQUESTS, RELEASES), strict=True)
+                for machine, asl in zip(report.MACHINES, (REQUESTS, RELEASES), strict=True)
             )
             # the stream's reader starts each execution, and delivers each answer
             story = next(story for story in STORIES if story.title == BY_NAME[name].story)
