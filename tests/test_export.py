@@ -23,7 +23,7 @@ from hourbank.local.emulator import Emulator
 from hourbank.program import cloudformation
 from hourbank.program.recorder import Recording
 from hourbank.stories import stories
-from tests.helpers.recordings import recorded
+from tests.helpers.recordings import exports_recorded_once, recorded  # noqa: F401
 
 RESPONSE_TIMEOUT_SECONDS = 8
 

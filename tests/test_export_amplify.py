@@ -22,6 +22,7 @@ from hourbank.export import parameterised
 from hourbank.local import deploy
 from hourbank.local.emulator import Emulator
 from hourbank.program import cloudformation
+from tests.helpers.recordings import exports_recorded_once  # noqa: F401
 from tests.test_export import amplify_exports, play
 
 PAGE = (Path(__file__).parent.parent / "docs" / "deploy" / "amplify-gen1.md").read_text(encoding="utf-8")
