@@ -170,7 +170,7 @@ def test_no_status_is_cut_on_a_narrow_terminal():
         assert line.endswith("12.3 s")
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.xdist_group("processes")
 class TestRunning:
     """With an emulator."""

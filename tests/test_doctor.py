@@ -327,7 +327,7 @@ def world(account, monkeypatch):
     account.says()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.xdist_group("doctor")
 class TestOnTheEmulator:
     """With tables, exports, roles, and an API that has a schema."""

@@ -21,8 +21,9 @@ from hourbank.local import deploy, people
 from hourbank.local.deployment import Deployment
 from hourbank.local.emulator import Emulator
 from hourbank.program import cloudformation
-from hourbank.program.recorder import Recording, record
+from hourbank.program.recorder import Recording
 from hourbank.stories import stories
+from tests.helpers.recordings import exports_recorded_once, recorded  # noqa: F401
 
 RESPONSE_TIMEOUT_SECONDS = 8
 
@@ -52,7 +53,7 @@ def made(exported: Path) -> dict[str, Any]:
 
 
 def test_every_resource_of_the_program_is_there(recording: Recording, made: dict[str, Any]) -> None:
-    program = {resource.logical_id: resource.type for resource in record("dev").resources}
+    program = {resource.logical_id: resource.type for resource in recorded("dev").resources}
     # a topic and a boundary change no resource's being there
     assert {resource.logical_id: resource.type for resource in recording.resources} == program
     versions = {resource.version_id for resource in recording.of_type("Function")}
@@ -65,7 +66,7 @@ def test_what_the_stack_may_ask_for_and_the_template_cannot_is_listed(recording:
     endpoint = "https://abcdefghijklm.appsync-api.us-east-1.amazonaws.com/graphql"
     options = {"hourbank:amplifyAuthRoleName": "authRole", "hourbank:appsyncEndpoint": endpoint}
     for key, value in options.items():
-        more = {resource.logical_id for resource in record("dev", config={key: value}).resources}
+        more = {resource.logical_id for resource in recorded("dev", {key: value}).resources}
         assert more > {resource.logical_id for resource in recording.resources}
         assert key.removeprefix("hourbank:") in parameterised.LEFT_OUT
 
@@ -82,7 +83,7 @@ def test_the_parameters_put_in_place_make_what_pulumi_deploys(recording: Recordi
         "hourbank:alarmTopicArn": topic,
         "hourbank:permissionsBoundaryArn": boundary,
     }
-    stack = record("dev", config=config)
+    stack = recorded("dev", config)
     (mapping,) = stack.of_type("EventSourceMapping")
     values = {
         "Environment": "dev",
@@ -188,7 +189,7 @@ def test_retained_is_everything(recording: Recording) -> None:
     assert {part.get("DeletionPolicy") for part in made["Resources"].values()} == {"Retain"}
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_cfn_lint_finds_nothing(exported: Path, made: dict[str, Any]) -> None:
     found = lint(
         exported.read_text(encoding="utf-8"), config=ManualArgs(regions=["us-east-1"], ignore_checks=["W3002"])
@@ -198,7 +199,7 @@ def test_cfn_lint_finds_nothing(exported: Path, made: dict[str, Any]) -> None:
     assert made["Metadata"]["cfn-lint"] == {"config": {"ignore_checks": ["W3002"]}}
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_second_export_is_the_same_bytes(exported: Path, tmp_path: Path) -> None:
     out = tmp_path / "template.yaml"
     command = [sys.executable, "-c", "from hourbank.cli import main; main()", "export", "cloudformation", "--out", out]
@@ -273,7 +274,7 @@ def play(emulator: Emulator, template: dict[str, Any], parameters: dict[str, str
     assert ledger_view.broken_conservation(before, after) == []
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.xdist_group("export-cloudformation")
 def test_the_template_plays_every_story(made: dict[str, Any]) -> None:
     with Emulator() as emulator:

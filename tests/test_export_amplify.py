@@ -22,6 +22,7 @@ from hourbank.export import parameterised
 from hourbank.local import deploy
 from hourbank.local.emulator import Emulator
 from hourbank.program import cloudformation
+from tests.helpers.recordings import exports_recorded_once  # noqa: F401
 from tests.test_export import amplify_exports, play
 
 PAGE = (Path(__file__).parent.parent / "docs" / "deploy" / "amplify-gen1.md").read_text(encoding="utf-8")
@@ -64,7 +65,7 @@ def made(backend: Path) -> dict[str, Any]:
     return json.loads((backend / "custom/stepfunctions/stepfunctions-cloudformation-template.json").read_text())
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_cfn_lint_finds_nothing(made: dict[str, Any]) -> None:
     found = lint(json.dumps(made), config=ManualArgs(regions=["us-east-1"]))
     assert [f"{match.rule.id} {match.message}" for match in found] == []
@@ -350,7 +351,7 @@ def hook(backend: Path, emulator: Emulator, tmp_path: Path) -> Hook:
     return Hook(tmp_path, emulator, tools)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.xdist_group("export-amplify")
 def test_the_hook_brings_the_archive_where_the_template_expects_it(
     hook: Hook, emulator: Emulator, made: dict[str, Any]
@@ -363,7 +364,7 @@ def test_the_hook_brings_the_archive_where_the_template_expects_it(
     assert key == f"hourbank/{hashlib.sha256(content).hexdigest()}.zip"
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.xdist_group("export-amplify")
 def test_the_hook_stops_a_push_in_one_line(hook: Hook) -> None:
     def stopped(*arguments: str) -> str:
@@ -395,7 +396,7 @@ def test_the_hook_stops_a_push_in_one_line(hook: Hook) -> None:
     assert "is missing: run `hourbank export amplify`" in stopped()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.xdist_group("export-amplify")
 def test_the_hook_lets_a_push_without_the_workflows_go_on(hook: Hook) -> None:
     shutil.rmtree(hook.amplify / "backend" / "custom")
@@ -409,7 +410,7 @@ def test_the_hook_lets_a_push_without_the_workflows_go_on(hook: Hook) -> None:
     assert (ended.returncode, ended.stderr) == (1, f"hourbank: {hook.amplify} has no backend/backend-config.json\n")
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.xdist_group("export-amplify")
 @pytest.mark.parametrize(("kind", "call"), [("commonjs", "require"), ("module", "import")])
 def test_a_project_s_own_hook_calls_ours(hook: Hook, kind: str, call: str) -> None:
@@ -425,7 +426,7 @@ def test_a_project_s_own_hook_calls_ours(hook: Hook, kind: str, call: str) -> No
     assert "the AWS CLI is not here" in hook.run("", "dev").stderr
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.xdist_group("export-amplify")
 def test_the_meta_of_the_last_checkout_knows_its_bucket(hook: Hook) -> None:
     team = json.loads((hook.amplify / "team-provider-info.json").read_text())
@@ -440,7 +441,7 @@ def test_the_meta_of_the_last_checkout_knows_its_bucket(hook: Hook) -> None:
     assert "no deployment bucket of environment prod" in hook.run("prod").stderr
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.xdist_group("export-amplify")
 def test_the_template_plays_every_story_below_amplify_s_root_stack(
     backend: Path, emulator: Emulator, made: dict[str, Any]

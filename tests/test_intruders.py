@@ -26,7 +26,7 @@ from tests.test_end_to_end import World
 from tests.test_program import RIGHTS
 from workflows import escrow_management, service_request
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("intruders")]
+pytestmark = [pytest.mark.thorough, pytest.mark.xdist_group("intruders")]
 
 HOURBANK = [sys.executable, "-c", "from hourbank.cli import main; main()"]
 TABLES = {"SR": "serviceRequest", "E": "escrow", "UB": "userBalance", "TL": "transactionLog"}

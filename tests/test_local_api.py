@@ -14,7 +14,7 @@ from hourbank.local import deploy, people
 from hourbank.local.emulator import Emulator
 from hourbank.local.page.server import Console, serve
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("local-api")]
+pytestmark = [pytest.mark.thorough, pytest.mark.xdist_group("local-api")]
 
 MINUTES = 10
 

@@ -17,7 +17,7 @@ from hourbank.errors import HourBankError
 from hourbank.local import deploy
 from hourbank.local.emulator import Emulator
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("processes")]
+pytestmark = [pytest.mark.thorough, pytest.mark.xdist_group("processes")]
 
 PARENT = """
 import signal, sys, time

@@ -589,7 +589,7 @@ def world(tmp_path_factory):
         assert [secret for secret in world.secrets if secret in world.said] == []
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.xdist_group("operations")
 class TestOnTheEmulator:
     """With the deployed functions, the table's stream and its queue."""

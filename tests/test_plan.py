@@ -663,7 +663,7 @@ NEW_STATE = """            "AskAgain": {
 """
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.xdist_group("plan")
 class TestCommits:
     """With git, and a process for each version."""

@@ -38,7 +38,7 @@ RELEASE = "CheckDecision.RELEASE"
 SHARE = 100
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize(("number", "story"), list(enumerate(map(str, stories()))), ids=map(str, stories()))
 def test_a_share_of_all_faults_on_each_path(number: int, story: str) -> None:
     with in_silence():
@@ -48,7 +48,7 @@ def test_a_share_of_all_faults_on_each_path(number: int, story: str) -> None:
     assert wrong == []
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("story", [ACCEPTED, RELEASE, "CheckDecision.REFUND"])
 def test_some_pairs_of_faults(story: str) -> None:
     with in_silence():
@@ -56,7 +56,7 @@ def test_some_pairs_of_faults(story: str) -> None:
     assert wrong == []
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(0, 20, 10))
 def test_some_longer_runs(seed: int) -> None:
     with in_silence():

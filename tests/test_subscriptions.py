@@ -64,7 +64,7 @@ def test_the_template_of_gen_1_has_the_resolvers_of_gen_2() -> None:
     assert resources["RequestEventsNone"]["Properties"]["Type"] == "NONE"
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_cfn_lint_finds_nothing_in_the_template_of_gen_1() -> None:
     found = lint(TEMPLATE, config=ManualArgs(regions=["us-east-1"]))
     assert [f"{match.rule.id} {match.message}" for match in found] == []

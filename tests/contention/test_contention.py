@@ -31,7 +31,7 @@ from tests.contention.dynamodb_local import DynamoDBLocal, MissingEngineError
 from workflows import retries
 
 # In one process with the end to end tests, one after the other: they have time-outs, and this takes every processor.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("end-to-end")]
+pytestmark = [pytest.mark.thorough, pytest.mark.xdist_group("end-to-end")]
 
 THREADS = 50
 # Nothing here takes longer, unless something waits for something that never comes.

@@ -53,7 +53,7 @@ def test_what_is_missing_is_said_in_a_line(
     assert not list((tmp_path / "cache").glob("*")), "nothing half-fetched is left"
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.xdist_group("end-to-end")  # where the engine is fetched, so that only one process does it
 def test_no_process_is_left_when_the_tests_are_killed() -> None:
     try:

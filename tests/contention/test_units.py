@@ -9,7 +9,7 @@ from hourbank.local import emulator
 from hourbank.local.meter import units_read
 from tests.contention.test_contention import engine
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("end-to-end")]
+pytestmark = [pytest.mark.thorough, pytest.mark.xdist_group("end-to-end")]
 
 __all__ = ["engine"]
 TABLES = ("Items", "Others", "Checked")

@@ -153,7 +153,7 @@ def test_nothing_to_adopt_is_one_line(emulator: Emulator, tmp_path: Path) -> Non
     assert not (tmp_path / "adopt.json").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_pulumi_takes_over_under_an_execution_that_waits(engine: Engine, tmp_path: Path) -> None:
     emulator = engine.emulator
     deploy_template(emulator)
