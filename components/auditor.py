@@ -25,6 +25,12 @@ ONE_DAY = 24 * 60 * 60
 # for the requester that is a day older than both time-outs is stuck.
 ALARMS = {
     "AuditMismatches": ("found hours, states or executions that do not fit.", "books-do-not-fit", "Maximum", 1),
+    "RequestsMissed": (
+        "found what the stream was shown again in vain, or a record that cannot be dealt with.",
+        "the-stream-is-not-read",
+        "Maximum",
+        1,
+    ),
     "UnconfirmedServices": (
         "found services that nobody has ended for hourbank:confirmationDays.",
         "services-that-nobody-ends",

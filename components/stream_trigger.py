@@ -38,7 +38,10 @@ FILTERS: tuple[Mapping[str, Any], ...] = (
 
 # as long as the stream keeps a record: a first deployment starts with what it has, and an outage loses nothing earlier
 ONE_DAY = 24 * 60 * 60
-FIFTEEN_MINUTES_IN_MILLISECONDS = 15 * 60 * 1000
+FIFTEEN_MINUTES = 15 * 60
+FIFTEEN_MINUTES_IN_MILLISECONDS = FIFTEEN_MINUTES * 1000
+# in fifteen minutes: a shard's reader that is refused comes back within a minute
+THROTTLES = 10
 
 
 class StreamTriggerArgs(TypedDict):
@@ -60,7 +63,7 @@ class StreamTrigger(pulumi.ComponentResource):
     failures: aws.sqs.Queue
     """The queue of what it gave up on."""
     alarms: list[aws.cloudwatch.MetricAlarm]
-    """Go off when records are given up on or read late."""
+    """Go off when records are given up on or read late, and when the router is throttled."""
 
     def __init__(self, name: str, args: StreamTriggerArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("hourbank:index:StreamTrigger", name, None, opts)
@@ -153,5 +156,18 @@ class StreamTrigger(pulumi.ComponentResource):
             threshold=FIFTEEN_MINUTES_IN_MILLISECONDS,
             parent=self,
         )
-        self.alarms = [given_up, late]
+        # a few at once are Lambda's way to make the stream wait; a limit that lets nothing through goes on
+        throttled = alarm(
+            f"{name}-throttled",
+            settings,
+            description="The reader of ServiceRequest's stream is throttled: requests may not start at all.",
+            section="the-streams-reader-is-throttled",
+            namespace="AWS/Lambda",
+            metric="Throttles",
+            dimensions={"FunctionName": self.router.name},
+            threshold=THROTTLES,
+            period=FIFTEEN_MINUTES,
+            parent=self,
+        )
+        self.alarms = [given_up, late, throttled]
         self.register_outputs({})

@@ -12,4 +12,4 @@ def handler(event: dict[str, Any], context: Any) -> None:
     """Nothing: the answer comes with the token."""
     run = Execution.of(event)
     request = waiting.enter(run, event["taskToken"], "AWAITING_PROVIDER", lambda _: ({}, ()))
-    events.publish("ProviderAsked", run.request_id, request["providerId"], "AWAITING_PROVIDER")
+    events.publish("ProviderAsked", run.request_id, request.get("providerId"), "AWAITING_PROVIDER")

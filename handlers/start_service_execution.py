@@ -19,13 +19,17 @@ def handler(event: dict[str, Any], context: Any) -> str:
         request = requests.load(run.request_id)
         if not requests.is_owned(request, run.arn):
             raise NotOwner("The request was deleted or replaced")
-        if requests.status_of(request) == "IN_PROGRESS":
+        # Only a service that was in progress is completed or, while its execution runs, cancelled from here.
+        if requests.status_of(request) in ("IN_PROGRESS", "COMPLETED", "CANCELLED"):
             return Plan(request)
         # A service that has not begun cannot have been received.
         early = ("requesterResponse",) if request.get("requesterResponse") == "COMPLETED" else ()
-        started = requests.move(request, "IN_PROGRESS", unchanged=("requesterResponse",), remove=early)
-        return Plan(request, (started,))
+        began = {requests.STARTED: dynamodb.now()}
+        started = requests.move(request, "IN_PROGRESS", began, unchanged=("requesterResponse",), remove=early)
+        # a record that is full
+        shorter = requests.move(request, "IN_PROGRESS", unchanged=("requesterResponse",), remove=early)
+        return Plan(request, (started,), Plan(request, (shorter,)))
 
     request, _ = dynamodb.commit(plan)
-    events.publish("ServiceStarted", run.request_id, request["requesterId"], "IN_PROGRESS")
+    events.publish("ServiceStarted", run.request_id, request.get("requesterId"), "IN_PROGRESS")
     return "IN_PROGRESS"

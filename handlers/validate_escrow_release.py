@@ -2,35 +2,49 @@
 
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from handlers.aws import dynamodb
 from handlers.aws.dynamodb import client
 from handlers.aws.telemetry import logged, logger
 from handlers.bank import ledger, requests
 from handlers.bank.errors import ReleaseRefused
 from handlers.bank.execution import Execution, Order
+from handlers.bank.requests import OWNER
+
+# failureReason takes an operator's words, and a record near 400 KB has room for no more.
+LONGEST_REASON_BYTES = 1024
+# The last two: the record has the machine's name in it, and behind that what can be no execution's.
+_NO_EXECUTION = {"ExecutionDoesNotExist", "InvalidArn", "ValidationException"}
 
 
 @logged
 def handler(event: dict[str, Any], context: Any) -> dict[str, str]:
     """``{"decision": "RELEASE" | "REFUND" | "NOTHING"}``: the people's, or an operator's."""
     run = Execution.of(event)
-    if not isinstance(run.request_id, str) or not run.request_id:
+    if not dynamodb.is_key(run.request_id):
         raise ReleaseRefused("The execution's input has no requestId")
-    request = requests.load(run.request_id)
     escrow = dynamodb.read("Escrow", run.request_id)
-    if run.order and (owner := ledger.unfinished(request, escrow)):
-        return {"decision": checked(run, run.order, owner)}
-    if escrow and escrow["status"] != "HELD":
+    if run.order:
+        request = requests.load_if_readable(run.request_id)
+        if ledger.is_unfinished(request, escrow):
+            owner = escrow.get("executionArn") if escrow and ledger.is_held(escrow) else (request or {}).get(OWNER)
+            return {"decision": checked(run, run.order, owner)}
+    else:
+        request = requests.load(run.request_id)
+    if escrow and not ledger.is_held(escrow):
         return {"decision": "NOTHING"}
     return {"decision": requests.decision(ledger.matched(request, escrow)[0])}
 
 
-def checked(run: Execution, order: Order, owner: str) -> str:
+def checked(run: Execution, order: Order, owner: Any) -> str:
     """An operator's decision; raises ReleaseRefused unless it is one, says who and why, and the owner runs no more."""
     if order.decision not in ("RELEASE", "REFUND"):
         raise ReleaseRefused("decision must be RELEASE or REFUND")
     if not all(isinstance(word, str) and word.strip() for word in (order.by, order.reason)):
         raise ReleaseRefused("A decision needs `by` and `reason`")
+    if len(order.reason.encode(errors="surrogatepass")) > LONGEST_REASON_BYTES:
+        raise ReleaseRefused(f"`reason` is longer than {LONGEST_REASON_BYTES} bytes")
     status = status_of(owner) if run.is_beside(owner) else "not of this deployment"
     if status == "RUNNING":
         raise ReleaseRefused("The execution of this request is still running")
@@ -40,8 +54,9 @@ def checked(run: Execution, order: Order, owner: str) -> str:
 
 def status_of(execution_arn: str) -> str:
     """The status of an execution, or ``forgotten``: Step Functions keeps those that have ended for 90 days."""
-    states = client("stepfunctions")
     try:
-        return states.describe_execution(executionArn=execution_arn)["status"]
-    except states.exceptions.ExecutionDoesNotExist:
+        return client("stepfunctions").describe_execution(executionArn=execution_arn)["status"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _NO_EXECUTION:
+            raise
         return "forgotten"

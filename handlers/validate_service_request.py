@@ -18,11 +18,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     request = claim(run)
     requests.validate(request, run)
     timeout_seconds = requests.response_timeout_seconds(request)
-    escrow = dynamodb.read("Escrow", run.request_id)
-    if escrow and escrow["executionArn"] != run.arn:
+    # Also where it carries this execution's ARN: names are free again after 90 days, or with a machine made anew.
+    if dynamodb.read("Escrow", run.request_id):
         raise ValidationFailed(ledger.ID_USED_BEFORE)
-    if not escrow:
-        ledger.require(ledger.balance_of(request), request["estimatedHours"], InsufficientBalance)
+    ledger.require(ledger.balance_of(request), request["estimatedHours"], InsufficientBalance)
     return {"providerResponseTimeoutSeconds": timeout_seconds}
 
 
@@ -33,6 +32,8 @@ def claim(run: Execution) -> Item:
     ------
     NotOwner
         the execution's name is not the request's, or another execution has the record, or there is none.
+    ValidationFailed
+        the record is so large that not even the claim fits.
     """
     if not run.is_named_after_request():
         raise NotOwner("The execution's name or input does not fit the request")
@@ -40,9 +41,12 @@ def claim(run: Execution) -> Item:
     def plan() -> Plan:
         request = requests.load(run.request_id)
         if requests.is_claimable(request, run):
-            return Plan(request, (requests.move(request, "VALIDATING", {OWNER: run.arn}),))
-        if not requests.is_owned(request, run.arn):
+            return Plan(request, (requests.move(request, "VALIDATING", {OWNER: run.arn}),), otherwise=Plan(None))
+        if not requests.is_begun_at_most(request, run):
             raise NotOwner("The request belongs to another execution, or is gone")
         return Plan(request)
 
-    return dynamodb.commit(plan)[0]
+    request, _ = dynamodb.commit(plan)
+    if request is None:
+        raise ValidationFailed(requests.TOO_LARGE)
+    return request

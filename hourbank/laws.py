@@ -5,6 +5,7 @@ Written apart from the check that the demo makes: one must not hide the other's 
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from decimal import Decimal
 from typing import Any
 
 Item = dict[str, Any]
+# longest texts and ids, fewest and most hours, decimals and seconds
+_NUMBERS_OF_RULES = {Decimal(number) for number in (0, 1, 2, 30, 60, 100, 255, 256, 1024, 10**6, 30 * 24 * 3600)}
 WAITING = ("AWAITING_PROVIDER", "NEGOTIATING")
 
 
@@ -162,6 +165,21 @@ def decided_by_nobody(old: Item, new: Item, state: str | None = None) -> list[st
     if after == "TIMED_OUT" and answered:
         return [f"timed out although the answers are {provider} and {requester}"]
     return []
+
+
+def balance_told(old: Item, new: Item) -> list[str]:
+    """Return what is wrong with a reason that both people read: it tells numbers that are in no field of the request.
+
+    What a requester has, or lacks, is nobody else's business.
+    """
+    reason = new.get("failureReason")
+    if reason == old.get("failureReason") or not isinstance(reason, str):
+        return []
+    said = {value for value in new.values() if isinstance(value, Decimal)}
+    # how much more an offer asks for than what is held
+    known = said | {more - less for more in said for less in said} | _NUMBERS_OF_RULES
+    told = {Decimal(number.replace(",", "")) for number in re.findall(r"\d[\d,]*(?:\.\d+)?", reason)}
+    return [f"a reason that both read tells {sorted(told - known)}: {reason}"] if told - known else []
 
 
 def told_too_early(

@@ -9,7 +9,7 @@ from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer
 
-from hourbank.terminal import in_words
+from handlers.bank.hours import in_words
 
 Item = dict[str, Any]
 

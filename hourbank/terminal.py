@@ -41,6 +41,8 @@ def put(text: str) -> None:
     if sys.stdout:  # it may be closed
         sys.stdout.write(text)
 
+from handlers.bank.hours import in_words
+
 
 def say(console: Console, *parts: str | tuple[str, str]) -> None:
     """Print a whole line, for a terminal to wrap and for copying; parts may have a style.
@@ -90,11 +92,6 @@ def tick(text: str) -> Text:
 def one_line(error: Exception) -> str:
     """Return an error's own words in one line."""
     return " ".join(str(error).split())[:300]
-
-
-def in_words(hours: Decimal) -> str:
-    """Return `2.5`, never `2.50`."""
-    return f"{hours.normalize():f}"
 
 
 def in_hours(hours: Decimal) -> str:

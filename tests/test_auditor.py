@@ -16,6 +16,7 @@ from moto.dynamodb.models import dynamodb_backends
 from handlers import audit_ledger
 from handlers.aws import dynamodb
 from handlers.bank import requests
+from handlers.bank.audit import Audit, load, touch
 
 ARN = "arn:aws:states:us-east-1:123456789012:execution:ServiceRequestWorkflow-test:service-request-"
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -73,7 +74,8 @@ class Books:
         self.put("Escrow", **item | more)
 
     def log(self, entry: str, hours: Any = 2, request_id: str = "r1", *, out: bool = False) -> None:
-        accounts = [f"escrow:{request_id}", "user:ana"] if out else ["user:ana", f"escrow:{request_id}"]
+        person = "user:ben" if entry == "ESCROW_RELEASE" else "user:ana"
+        accounts = [f"escrow:{request_id}", person] if out else [person, f"escrow:{request_id}"]
         self.put(
             "TransactionLog",
             id=f"{request_id}#{entry}", type=entry, hours=hours, fromAccount=accounts[0], toAccount=accounts[1],
@@ -90,9 +92,9 @@ class Books:
         self.log("ESCROW_HOLD", request_id=request_id)
         self.log("ESCROW_REFUND", request_id=request_id, out=True)
 
-    def audit(self, **more: Any) -> tuple[list[tuple[str, str]], audit_ledger.Audit]:
+    def audit(self, **more: Any) -> tuple[list[tuple[str, str]], Audit]:
         """What was found, as (kind, problem), and the audit itself."""
-        audit = audit_ledger.Audit(**{"touch": True, "now": NOW} | more)
+        audit = Audit(**{"touch": True, "now": NOW} | more)
         return [(finding.kind, finding.problem) for finding in audit.findings()], audit
 
 
@@ -122,7 +124,7 @@ def books(engine: Any, monkeypatch: pytest.MonkeyPatch) -> Books:
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "HourBank")
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "hourbank-test")
     books = Books(engine)
-    monkeypatch.setattr(audit_ledger, "client", lambda _: books)
+    monkeypatch.setattr("handlers.bank.audit.client", lambda _: books)
     return books
 
 
@@ -205,7 +207,7 @@ def test_hours_without_their_request_are_found_with_what_is_at_stake(books: Book
     books.remove("ServiceRequest", "r1")
     if request_ == "replaced":
         books.request("REJECTED", stepFunctionExecutionArn=ARN + "r1-2")
-    (finding,) = audit_ledger.Audit(touch=True, now=NOW).findings()
+    (finding,) = Audit(touch=True, now=NOW).findings()
     assert (finding.kind, finding.request_id, finding.hours) == ("MISMATCH", "r1", Decimal(2))
 
 
@@ -223,14 +225,13 @@ def test_what_does_not_fit_is_not_touched(books: Books) -> None:
 
 def test_what_has_changed_when_looked_at_again_is_no_finding(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
     books.held("COMPLETED")
-    load = audit_ledger.load
 
     def settle_first(request_id: str) -> Any:
         books.escrow("RELEASED")
         books.log("ESCROW_RELEASE", out=True)
         return load(request_id)
 
-    monkeypatch.setattr(audit_ledger, "load", settle_first)
+    monkeypatch.setattr("handlers.bank.audit.load", settle_first)
     assert books.audit()[0] == []
 
 
@@ -277,8 +278,9 @@ def test_what_the_stream_missed_is_touched_and_nothing_else_changed(books: Books
     findings, audit = books.audit()
 
     after = books.get()
-    assert findings == [] and audit.missed == 1
+    assert findings == [] and (audit.missed, audit.touched) == (1, 1)
     assert after["updatedAt"] > before["updatedAt"]
+    assert after.pop("touchedAt") == after["updatedAt"]
     assert {**after, "updatedAt": None} == {**before, "updatedAt": None}
 
 
@@ -306,7 +308,7 @@ def test_a_record_that_moved_on_or_went_is_not_touched(
         books.held("IN_PROGRESS")
     else:
         books.remove("ServiceRequest", "r1")
-    audit_ledger.touch("r1", "AWAITING_PROVIDER")
+    touch("r1", "AWAITING_PROVIDER")
     if change:
         assert books.get()["updatedAt"] == ago(hours=1)
     else:
@@ -420,6 +422,81 @@ def test_being_throttled_is_no_news(books: Books, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(books, "describe_execution", throttle_first)
     assert books.audit()[0] == []
     assert not throttled
+
+
+def shown_again(books: Books, what: str, days: float, last: float = 0.0) -> Any:
+    """Audit a record that was touched first so many days ago, and was written last so many days ago."""
+    missed(books, what, ago(days=last or days))
+    books.put("ServiceRequest", **books.get() | {"touchedAt": ago(days=days)})
+    return books.audit()
+
+
+@pytest.mark.parametrize("what", MISSED)
+def test_what_was_shown_again_in_vain_is_a_finding_an_hour_later(books: Books, what: str) -> None:
+    findings, _ = shown_again(books, what, 59 / 60 / 24)
+    assert findings == []
+    findings, audit = shown_again(books, what, 1 / 24)
+    [(kind, problem)] = findings
+    assert kind == "MISSED" and problem.endswith("though the stream was shown it again")
+    assert (audit.missed, audit.touched) == (1, 0), "not started every hour"
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "touched"), [(0.5, 0.5, 0), (1.5, 0.9, 0), (1.5, 1.1, 1), (6.9, 1.1, 1), (7.1, 1.1, 0)]
+)
+def test_what_is_still_missed_is_touched_once_a_day_for_a_week(
+    books: Books, first: float, last: float, touched: int
+) -> None:
+    findings, audit = shown_again(books, "confirmed", first, last)
+    assert len(findings) == 1 and audit.touched == touched
+    assert books.get()["touchedAt"] == ago(days=first), "people and touches cannot move it"
+
+
+def test_an_operator_who_has_mended_the_reader_shows_everything_again(books: Books) -> None:
+    missed(books, "confirmed", ago(days=1))
+    books.put("ServiceRequest", **books.get() | {"touchedAt": ago(days=30)})
+    findings, audit = books.audit(again=True)
+    assert (findings, audit.touched) == ([], 1)
+    assert books.get()["touchedAt"] == books.get()["updatedAt"]
+
+
+def test_whoever_writes_the_same_answer_again_moves_no_clock(books: Books) -> None:
+    books.held("IN_PROGRESS", execution="SUCCEEDED", startedAt=ago(days=14), updatedAt=ago(minutes=1))
+    books.escrow("HELD", updatedAt=ago(days=60))
+    assert books.audit()[0] == [("UNCONFIRMED", "Nobody has ended this service for 14 days")]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"createdAt": None}, "Not started: createdAt is missing or not a time with its offset"),
+        ({"createdAt": 5}, "Not started: createdAt is missing or not a time with its offset"),
+    ],
+)
+def test_what_cannot_be_begun_with_is_a_finding_and_never_touched(
+    books: Books, change: dict[str, Any], problem: str
+) -> None:
+    books.request(None, **{"stepFunctionExecutionArn": None, **change})
+    findings, audit = books.audit()
+    assert findings == [("MISSED", problem)] and audit.touched == 0
+
+
+def test_a_record_that_is_too_full_to_be_touched_is_a_finding(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    missed(books, "confirmed", ago(hours=1))
+
+    def refuse(plan: Any) -> Any:
+        plan()
+        raise dynamodb.Unwritable("Item size to update has exceeded the maximum allowed size")
+
+    monkeypatch.setattr(dynamodb, "commit", refuse)
+    [(kind, problem)] = books.audit()[0]
+    assert kind == "MISSED" and "so full that it cannot be shown" in problem
+
+
+@pytest.mark.parametrize("moment", ["yesterday", 5, None, "2099-01-01T00:00:00Z"])
+def test_a_record_that_does_not_say_when_it_was_written_is_looked_after(books: Books, moment: Any) -> None:
+    books.held("IN_PROGRESS", requesterResponse="COMPLETED", createdAt=moment, updatedAt=moment)
+    assert books.audit()[1].touched == 1
 
 
 def test_a_service_that_began_today_is_not_overdue(books: Books) -> None:

@@ -24,7 +24,7 @@ TYPED = {
     for name, value in vars(errors).items()
     if inspect.isclass(value) and issubclass(value, errors.Refusal) and value is not errors.Refusal
 }
-# https://docs.aws.amazon.com/step-functions/latest/dg/sfn-best-practices.html#bp-lambda-serviceexception, and two more
+# https://docs.aws.amazon.com/step-functions/latest/dg/sfn-best-practices.html#bp-lambda-serviceexception, and more
 TRANSIENT = [
     "Lambda.AWSLambdaException",
     "Lambda.ClientExecutionTimeoutException",
@@ -32,6 +32,9 @@ TRANSIENT = [
     "Lambda.ServiceException",
     "Lambda.TooManyRequestsException",
     "Lambda.Unknown",
+    "Runtime.ExitError",
+    "Runtime.OutOfMemory",
+    "Sandbox.Timedout",
 ]
 ENDINGS = {"RefundEscrow", "RefundAfterFailure", "RejectRequest", "TimeoutRequest", "TimeoutNegotiation"}
 TIMEOUTS = {"WaitForProviderResponse": "TimeoutRequest", "ProcessNegotiation": "TimeoutNegotiation"}

@@ -25,8 +25,8 @@ from botocore.exceptions import (
 from botocore.stub import Stubber
 from rich.console import Console
 
-from handlers import audit_ledger
 from handlers.aws import dynamodb
+from handlers.bank import audit
 from handlers.bank.execution import RELEASE_PREFIX, execution_name
 from hourbank import ledger_view, names
 from hourbank.account import stack
@@ -66,7 +66,7 @@ class Aws:
         self.stubs = {name: Stubber(client) for name, client in self.clients.items()}
         for stub in self.stubs.values():
             stub.activate()
-        for module in (operations, stuck, dynamodb, audit_ledger):
+        for module in (operations, stuck, dynamodb, audit):
             monkeypatch.setattr(module, "client", self.clients.__getitem__)
         monkeypatch.setattr(names, "command", lambda: "hourbank")
         monkeypatch.setenv("SERVICE_REQUEST_TABLE_NAME", "ServiceRequest")
@@ -254,6 +254,31 @@ class TestStuck:
         ]
         aws.assert_all_asked()
 
+    @pytest.mark.parametrize(
+        "given",
+        ["9" * 5000, '{"requestId": ' + "9" * 5000 + "}", '{"requestId": "\\ud800"}', "[" * 100_000, "[]", "null", "{"],
+        ids=["digits", "an id of digits", "half a character", "brackets", "a list", "null", "no JSON"],
+    )
+    def test_an_input_that_cannot_be_is_no_requests(self, aws, given):
+        aws.lists(execution("r1"))
+        aws.describes(execution("r1"), input=given)
+        assert stuck.of_executions(DEV, 9) == ([], False)
+        aws.assert_all_asked()
+
+    @pytest.mark.parametrize("status", ["RUNNING", "SUCCEEDED", None])
+    def test_an_owner_of_another_stack_that_runs_is_seen(self, aws, status):
+        """Two stacks may read the same tables."""
+        other = execution("r1").replace("-dev", "-prod")
+        aws.describes(other, status)
+        escrow = {"status": "HELD", "hours": Decimal(2), "executionArn": other}
+        run = stuck.owner_of(DEV, audit.Case("r1", None, escrow, []))
+        assert run.status == ("RUNNING" if status == "RUNNING" else "unknown")
+
+    @pytest.mark.parametrize("arn", [None, "", 5, ["x"], "x" * 257])
+    def test_an_owner_that_is_no_execution_is_unknown(self, aws, arn):
+        escrow = {"status": "HELD", "hours": Decimal(2), "executionArn": arn}
+        assert stuck.owner_of(DEV, audit.Case("r1", None, escrow, [])).status == "unknown"
+
     @pytest.mark.parametrize("request_id", ["r" * 5000, "", 5, None], ids=["endless", "empty", "number", "none"])
     def test_an_id_that_no_table_takes_is_not_looked_for(self, monkeypatch, request_id):
         asked = []
@@ -287,7 +312,7 @@ class TestStuck:
     def test_an_id_that_a_client_chose_is_neither_run_nor_drawn(self, monkeypatch, request_id, printed):
         monkeypatch.setattr(names, "command", lambda: "hourbank")
         escrow = {"status": "HELD", "hours": Decimal(2), "executionArn": execution("r1")}
-        helps = stuck.remedies(DEV, audit_ledger.Case(request_id, None, escrow, []), stuck.Run("arn", "FAILED"))
+        helps = stuck.remedies(DEV, audit.Case(request_id, None, escrow, []), stuck.Run("arn", "FAILED"))
         out = Console(file=StringIO(), width=80)
         finding = stuck.Finding(what="odd", request_id=request_id, hours=Decimal(2), remedies=helps)
         operations._print_findings(out, [finding])
@@ -378,7 +403,7 @@ def test_a_request_waits_too_long(monkeypatch, status, held_for, changed, more, 
 
     request = {"id": "r1", "status": status, "createdAt": ago(100), "updatedAt": ago(changed)} | more
     escrow = {"id": "r1", "status": "HELD", "hours": Decimal(2), "updatedAt": ago(held_for)}
-    case = audit_ledger.Case("r1", request, escrow, [])
+    case = audit.Case("r1", request, escrow, [])
     _, words = stuck.waiting(case, NOW, timedelta(days=7), timedelta(days=14))
     assert says in words if says else words == ""
 

@@ -37,7 +37,10 @@ CONTRACT = {
 }
 FUNCTIONS = (*ACCESS, "routeServiceRequest", "auditLedger")
 WORKFLOWS = {"ServiceRequestWorkflow": service_request, "EscrowManagementWorkflow": escrow_management}
-AUDITED = ("AuditMismatches", "UnconfirmedServices", "OldestWaitSeconds", "AuditIncomplete", "AuditCompleted")
+AUDITED = (
+    *("AuditMismatches", "RequestsMissed", "UnconfirmedServices", "OldestWaitSeconds", "AuditIncomplete"),
+    "AuditCompleted",
+)
 ROLES = (*FUNCTIONS, *WORKFLOWS, "auditLedger-schedule")
 API_IDS = {
     "dev": "abcdefghijklmnopqrstuvwxyz",
@@ -583,6 +586,7 @@ def test_what_goes_wrong_sets_off_an_alarm(recording: Recording) -> None:
         *(("AWS/Lambda", "Errors", f"${{{recording.named(name).logical_id}}}") for name in FUNCTIONS),
         ("AWS/SQS", "ApproximateNumberOfMessagesVisible", "${RouteServiceRequestQueue.QueueName}"),
         ("AWS/Lambda", "IteratorAge", "${RouteServiceRequest}"),
+        ("AWS/Lambda", "Throttles", "${RouteServiceRequest}"),
         *(("HourBank", metric, f"hourbank-{recording.stack}") for metric in AUDITED),
     }
     for alarm in recording.of_type("MetricAlarm"):

@@ -39,7 +39,7 @@ def person(event: dict[str, Any], context: Any) -> None:
 @pytest.fixture
 def world() -> Iterator[World]:
     """A world in which ann has asked bob for 3 of her 10 hours, and bob is asked."""
-    with in_silence(), deployed(direct=True, handlers={"person": person}, permissions=None) as world:
+    with in_silence(), deployed(handlers={"person": person}, permissions=None) as world:
         world.grant("ann", 10)
         world.submit("r1")
         world.settle()
@@ -201,7 +201,7 @@ def test_of_both_at_once_the_provider_is_heard(world: World, function: str) -> N
 def test_an_answer_that_is_delivered_while_the_wait_runs_out(world: World) -> None:
     """The stream's delivery, at each call of the time-out's function, is late: it changes nothing and says so."""
     for index in range(4):
-        with deployed(direct=True) as other:
+        with deployed() as other:
             other.grant("ann", 10)
             other.submit("r1")
             other.settle()

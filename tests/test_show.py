@@ -17,9 +17,8 @@ import pytest
 from botocore.stub import Stubber
 from rich.console import Console
 
-from handlers import audit_ledger
 from handlers.aws import dynamodb
-from handlers.bank import requests
+from handlers.bank import audit, requests
 from handlers.bank.execution import execution_name
 from hourbank import names
 from hourbank.account.stack import Stack
@@ -86,7 +85,7 @@ class Aws:
         self.stubs = {name: Stubber(client) for name, client in self.clients.items()}
         for stub in self.stubs.values():
             stub.activate()
-        for module in (operations, stuck, dynamodb, audit_ledger, show):
+        for module in (operations, stuck, dynamodb, audit, show):
             monkeypatch.setattr(module, "client", self.clients.__getitem__)
         monkeypatch.setattr(names, "command", lambda: "hourbank")
         for model in ("SERVICE_REQUEST", "ESCROW", "TRANSACTION_LOG", "USER_BALANCE"):
@@ -103,7 +102,7 @@ class Aws:
     def has(self, request: dict | None, escrow: dict | None, *entries: dict, request_id: str = "r1") -> None:
         """The records, as the transaction of reads that every look at a request is."""
         found = [request, escrow, *entries, *[None] * (4 - len(entries))]
-        keys = [request_id, request_id, *(f"{request_id}#{entry}" for entry in audit_ledger.ENTRIES)]
+        keys = [request_id, request_id, *(f"{request_id}#{entry}" for entry in audit.ENTRIES)]
         models = ["SERVICE_REQUEST", "ESCROW", *["TRANSACTION_LOG"] * 4]
         asked = [
             {"Get": {"TableName": model, "Key": {"id": {"S": key}}}} for model, key in zip(models, keys, strict=True)
@@ -325,10 +324,35 @@ def test_a_record_of_another_stack_is_said_to_be_one(aws: Aws) -> None:
     aws.runs()
     # the auditor may not look at it
     asked = {"executionArn": other}
-    aws.stubs["stepfunctions"].add_client_error("describe_execution", "AccessDeniedException", expected_params=asked)
+    for _ in range(2):  # nor may whoever asks
+        aws.stubs["stepfunctions"].add_client_error(
+            "describe_execution", "AccessDeniedException", expected_params=asked
+        )
     shown = aws.show()
     assert f"The record names an execution that is none of stack dev: {other}\n" in shown
     assert "\nNow\n  The request is AWAITING_PROVIDER, but its execution is unknown\n" in shown
+
+
+@pytest.mark.parametrize(
+    ("escrow", "shown"),
+    [
+        ({"id": "r1"}, "The request is AWAITING_PROVIDER, but it has no escrow"),
+        (ESCROW | {"status": None}, "The escrow is neither HELD nor RELEASED nor REFUNDED"),
+        (ESCROW | {"hours": "two"}, "The escrow does not say how many hours it is for"),
+        (ESCROW | {"hours": Decimal("1e100")}, "The entry ESCROW_HOLD does not say how many hours it is about"),
+        (ESCROW | {"executionArn": ""}, "hours are held, and the request is AWAITING_PROVIDER, of another execution"),
+        (ESCROW | {"executionArn": ["x"]}, "hours are held, and the request is AWAITING_PROVIDER, of another"),
+    ],
+)
+def test_rows_that_make_no_sense_are_shown_as_they_are(aws: Aws, escrow: dict[str, Any], shown: str) -> None:
+    aws.has(REQUEST, escrow, {"id": "r1#ESCROW_HOLD", "hours": "two"})
+    aws.runs(execution("RUNNING"))
+    aws.hides_histories()
+    for _ in range(3):
+        aws.is_("RUNNING")
+    out = Console(file=StringIO(), width=200)
+    show.show(out, DEV, "r1")
+    assert shown in out.file.getvalue()
 
 
 def test_an_answer_on_its_way_asks_nobody_again(aws: Aws) -> None:

@@ -28,7 +28,7 @@ from hourbank.simulate.campaign import (
 )
 from hourbank.simulate.faults import KINDS, MEANWHILE, WAITING, Fault
 from hourbank.simulate.paths import stories
-from hourbank.simulate.run import Simulation, outcome
+from hourbank.simulate.run import Simulation
 from hourbank.simulate.wandering import Wander, shortest
 
 ACCEPTED = "CheckProviderResponse.ACCEPTED"
@@ -117,17 +117,6 @@ def test_every_fault_strikes_somewhere(kind: str) -> None:
 )
 def test_a_run_is_known_by_its_name(case: Case) -> None:
     assert Case.of(str(case)) == case
-
-
-@pytest.mark.parametrize("story", [ACCEPTED, RELEASE])
-def test_what_spares_http_changes_nothing(story: str) -> None:
-    def end(direct: bool) -> dict[str, object]:
-        simulation = Simulation(story_named(story), direct=direct)
-        assert simulation.play() == []
-        return outcome(simulation)
-
-    with in_silence():
-        assert end(direct=True) == end(direct=False)
 
 
 def test_a_seed_does_the_same_again() -> None:

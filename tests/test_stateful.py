@@ -42,7 +42,7 @@ class HourBank(RuleBasedStateMachine):
         super().__init__()
         self._open = ExitStack()
         self._open.enter_context(in_silence())
-        self.world = self._open.enter_context(deployed(direct=True))
+        self.world = self._open.enter_context(deployed())
         self.statuses: dict[str, str] = {}
 
     @initialize(shares=st.lists(st.decimals("5", "99999999999999999999.99", places=2), min_size=2, max_size=2))

@@ -1,7 +1,7 @@
 """The retriers that both workflows share, in the order in which a Task lists them."""
 
 # https://docs.aws.amazon.com/step-functions/latest/dg/sfn-best-practices.html#bp-lambda-serviceexception, and two more:
-# a throttled invocation, and Lambda.Unknown, which is how a function's time-out or lack of memory surfaces.
+# a throttled invocation, and the names of a function's own time-out and lack of memory (Lambda.Unknown is the old one).
 TRANSIENT = {
     "ErrorEquals": [
         "Lambda.ClientExecutionTimeoutException",
@@ -9,6 +9,9 @@ TRANSIENT = {
         "Lambda.AWSLambdaException",
         "Lambda.SdkClientException",
         "Lambda.TooManyRequestsException",
+        "Sandbox.Timedout",
+        "Runtime.ExitError",
+        "Runtime.OutOfMemory",
         "Lambda.Unknown",
     ],
     "IntervalSeconds": 2,

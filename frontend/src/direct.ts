@@ -46,7 +46,8 @@ export interface Direct {
 /** The name of a request's first execution, as `handlers/bank/execution.py` computes it. */
 export async function executionName(requestId: string): Promise<string> {
   const name = `${PREFIX}${requestId}`;
-  if (name.length <= LONGEST_NAME && /^[A-Za-z0-9_-]+$/.test(requestId) && !/-\d+$/.test(requestId)) return name;
+  const isPlain = /^[A-Za-z0-9_-]+$/.test(requestId) && !/-\d+$|^[0-9a-f]{40}$/.test(requestId);
+  if (name.length <= LONGEST_NAME && isPlain) return name;
   const hash = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(requestId));
   const hex = Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, '0')).join('');
   return `${PREFIX}${hex.slice(0, 40)}`;

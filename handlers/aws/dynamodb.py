@@ -10,10 +10,10 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from decimal import Context, Decimal, InvalidOperation
+from typing import Any, NamedTuple, TypeGuard
 
 import boto3
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -30,23 +30,36 @@ _KEY = {"ServiceRequest": "id", "Escrow": "id", "UserBalance": "userId", "Transa
 
 # Refusals that reading again can cure; anything else in a cancelled transaction is for the workflow to retry or fail.
 _CHANGED_MEANWHILE = {"ConditionalCheckFailed", "TransactionConflict", "None"}
+_REFUSED = "ValidationError"
 # Enough for 50 transactions at once on one balance, yet given up (after 14 s of pauses at most) before the function's
 # time is up: then the workflow retries the Task.
 _TRIES = 14
 
-_serialize = TypeSerializer().serialize
-_deserialize = TypeDeserializer().deserialize
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
+LARGEST_ITEM_BYTES = 400 * 1024
+_LONGEST_KEY_BYTES = 2048
+# Wide enough for each number that DynamoDB keeps (1E-130 to 9.99E+125), so that none is rounded.
+_AS_STORED = Context(prec=300)
 
 
 class Contended(Exception):
     """What was read kept changing: the workflow retries the Task."""
 
 
+class Unwritable(Exception):
+    """DynamoDB refuses a write for what it is: the item would be larger than 400 KB, or a sum longer than 38 digits."""
+
+
 class Plan(NamedTuple):
-    """What a step answers, and the writes that must happen for the answer to be true (none: it is true already)."""
+    """What a step answers, and the writes that must happen for the answer to be true (none: it is true already).
+
+    ``otherwise`` is the plan where DynamoDB refuses these writes for what they are, such as one that makes the record
+    grow less.
+    """
 
     answer: Any
     writes: tuple[Write, ...] = ()
+    otherwise: "Plan | None" = None
 
 
 @functools.cache
@@ -69,8 +82,99 @@ def now() -> str:
 
 def from_image(image: dict[str, Any]) -> Item:
     """Plain values of DynamoDB's JSON; an attribute of type NULL is absent."""
-    item = {name: _deserialize(value) for name, value in image.items()}
+    item = {name: plain(value) for name, value in image.items()}
     return {name: value for name, value in item.items() if value is not None}
+
+
+def plain(value: dict[str, Any]) -> Any:
+    """A value of DynamoDB's JSON: numbers are exact Decimals whatever their size, binary data is as it was given.
+
+    boto3's own deserializer raises where DynamoDB answers 1E+50, as a 1 and 50 zeros:
+    https://github.com/boto/boto3/issues/2500
+    """
+    ((kind, content),) = value.items()
+    match kind:
+        case "NULL":
+            return None
+        case "N":
+            return _number(content)
+        case "NS":
+            return {_number(text) for text in content}
+        case "SS" | "BS":
+            return set(content)
+        case "L":
+            return [plain(one) for one in content]
+        case "M":
+            return {name: plain(one) for name, one in content.items()}
+    return content
+
+
+def _number(text: str) -> Any:
+    try:
+        return Decimal(text).normalize(_AS_STORED)
+    except InvalidOperation:
+        return text  # no number: of a wrong type for whoever reads it
+
+
+def typed(value: Any) -> dict[str, Any]:
+    """A plain value as DynamoDB's JSON: the way back of ``plain``."""
+    match value:
+        case None:
+            return {"NULL": True}
+        case bool():
+            return {"BOOL": value}
+        case str():
+            return {"S": value}
+        case int() | Decimal():
+            return {"N": str(value)}
+        case list():
+            return {"L": [typed(one) for one in value]}
+        case dict():
+            return {"M": {name: typed(one) for name, one in value.items()}}
+        case set():
+            ((kind, _),) = typed(next(iter(value))).items()
+            return {f"{kind}S": [str(one) if kind == "N" else one for one in value]}
+    return {"B": value}
+
+
+def size(item: Item) -> int:
+    """The bytes that DynamoDB counts for an item; what is NULL was dropped when it was read, so it is not counted.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+    """
+    return sum(_bytes(name) + _size(value) for name, value in item.items())
+
+
+def _size(value: Any) -> int:
+    match value:
+        case None | bool():
+            return 1
+        case str():
+            return _bytes(value)
+        case int() | Decimal():
+            digits = len(Decimal(value).normalize(_AS_STORED).as_tuple().digits) if value else 0
+            return 1 + (digits + 1) // 2 + (value < 0)
+        case dict():
+            return 3 + sum(1 + _bytes(name) + _size(one) for name, one in value.items())
+        case list():
+            return 3 + sum(1 + _size(one) for one in value)
+        case set():
+            return sum(_size(one) for one in value)
+    return len(value)
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode(errors="surrogatepass"))
+
+
+def is_key(value: Any) -> TypeGuard[str]:
+    """Whether DynamoDB takes this as a key of one of the tables."""
+    if not isinstance(value, str):
+        return False
+    try:
+        return 0 < len(value.encode()) <= _LONGEST_KEY_BYTES
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can spell
+        return False
 
 
 def read(model: str, key: str) -> Item | None:
@@ -133,7 +237,7 @@ def put(model: str, item: Item) -> Write:
     return {
         "Put": {
             "TableName": os.environ[_VARIABLE[model]],
-            "Item": {name: _serialize(value) for name, value in item.items()},
+            "Item": {name: typed(value) for name, value in item.items()},
             "ConditionExpression": "attribute_not_exists(#key)",
             "ExpressionAttributeNames": {"#key": _KEY[model]},
         }
@@ -160,7 +264,7 @@ class Change:
 
     def _value(self, value: Any) -> str:
         placeholder = f":v{len(self._values)}"
-        self._values[placeholder] = _serialize(value)
+        self._values[placeholder] = typed(value)
         return placeholder
 
     def _is_null(self, attribute: str) -> str:
@@ -238,14 +342,26 @@ def commit(plan: Callable[[], Plan]) -> tuple[Any, bool]:
     ------
     Contended
         after 14 tries; what ``plan`` raises passes through, nothing written.
+    Unwritable
+        DynamoDB takes neither the plan's writes nor those it has otherwise; nothing written.
     """
     for attempt in range(_TRIES):
         if attempt:
             pause(attempt)
-        decided = plan()
-        if not decided.writes or _written(decided.writes):
-            return decided.answer, bool(decided.writes)
+        decided, written = _carried_out(plan())
+        if written or not decided.writes:
+            return decided.answer, written
     raise Contended(f"The records kept changing while they were read ({_TRIES} tries)")
+
+
+def _carried_out(decided: Plan) -> tuple[Plan, bool]:
+    """The first plan that DynamoDB does not refuse for what it is, and whether it was written."""
+    try:
+        return decided, bool(decided.writes) and _written(decided.writes)
+    except Unwritable:
+        if decided.otherwise is None:
+            raise
+        return _carried_out(decided.otherwise)
 
 
 def pause(attempt: int) -> None:
@@ -261,10 +377,16 @@ def _written(writes: Iterable[Write]) -> bool:
         else:
             client("dynamodb").transact_write_items(TransactItems=writes)
     except ClientError as error:
-        if error.response["Error"]["Code"] in ("ConditionalCheckFailedException", "TransactionConflictException"):
+        code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
+        if code in ("ConditionalCheckFailedException", "TransactionConflictException"):
             return False
-        reasons = {reason.get("Code", "None") for reason in error.response.get("CancellationReasons", [])}
-        if reasons and reasons <= _CHANGED_MEANWHILE:
+        cancelled = error.response.get("CancellationReasons", [])
+        reasons = {reason.get("Code", "None") for reason in cancelled}
+        refused = [reason.get("Message", "") for reason in cancelled if reason.get("Code") == _REFUSED]
+        if code == "ValidationException" or (refused and reasons <= {_REFUSED, "None"}):
+            raise Unwritable(" ".join(refused) or message) from error
+        # Beside a change, what was refused may be so no more when all is read again.
+        if reasons and reasons <= _CHANGED_MEANWHILE | {_REFUSED}:
             return False
         raise
     return True

@@ -50,6 +50,12 @@ def ending(state: str, states: dict[str, Any]) -> tuple[str, str]:
     return FAILED
 
 
+def never_held(states: dict[str, Any]) -> bool:
+    """Whether the workflow ended before the state that holds the hours: its first one left an error."""
+    first = states.get("ValidateRequest")
+    return isinstance(first, dict) and "Error" in first
+
+
 def _message(event: dict[str, Any]) -> str:
     """The message of a Lambda error, which Step Functions passes on as JSON in Cause."""
     try:

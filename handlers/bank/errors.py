@@ -26,4 +26,4 @@ class OfferNotAffordable(Refusal):
 
 
 class ReleaseRefused(Refusal):
-    """Request and escrow do not belong together, so nobody is paid."""
+    """Request, escrow and balance do not fit together, so nobody gets hours; they stay held."""

@@ -4,7 +4,7 @@ import json
 import os
 from typing import Any
 
-from handlers.aws.dynamodb import client
+from handlers.aws.dynamodb import client, is_key
 from handlers.bank.ledger import Ended
 from handlers.bank.requests import TRANSITIONS
 
@@ -19,7 +19,7 @@ def publish(event: str, request_id: str, user_id: Any, status: str) -> None:
     The detail is ``{requestId, userId, status, eventId}`` with eventId ``<requestId>#<status>``; userId is null where
     the record names nobody.
     """
-    known = user_id if isinstance(user_id, str) else None
+    known = user_id if is_key(user_id) else None
     detail = {"requestId": request_id, "userId": known, "status": status, "eventId": f"{request_id}#{status}"}
     answer = client("events").put_events(
         Entries=[

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import re
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
+
+from handlers.aws import dynamodb
 
 REQUEST_PREFIX = "service-request-"
 RELEASE_PREFIX = "escrow-release-"
@@ -11,6 +13,18 @@ LAST_NUMBER = 9999
 _LONGEST_NAME = 80
 # Each Task passes the input on: one near Step Functions' 262,144 bytes would fail a state that comes after the hold.
 _LONGEST_INPUT = 65_536
+
+
+def given_to(execution_input: str | None) -> dict[str, Any]:
+    """An execution's input; empty where it is no object, or one that Python does not read.
+
+    Whoever may start executions may give them a whole number of thousands of digits, or ten thousand brackets.
+    """
+    try:
+        given = json.loads(execution_input or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return given if isinstance(given, dict) else {}
 
 
 class Order(NamedTuple):
@@ -58,10 +72,10 @@ class Execution(NamedTuple):
             return None
         return Order(self.input["decision"], self.input.get("by"), self.input.get("reason"))
 
-    def is_beside(self, execution_arn: str) -> bool:
+    def is_beside(self, execution_arn: Any) -> TypeGuard[str]:
         """Whether an execution is of the request workflow beside this one of the release workflow."""
         machine = self.arn.rpartition(":")[0].replace(":EscrowManagementWorkflow-", ":ServiceRequestWorkflow-")
-        return execution_arn.startswith(f"{machine}:")
+        return isinstance(execution_arn, str) and execution_arn.startswith(f"{machine}:")
 
     def is_named_after_request(self) -> bool:
         """Whether this execution of the request workflow may speak for its request: its name says so.
@@ -69,9 +83,9 @@ class Execution(NamedTuple):
         One that was given `states`, the workflow's own field, may not: it would find results that no state left there.
         Nor may one whose input is so large that a later state could not take it.
         """
-        if not isinstance(self.request_id, str) or not self.request_id or "states" in self.input:
+        if not dynamodb.is_key(self.request_id) or "states" in self.input:
             return False
-        if len(json.dumps(self.input)) > _LONGEST_INPUT:
+        if not _is_short(self.input):
             return False
         number = re.search(r"-([1-9]\d{0,3})$", self.name)
         return self.name in (
@@ -80,15 +94,25 @@ class Execution(NamedTuple):
         )
 
 
+def _is_short(given: dict[str, Any]) -> bool:
+    try:
+        return len(json.dumps(given)) <= _LONGEST_INPUT
+    except ValueError:  # a whole number of thousands of digits, which Python does not write
+        return False
+
+
 def execution_name(prefix: str, request_id: str, number: int = 1) -> str:
     """The name of a request's n-th execution: ``service-request-<id>``, ``service-request-<id>-2``, ...
 
-    The id is hashed where the name would be illegal, longer than 80 characters, or could be read as another id's n-th.
+    The id is hashed where the name would be illegal, longer than 80 characters, or could be read as another id's n-th
+    or as another id's hash: no two ids share a name.
     Names with other characters are legal for an execution but not for its logs:
     https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
     """
     suffix = f"-{number}" if number > 1 else ""
     name = f"{prefix}{request_id}{suffix}"
-    if len(name) > _LONGEST_NAME or not re.fullmatch(r"[A-Za-z0-9_-]+", request_id) or re.search(r"-\d+$", request_id):
-        name = f"{prefix}{hashlib.sha256(request_id.encode()).hexdigest()[:40]}{suffix}"
+    is_plain = re.fullmatch(r"[A-Za-z0-9_-]+", request_id) and not re.search(r"-\d+$|^[0-9a-f]{40}$", request_id)
+    if len(name) > _LONGEST_NAME or not is_plain:
+        digest = hashlib.sha256(request_id.encode(errors="surrogatepass")).hexdigest()
+        name = f"{prefix}{digest[:40]}{suffix}"
     return name

@@ -56,10 +56,11 @@ def hold(run: Execution) -> Decimal:
         request = requests.load(run.request_id)
         available = balance_of(request)
         escrow = dynamodb.read("Escrow", run.request_id)
-        if escrow and escrow["executionArn"] == run.arn:
-            return Plan(escrow["hours"])
         if escrow:
-            raise ValidationFailed(ID_USED_BEFORE)
+            # Read again: a request that such a run took further is VALIDATING no more once its escrow is seen.
+            if escrow.get("executionArn") != run.arn or requests.is_begun_at_most(requests.load(run.request_id), run):
+                raise ValidationFailed(ID_USED_BEFORE)
+            return Plan(_amount(escrow))
         if not requests.is_owned(request, run.arn) or requests.status_of(request) != "VALIDATING":
             raise NotOwner("The request was deleted, replaced or ended")
         requests.validate(request, run)
@@ -106,14 +107,14 @@ def adjust(run: Execution) -> Decimal:
         request = requests.load(run.request_id)
         available = balance_of(request)
         escrow = dynamodb.read("Escrow", run.request_id)
-        if not escrow or escrow["executionArn"] != run.arn or not requests.is_owned(request, run.arn):
+        if not escrow or escrow.get("executionArn") != run.arn or not requests.is_owned(request, run.arn):
             raise NotOwner("The request was deleted or replaced")
-        held, offered, requester = escrow["hours"], request.get("offeredHours"), escrow["requesterId"]
-        if requester != request.get("requesterId"):
+        held, offered, requester = _amount(escrow), request.get("offeredHours"), escrow.get("requesterId")
+        if requester != request.get("requesterId") or not dynamodb.is_key(requester):
             raise NotOwner("The request names another requester than the hours that are held")
         if held == offered:
             return Plan(held)
-        if escrow["status"] != "HELD" or requests.status_of(request) != "NEGOTIATING" or not hours.is_legal(offered):
+        if not is_held(escrow) or requests.status_of(request) != "NEGOTIATING" or not hours.is_legal(offered):
             raise NotOwner("The request is not negotiated any more")
         accounts = (_user(requester), _escrow(run.request_id))
         if offered > held:
@@ -130,43 +131,109 @@ def adjust(run: Execution) -> Decimal:
     return dynamodb.commit(plan)[0]
 
 
-def refund(run: Execution, status: str, reason: str, *, unless: Callable[[Item], str | None] | None = None) -> Ended:
+def refund(
+    run: Execution,
+    status: str,
+    reason: str,
+    *,
+    unless: Callable[[Item], str | None] | None = None,
+    never_held: bool = False,
+) -> Ended:
     """Gives back what this execution holds, if anything, and ends the request in the same transaction.
 
     A request that was deleted or replaced meanwhile still gets its hours back. One that is in progress is left alone,
-    and so is one for which ``unless(request)`` finds an answer.
+    and so is one for which ``unless(request)`` finds an answer. Where this execution has ``never_held`` anything, an
+    escrow of its ARN is from before its name was free again, and is left alone.
+
+    Raises
+    ------
+    ReleaseRefused
+        escrow or balance are malformed, so that the hours cannot be given exactly; they stay held.
     """
     if not run.is_named_after_request():
         return Ended(NOT_OWNER)
-    decided_on = ("providerResponse", "requesterResponse") if unless else ()
 
     def plan() -> Plan:
         request = requests.load(run.request_id)
         escrow = dynamodb.read("Escrow", run.request_id)
-        mine = escrow if escrow and escrow["executionArn"] == run.arn else None
-        if mine and mine["status"] == "HELD":
-            ended = Ended(status, mine["requesterId"], mine["hours"])
-            if not requests.is_owned(request, run.arn):
-                not_owned = Change("ServiceRequest", run.request_id).differs(OWNER, run.arn).check()
-                return Plan(ended, (*_close(mine, "REFUNDED"), not_owned))
-            current = requests.status_of(request)
-            answer = unless(request) if unless else None
-            if answer or current == "IN_PROGRESS":
-                return Plan(Ended(current, mine["requesterId"], answer=answer))
-            end = requests.move(request, status, {"failureReason": reason}, unchanged=decided_on)
-            return Plan(ended, (*_close(mine, "REFUNDED"), end))
-        if not mine and requests.is_begun_at_most(request, run):
-            no_hold = Change("Escrow", run.request_id).differs("executionArn", run.arn).check()
-            end = requests.move(request, status, {"failureReason": reason, OWNER: run.arn})
-            return Plan(Ended(status, request.get("requesterId")), (end, no_hold))
-        if requests.is_owned(request, run.arn):
-            # Read again: a run of this step that was given up for dead may have ended it between the two reads.
-            request = requests.load(run.request_id)
-        if requests.is_owned(request, run.arn):
-            return Plan(Ended(requests.status_of(request), request.get("requesterId")))
-        return Plan(Ended(status, mine["requesterId"]) if mine else Ended(NOT_OWNER))
+        mine = escrow if escrow and escrow.get("executionArn") == run.arn else None
+        is_old = never_held or (requests.is_validating(request) and requests.is_owned(request, run.arn))
+        if requests.is_begun_at_most(request, run) and (is_old or not mine):
+            return _end_before_the_hold(run, request, mine, status, reason)
+        if mine and not is_old and is_held(mine):
+            return _give_back(run, request, mine, status, reason, unless)
+        return _as_it_ended(run, None if is_old else mine, status)
 
     return _count("HoursRefunded", *dynamodb.commit(plan))
+
+
+def _end_before_the_hold(run: Execution, request: Item, escrow: Item | None, status: str, reason: str) -> Plan:
+    """Ends a request for which this execution holds nothing; beside an escrow of its name, its id was used before."""
+    if escrow:
+        status, reason = "REJECTED", ID_USED_BEFORE
+        guard = Change("Escrow", run.request_id).exists().check()
+    else:
+        guard = Change("Escrow", run.request_id).differs("executionArn", run.arn).check()
+    ended = Ended(status, request.get("requesterId"))
+    full = requests.move(request, status, {"failureReason": reason, OWNER: run.arn})
+    # A record that takes not even the shorter write was not claimed either.
+    shorter = Plan(ended, (requests.move(request, status), guard), Plan(Ended(NOT_OWNER)))
+    return Plan(ended, (full, guard), shorter)
+
+
+def _give_back(
+    run: Execution,
+    request: Item | None,
+    escrow: Item,
+    status: str,
+    reason: str,
+    unless: Callable[[Item], str | None] | None,
+) -> Plan:
+    """Gives this execution's hours back; the request decides whether, and is ended, if it is still the owner's."""
+    requester = escrow.get("requesterId")
+    if not requests.is_owned(request, run.arn):
+        not_owned = Change("ServiceRequest", run.request_id).differs(OWNER, run.arn).check()
+        return Plan(Ended(status, requester, _amount(escrow)), (*_close(escrow, "REFUNDED"), not_owned))
+    answer = unless(request) if unless else None
+    current = requests.status_of(request)
+    if answer or current == "IN_PROGRESS":
+        return Plan(Ended(current, requester, answer=answer))
+    decided_on = ("providerResponse", "requesterResponse") if unless else ()
+    as_it_is = Change("ServiceRequest", run.request_id).unchanged(request, "status", OWNER, *decided_on).check()
+    ended, closed = Ended(status, requester, _amount(escrow)), _close(escrow, "REFUNDED")
+    without = Plan(ended, (*closed, as_it_is))
+    return _with_status(ended, closed, request, status, reason, decided_on, without)
+
+
+def _as_it_ended(run: Execution, escrow: Item | None, status: str) -> Plan:
+    """What another run of this ending, or an operator, did before."""
+    # Read again: a run that was given up for dead may have ended it between the two reads.
+    request = requests.load(run.request_id)
+    if requests.is_owned(request, run.arn):
+        return Plan(Ended(requests.status_of(request), request.get("requesterId")))
+    return Plan(Ended(status, escrow.get("requesterId")) if escrow else Ended(NOT_OWNER))
+
+
+def _with_status(
+    ended: Ended,
+    closed: tuple[Write, ...],
+    request: Item,
+    status: str,
+    reason: str | None,
+    unchanged: tuple[str, ...],
+    without: Plan,
+) -> Plan:
+    """Closes the escrow and says so in the request: with the reason, else the status alone, else ``without`` it.
+
+    Giving hours back must not depend on a record that is full, or whose status is none that may end like this.
+    """
+    if status not in requests.TRANSITIONS.get(requests.status_of(request), ()):
+        return without
+    shorter = Plan(ended, (*closed, requests.move(request, status, unchanged=unchanged)), without)
+    if reason is None:
+        return shorter
+    full = requests.move(request, status, {"failureReason": reason}, unchanged=unchanged)
+    return Plan(ended, (*closed, full), shorter)
 
 
 def release(request_id: str) -> Ended:
@@ -181,30 +248,30 @@ def release(request_id: str) -> Ended:
     ReleaseRefused
         request and escrow do not belong together; nothing moved.
     """
-    return _finish(request_id, "RELEASE", "RELEASED", "COMPLETED", "HoursReleased", {})
+    return _finish(request_id, "RELEASE", "RELEASED", "COMPLETED", "HoursReleased", None)
 
 
 def withdraw(request_id: str) -> Ended:
     """Refunds a service in progress while the provider's withdrawal stands: CANCELLED, else as ``release``."""
-    reason = {"failureReason": "The provider withdrew"}
-    return _finish(request_id, "REFUND", "REFUNDED", "CANCELLED", "HoursRefunded", reason)
+    return _finish(request_id, "REFUND", "REFUNDED", "CANCELLED", "HoursRefunded", "The provider withdrew")
 
 
-def _finish(request_id: str, wanted: str, settled: str, status: str, metric: str, attributes: dict[str, str]) -> Ended:
+def _finish(request_id: str, wanted: str, settled: str, status: str, metric: str, reason: str | None) -> Ended:
     def plan() -> Plan:
         request = requests.load(request_id)
         escrow = dynamodb.read("Escrow", request_id)
-        if escrow and escrow["status"] == settled:
-            return Plan(Ended(status, escrow["requesterId"]))
-        if escrow and escrow["status"] != "HELD":
-            return Plan(Ended(NOTHING_TO_DO))
+        if escrow and not is_held(escrow):
+            done = escrow["status"] == settled
+            return Plan(Ended(status, escrow.get("requesterId")) if done else Ended(NOTHING_TO_DO))
         request, escrow = matched(request, escrow)
         if requests.decision(request) != wanted:
             return Plan(Ended(NOTHING_TO_DO))
         decided_on = ("requesterId", "providerId", "requesterResponse", "providerResponse")
-        ended = requests.move(request, status, attributes, unchanged=decided_on)
-        answer = Ended(status, escrow["requesterId"], escrow["hours"])
-        return Plan(answer, (*_close(escrow, settled), ended))
+        ended, closed = Ended(status, escrow["requesterId"], _amount(escrow)), _close(escrow, settled)
+        full = requests.move(request, status, {"failureReason": reason} if reason else None, unchanged=decided_on)
+        # Both ends are shorter than IN_PROGRESS, so a record that is full takes them without the reason.
+        shorter = requests.move(request, status, unchanged=decided_on)
+        return Plan(ended, (*closed, full), Plan(ended, (*closed, shorter)))
 
     return _count(metric, *dynamodb.commit(plan))
 
@@ -213,8 +280,8 @@ def settle(request_id: str, decision: str, reason: str) -> Ended:
     """Ends, on an operator's word, what the workflows could not end: RELEASE pays the provider, REFUND the requester.
 
     It rests on the escrow being HELD and on nothing else, so it works without the request. The request's status is
-    written where it is the escrow's own and may go there. A request that was left VALIDATING before there was an escrow
-    is ended by REFUND.
+    written where it is the escrow's own and may go there. A request that was left VALIDATING, which holds nothing, is
+    ended by REFUND.
 
     Returns
     -------
@@ -223,48 +290,61 @@ def settle(request_id: str, decision: str, reason: str) -> Ended:
     Raises
     ------
     ReleaseRefused
-        there is nothing to give to anybody, and nothing moved.
+        there is nothing to give to anybody, or it cannot be given exactly, and nothing moved.
     """
     settled = "RELEASED" if decision == "RELEASE" else "REFUNDED"
 
     def plan() -> Plan:
         # The request is read last: once the escrow is settled, its status is final.
         escrow = dynamodb.read("Escrow", request_id)
-        request = requests.load(request_id)
-        if escrow is None:
-            return _give_up(request, decision, reason)
-        current = requests.status_of(request) if requests.is_owned(request, escrow["executionArn"]) else None
+        request = requests.load_if_readable(request_id)
+        if escrow is None or (not is_held(escrow) and requests.is_validating(request)):
+            return _give_up(request_id, request, escrow, decision, reason)
+        # One that is VALIDATING beside an escrow is another request of the same id.
+        is_own = requests.is_owned(request, escrow.get("executionArn")) and not requests.is_validating(request)
+        own = request if is_own else None
+        current = requests.status_of(own) if own else None
         undone = "CANCELLED" if current == "IN_PROGRESS" else "FAILED"
         status = "COMPLETED" if decision == "RELEASE" else undone
-        if escrow["status"] != "HELD":
-            done = escrow["status"] == settled
-            return Plan(Ended(current or status if done else NOTHING_TO_DO, escrow["requesterId"]))
-        writes = _close(escrow, settled)
-        if request and current and status in requests.TRANSITIONS.get(current, ()):
-            writes += (requests.move(request, status, {"failureReason": reason} if status != "COMPLETED" else None),)
-        return Plan(Ended(status, escrow["requesterId"], escrow["hours"]), writes)
+        requester = escrow.get("requesterId")
+        if not is_held(escrow):
+            return Plan(Ended(current or status if escrow["status"] == settled else NOTHING_TO_DO, requester))
+        ended, closed = Ended(status, requester, _amount(escrow)), _close(escrow, settled)
+        without = Plan(ended, closed)
+        if own is None:
+            return without
+        return _with_status(ended, closed, own, status, None if status == "COMPLETED" else reason, (), without)
 
     return _count("HoursReleased" if decision == "RELEASE" else "HoursRefunded", *dynamodb.commit(plan))
 
 
-def _give_up(request: Item | None, decision: str, reason: str) -> Plan:
-    """Ends a request that its execution left VALIDATING; there is no escrow, so nobody can be paid."""
+def _give_up(request_id: str, request: Item | None, escrow: Item | None, decision: str, reason: str) -> Plan:
+    """Ends a request that its execution left VALIDATING; it holds nothing, so nobody can be paid."""
     status = requests.status_of(request or {})
-    if request is None or OWNER not in request or (decision, status) == ("RELEASE", "VALIDATING"):
+    if request is None or request.get(OWNER) is None or (decision, status) == ("RELEASE", "VALIDATING"):
         raise ReleaseRefused("No hours are held for this request")
+    requester = request.get("requesterId")
     if status != "VALIDATING":
         # What ended it was this order, run before; or its execution went on meanwhile.
-        return Plan(Ended(status if status == "FAILED" else NOTHING_TO_DO, request.get("requesterId")))
-    no_hold = Change("Escrow", request["id"]).unchanged(None, "executionArn").check()
-    end = requests.move(request, "FAILED", {"failureReason": reason})
-    return Plan(Ended("FAILED", request.get("requesterId")), (end, no_hold))
+        return Plan(Ended(status if status == "FAILED" else NOTHING_TO_DO, requester))
+    no_hold = Change("Escrow", request_id).unchanged(escrow, "executionArn", "status").check()
+    ended, full = Ended("FAILED", requester), requests.move(request, "FAILED", {"failureReason": reason})
+    return Plan(ended, (full, no_hold), Plan(ended, (requests.move(request, "FAILED"), no_hold)))
 
 
-def unfinished(request: Item | None, escrow: Item | None) -> str | None:
-    """The execution whose work `settle` may end: it holds hours, or has left its request VALIDATING before it could."""
-    if escrow:
-        return escrow["executionArn"] if escrow["status"] == "HELD" else None
-    return request.get(OWNER) if request and requests.status_of(request) == "VALIDATING" else None
+def is_unfinished(request: Item | None, escrow: Item | None) -> bool:
+    """Whether there is work that `settle` may end: hours are held, or the request was left VALIDATING."""
+    return bool(escrow and escrow.get("status") == "HELD") or requests.is_validating(request)
+
+
+def is_held(escrow: Item) -> bool:
+    """Whether hours are in this escrow; raises ReleaseRefused where it does not say."""
+    status = escrow.get("status")
+    if status in ("RELEASED", "REFUNDED"):
+        return False
+    if status != "HELD":
+        raise ReleaseRefused("The escrow has none of the statuses HELD, RELEASED and REFUNDED")
+    return True
 
 
 def _count(metric: str, ended: Ended, wrote: bool) -> Ended:
@@ -281,36 +361,47 @@ def matched(request: Item | None, escrow: Item | None) -> tuple[Item, Item]:
         raise ReleaseRefused("No hours are held for this request")
     if request is None:
         raise ReleaseRefused("The request is gone; its hours are still held")
-    if request.get(OWNER) != escrow["executionArn"]:
+    if not requests.is_owned(request, escrow.get("executionArn")):
         raise ReleaseRefused("The request belongs to another execution than the hours that are held")
-    if any(request.get(person) != escrow[person] for person in ("requesterId", "providerId")):
+    people = ("requesterId", "providerId")
+    if any(request.get(person) != escrow.get(person) or not dynamodb.is_key(escrow.get(person)) for person in people):
         raise ReleaseRefused("The request names other people than the hours that are held")
     return request, escrow
 
 
-def balance_of(request: Item | None) -> Decimal:
-    """The hours that the requester can spend; 0 for nobody, and for a balance that is not a number."""
+def balance_of(request: Item | None) -> Any:
+    """What the requester can spend, of any type; None for nobody, and for somebody without a balance."""
     requester = (request or {}).get("requesterId")
-    balance = dynamodb.read("UserBalance", requester) if requester and isinstance(requester, str) else None
-    available = (balance or {}).get("availableBalance")
-    return available if isinstance(available, Decimal) else Decimal(0)
+    balance = dynamodb.read("UserBalance", requester) if dynamodb.is_key(requester) else None
+    return (balance or {}).get("availableBalance")
 
 
-def require(available: Decimal, needed: Decimal, refusal: type[Refusal], words: str = "needed") -> None:
-    """Raises the refusal, in words, unless there are enough hours."""
-    if available < needed:
-        raise refusal(f"Not enough hours: {hours.in_words(needed)} {words}, {hours.in_words(available)} available")
+def require(available: Any, needed: Decimal, refusal: type[Refusal], words: str = "needed") -> None:
+    """Raises the refusal unless there are enough hours, in words that tell no balance: both people read them."""
+    if available is not None and not hours.adds_up(available, needed.copy_negate()):
+        raise refusal("The requester's balance is not one that hours can be taken from")
+    if available is None or available < needed:
+        raise refusal(f"Not enough hours: {hours.in_words(needed)} {words}")
+
+
+def _amount(escrow: Item) -> Decimal:
+    """The hours of an escrow, also such as were legal when they were held."""
+    amount = escrow.get("hours")
+    if not hours.is_amount(amount):
+        raise ReleaseRefused("The escrow does not say how many hours it holds")
+    return amount
 
 
 def _close(escrow: Item, status: str) -> tuple[Write, ...]:
     """The hours leave the escrow: RELEASED to the provider, REFUNDED to the requester."""
-    entry, user_id = (
-        ("ESCROW_RELEASE", escrow["providerId"]) if status == "RELEASED" else ("ESCROW_REFUND", escrow["requesterId"])
-    )
+    entry, person = ("ESCROW_RELEASE", "providerId") if status == "RELEASED" else ("ESCROW_REFUND", "requesterId")
+    user_id, amount = escrow.get(person), _amount(escrow)
+    if not dynamodb.is_key(user_id):
+        raise ReleaseRefused(f"The escrow has no {person}, so nobody can get its hours")
     return (
-        _credit(user_id, escrow["hours"]),
+        _credit(user_id, amount),
         _still_held(escrow).set(status=status).write(),
-        _log(escrow["id"], entry, escrow["hours"], _escrow(escrow["id"]), _user(user_id)),
+        _log(escrow["id"], entry, amount, _escrow(escrow["id"]), _user(user_id)),
     )
 
 
@@ -325,6 +416,8 @@ def _debit(user_id: str, amount: Decimal) -> Write:
 
 def _credit(user_id: str, amount: Decimal) -> Write:
     row = dynamodb.read("UserBalance", user_id) or {}
+    if "availableBalance" in row and not hours.adds_up(row["availableBalance"], amount):
+        raise ReleaseRefused(f"The balance of {user_id} is no number, or one that cannot take these hours exactly")
     needed = {"__typename": "UserBalance", "createdAt": dynamodb.now()}
     balance = Change("UserBalance", user_id).set(**{name: needed[name] for name in needed if name not in row})
     if "availableBalance" in row:

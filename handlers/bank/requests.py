@@ -7,7 +7,9 @@ import os
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, TypeGuard
+from typing import Any, Literal, NamedTuple, TypeGuard
+
+from botocore.exceptions import ClientError
 
 from handlers.aws import dynamodb
 from handlers.aws.dynamodb import Change, Item, Write
@@ -34,34 +36,87 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     "FAILED": frozenset(),
 }
 OWNER = "stepFunctionExecutionArn"
+# When the service began, and when the auditor first showed the record to the stream again since its status moved: both
+# are in no GraphQL schema, so nobody but the handlers moves them.
+STARTED = "startedAt"
+TOUCHED = "touchedAt"
 # DynamoDB takes keys of 2,048 bytes, and the log's are longer than the request's.
 LONGEST_ID_BYTES = 1024
+# What an execution and people still write: a token (2,048 bytes at most), a reason, answers, an ARN, a time.
+_ROOM_BYTES = 16 * 1024
+LARGEST_REQUEST_BYTES = dynamodb.LARGEST_ITEM_BYTES - _ROOM_BYTES
+# The claim alone, and what is NULL, which `size` does not count: a larger record cannot even be refused in writing.
+_ROOM_TO_CLAIM_BYTES = 2 * 1024
+TOO_LARGE = f"The record is larger than {LARGEST_REQUEST_BYTES} bytes, so the workflow has no room to write in it"
+_LONGEST_TOKEN = 2048
 LONGEST_RESPONSE_TIMEOUT_SECONDS = 30 * 24 * 3600
 
+# a table that is gone, or that this deployment may not read
+_NOT_GIVEN = {"ResourceNotFoundException", "AccessDeniedException"}
 _COMPARED_WITH_INPUT = ("serviceId", "requesterId", "providerId", "estimatedHours", "providerResponseTimeoutSeconds")
+
+
+# Why a record is left alone for what it is, by what is to blame.
+WHY_REFUSED = {
+    "createdAt": "Not started: createdAt is missing or not a time with its offset",
+    "size": "Not started: the record is so large that the workflow cannot write in it",
+    "taskToken": "Not delivered: the task token is none that Step Functions gives",
+}
 
 
 class IllegalSetting(Exception):
     """The deployment was told something that cannot be; the message is one line, and has nothing secret."""
 
 
+class Ask(NamedTuple):
+    """What a record asks the router to do.
+
+    Attributes
+    ----------
+    kind
+        START an execution; DELIVER an answer to one that waits; FINISH a service in progress; REFUSE what cannot be
+        done for what the record is; or NOTHING.
+    about
+        The answer, or the attribute that is to blame for the refusal.
+    """
+
+    kind: Literal["START", "DELIVER", "FINISH", "REFUSE", "NOTHING"]
+    about: str = ""
+
+
+class IllegalMove(Exception):
+    """The record's status is none from which the write may go on: somebody else wrote it."""
+
+
 def is_short(id_: str) -> bool:
     """Whether an id can have an escrow and entries in the log."""
-    return len(id_.encode()) <= LONGEST_ID_BYTES
+    return len(id_.encode(errors="surrogatepass")) <= LONGEST_ID_BYTES
 
 
 def load(request_id: str) -> Item | None:
     return dynamodb.read("ServiceRequest", request_id)
 
 
+def load_if_readable(request_id: str) -> Item | None:
+    """The record for a decision that does not rest on it: None also where DynamoDB does not give it at all."""
+    try:
+        return load(request_id)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _NOT_GIVEN:
+            raise
+        return None
+
+
 def status_of(request: Item) -> str:
     """The status as stored; a record that has none yet is PENDING, one of another type has none that we know."""
-    status = request.get("status", "PENDING")
+    status = request.get("status")
+    if status is None:
+        return "PENDING"
     return status if isinstance(status, str) else "UNKNOWN"
 
 
-def is_owned(request: Item | None, execution_arn: str) -> TypeGuard[Item]:
-    return request is not None and request.get(OWNER) == execution_arn
+def is_owned(request: Item | None, execution_arn: Any) -> TypeGuard[Item]:
+    return request is not None and execution_arn is not None and request.get(OWNER) == execution_arn
 
 
 def is_claimable(request: Item | None, run: Execution) -> TypeGuard[Item]:
@@ -72,6 +127,10 @@ def is_claimable(request: Item | None, run: Execution) -> TypeGuard[Item]:
 def is_begun_at_most(request: Item | None, run: Execution) -> TypeGuard[Item]:
     """Whether this execution may still end the record without a hold: claimable, or claimed by it."""
     return is_claimable(request, run) or (is_owned(request, run.arn) and status_of(request) == "VALIDATING")
+
+
+def is_validating(request: Item | None) -> TypeGuard[Item]:
+    return request is not None and status_of(request) == "VALIDATING"
 
 
 def move(
@@ -88,19 +147,20 @@ def move(
     """
     current = status_of(request)
     if status != current and status not in TRANSITIONS.get(current, frozenset()):
-        raise ValueError(f"A request cannot go from {current} to {status}")
+        raise IllegalMove(f"A request cannot go from {current} to {status}")
     change = Change("ServiceRequest", request["id"]).exists()
     attributes = attributes or {}
     change.unchanged(request, "status", OWNER, *unchanged).set(status=status, **attributes)
     if current in WAITS and "taskToken" not in attributes:
         remove += ("taskToken", "taskTokenAttempt")
+    if TOUCHED in request:
+        remove += (TOUCHED,)
     return change.remove(*remove).write()
 
 
 def provider_answer(request: Item) -> str | None:
     """The answer to a request that awaits its provider: the provider's word beats the requester's CANCELLED."""
-    if "providerResponse" in request:
-        response = request["providerResponse"]
+    if (response := request.get("providerResponse")) is not None:
         return response if response in ("ACCEPTED", "REJECTED", "COUNTER_OFFER") else "UNKNOWN"
     return "CANCELLED" if request.get("requesterResponse") == "CANCELLED" else None
 
@@ -143,16 +203,43 @@ def was_there_before(request: Item) -> bool:
     return created is not None and created < start_requests_from()
 
 
+def asks_for(request: Item) -> Ask:
+    """What the router has to do for this record; never raises for what the record is.
+
+    Raises
+    ------
+    IllegalSetting
+        The deployment was told no time from which requests are the workflows'.
+    """
+    if status_of(request) == "PENDING" and request.get(OWNER) is None:
+        return _beginning(request)
+    if answer := answer_awaited(request):
+        token = request.get("taskToken")
+        if token is None:
+            return Ask("NOTHING")
+        is_token = isinstance(token, str) and 0 < len(token) <= _LONGEST_TOKEN
+        return Ask("DELIVER", answer) if is_token else Ask("REFUSE", "taskToken")
+    return Ask("NOTHING" if decision(request) == "NOTHING" else "FINISH")
+
+
+def _beginning(request: Item) -> Ask:
+    if moment(request, "createdAt") is None:
+        return Ask("REFUSE", "createdAt")
+    if was_there_before(request):
+        return Ask("NOTHING")
+    if dynamodb.size(request) > dynamodb.LARGEST_ITEM_BYTES - _ROOM_TO_CLAIM_BYTES:
+        return Ask("REFUSE", "size")
+    return Ask("START")
+
+
 def is_due(request: Item) -> bool:
-    """Whether nobody has begun with this request, and it was made after the workflows were deployed."""
-    if status_of(request) != "PENDING" or OWNER in request:
-        return False
-    return moment(request, "createdAt") is not None and not was_there_before(request)
+    """Whether nobody has begun with this request, it was made after the workflows were deployed, and it can be."""
+    return asks_for(request).kind == "START"
 
 
 def is_answered(request: Item) -> bool:
     """Whether an execution waits for an answer that is there."""
-    return "taskToken" in request and answer_awaited(request) is not None
+    return asks_for(request).kind == "DELIVER"
 
 
 def answer_awaited(request: Item) -> str | None:
@@ -162,7 +249,7 @@ def answer_awaited(request: Item) -> str | None:
 
 def is_decided(request: Item) -> bool:
     """Whether somebody has ended a service in progress."""
-    return decision(request) != "NOTHING"
+    return asks_for(request).kind == "FINISH"
 
 
 def decision(request: Item) -> str:
@@ -186,6 +273,8 @@ def validate(request: Item, run: Execution) -> None:
         raise ValidationFailed("Requester and provider are the same person")
     if not hours.is_legal(request.get("estimatedHours")):
         raise ValidationFailed(f"estimatedHours must be {hours.LEGAL}")
+    if dynamodb.size(request) > LARGEST_REQUEST_BYTES:
+        raise ValidationFailed(TOO_LARGE)
     for attribute in _COMPARED_WITH_INPUT:
         given = run.input.get(attribute)
         if given is not None and not _same(given, request.get(attribute)):
@@ -194,7 +283,7 @@ def validate(request: Item, run: Execution) -> None:
 
 def _same(given: Any, stored: Any) -> bool:
     if isinstance(stored, Decimal) and isinstance(given, int | float) and not isinstance(given, bool):
-        return Decimal(str(given)) == stored
+        return (Decimal(str(given)) if isinstance(given, float) else Decimal(given)) == stored
     return given == stored
 
 

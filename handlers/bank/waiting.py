@@ -1,6 +1,7 @@
 """Entering a wait: token and status in one write, and only then the event that asks somebody."""
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from handlers.aws import dynamodb
@@ -35,7 +36,9 @@ def enter(
             raise NotOwner("The request was deleted or replaced")
         token = {"taskToken": task_token, "taskTokenAttempt": run.attempt}
         if requests.status_of(request) == status:
-            if request.get("taskToken") == task_token or request.get("taskTokenAttempt", -1) >= run.attempt:
+            attempt = request.get("taskTokenAttempt")
+            is_later = not isinstance(attempt, Decimal) or run.attempt > attempt
+            if request.get("taskToken") == task_token or not is_later:
                 return Plan(request)
             return Plan(request, (requests.move(request, status, token, unchanged=tuple(token)),))
         attributes, rests_on = entering(request)

@@ -19,16 +19,17 @@ from rich.console import Console
 from rich.live import Live
 from rich.spinner import Spinner
 
-from handlers.audit_ledger import Audit, Case, load
 from handlers.aws.dynamodb import client, now
 from handlers.bank import ledger, requests
+from handlers.bank.audit import Audit, Case, load
 from handlers.bank.execution import RELEASE_PREFIX, execution_name
+from handlers.bank.hours import in_words
 from hourbank.account.stack import Stack
 from hourbank.account.stack import in_words as error_in_words
 from hourbank.errors import HourBankError
 from hourbank.operate import stuck
-from hourbank.operate.stuck import UNSUCCESSFUL, Finding, Run
-from hourbank.terminal import duration, in_hours, in_words, say, title
+from hourbank.operate.stuck import UNSUCCESSFUL, Finding, Remedy, Run
+from hourbank.terminal import duration, in_hours, say, title
 
 SETTLE_SECONDS = 15 * 60
 Confirm = Callable[[str], bool]
@@ -36,12 +37,14 @@ Confirm = Callable[[str], bool]
 
 def audit(console: Console, stack: Stack, *, touch: bool) -> bool:
     """Hold requests, escrows, log and executions against each other; print what does not fit, return if all does."""
-    run = Audit(touch=touch)
+    run = Audit(touch=touch, again=touch)
     findings = []
     with _live(lambda: f"{_many(run.requests, 'request')} read, {_many(len(findings), 'finding')}"):
         for found in run.findings():
             case = load(found.request_id)
             helps = stuck.remedies(stack, case, stuck.owner_of(stack, case))
+            if found.kind == "MISSED":
+                helps = (Remedy("", found.remedy),)
             findings.append(Finding(what=found.problem, request_id=found.request_id, hours=found.hours, remedies=helps))
     _print_findings(console, findings, "" if run.missed else "nothing that does not fit")
     held, oldest = in_hours(run.held), duration(run.oldest_wait)
@@ -188,9 +191,9 @@ def settle(
         If there is nothing to settle, the execution still runs, or there is no yes.
     """
     case = load(request_id)
-    if ledger.unfinished(case.request, case.escrow) is None:
+    if not ledger.is_unfinished(case.request, case.escrow):
         if case.escrow:
-            raise HourBankError(f"nothing is held for {request_id}: its hours were {case.escrow['status']} before")
+            raise HourBankError(f"nothing is held for {request_id}: its hours were {case.escrow.get('status')} before")
         why = stuck.state_of(case) if case.request else "give the request's whole id, as it is in the table"
         raise HourBankError(f"nothing is held for {request_id}: {why}")
     if not case.held and decision == "RELEASE":
@@ -204,7 +207,7 @@ def settle(
     done = "nothing was held"
     if case.escrow and case.held:
         role, person = ("provider", "providerId") if decision == "RELEASE" else ("requester", "requesterId")
-        to = f"the {role} {case.escrow[person]}"
+        to = f"the {role} {case.escrow.get(person)}"
         moves = f"{in_hours(case.held)} go from escrow:{request_id} to {to}"
         done = f"{to} has {in_hours(case.held)} more"
     say(console, moves)
@@ -219,7 +222,7 @@ def settle(
     after = load(request_id)
     if case.held:
         settled = "RELEASED" if decision == "RELEASE" else "REFUNDED"
-        is_settled = after.escrow is not None and after.escrow["status"] == settled
+        is_settled = after.escrow is not None and after.escrow.get("status") == settled
     else:
         is_settled = requests.status_of(after.request or {}) == "FAILED"
     outcome = f"{decision} {run.status}"

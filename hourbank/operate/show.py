@@ -19,11 +19,11 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.text import Text
 
-from handlers import audit_ledger
-from handlers.audit_ledger import PATIENCE, Case
 from handlers.aws import dynamodb
 from handlers.aws.dynamodb import Item, client
-from handlers.bank import requests
+from handlers.bank import audit, requests
+from handlers.bank.audit import PATIENCE, Case
+from handlers.bank.hours import in_words
 from handlers.bank.requests import OWNER
 from hourbank import ledger_view, names
 from hourbank.account.stack import Stack, is_refusal
@@ -36,7 +36,7 @@ from hourbank.local.deployment import Deployment
 from hourbank.operate import stuck
 from hourbank.operate.operations import print_remedy, refusal_of
 from hourbank.operate.stuck import Remedy, Run
-from hourbank.terminal import at, duration, in_hours, in_words, say, short_duration, title
+from hourbank.terminal import at, duration, in_hours, say, short_duration, title
 
 SECRET = frozenset({"taskToken", "taskTokenAttempt"})
 STATUSES = {
@@ -156,14 +156,14 @@ def show(console: Console, stack: Stack, request_id: str) -> None:
     requests.start_requests_from()
     told = stuck.variables(stack)
     os.environ.setdefault("USER_BALANCE_TABLE_NAME", told["USER_BALANCE_TABLE_NAME"])
-    case = audit_ledger.load(request_id)
+    case = audit.load(request_id)
     runs = sorted(stuck.runs_of(stack, case), key=lambda run: run.started or datetime.min.replace(tzinfo=UTC))
     if not (case.request or case.escrow or runs):
         raise HourBankError(
             f"no request has the id {request_id} in stack {stack.env}: give its whole id, as it is in the table"
         )
     paths = {run.arn: steps for run in runs if (steps := path(run.arn)) is not None}
-    problem = audit_ledger.mismatch(case) if case.request else None
+    problem = audit.mismatch(case) if case.request else None
     if case.held and not case.is_owner:
         problem = f"{in_hours(case.held)} are held, and {stuck.state_of(case)}"
     story = Story(case, runs, paths, stuck.time_to_answer(told), datetime.now(UTC), problem)
@@ -247,13 +247,14 @@ def _print_hours(console: Console, story: Story) -> None:
     if case.escrow is None:
         say(console, "  none were held")
         return
-    _field(console, "escrow", f"{case.escrow['status']}, {in_words(case.escrow['hours'])} h")
-    for entry in sorted(case.entries, key=lambda entry: str(entry["createdAt"])):
-        accounts = f"{entry['fromAccount']} → {entry['toAccount']}".replace(f"escrow:{case.request_id}", "escrow")
+    _field(console, "escrow", f"{case.escrow.get('status')}, {_hours(case.escrow.get('hours'))}")
+    for entry in sorted(case.entries, key=lambda entry: str(entry.get("createdAt"))):
+        accounts = f"{entry.get('fromAccount')} → {entry.get('toAccount')}"
+        accounts = accounts.replace(f"escrow:{case.request_id}", "escrow")
         _field(
             console,
             at(requests.moment(entry, "createdAt")),
-            f"{entry['type']}: {in_words(entry['hours'])} h, {accounts}",
+            f"{audit.kind_of(case, entry)}: {_hours(entry.get('hours'))}, {accounts}",
         )
 
 
@@ -356,7 +357,7 @@ def functions() -> dict[str, str]:
 def _what_waits(stack: Stack, story: Story) -> Iterator[str | Remedy]:
     """Who can do what, since when it waits, and until when."""
     case, request = story.case, story.case.request
-    if request is None or story.problem or audit_ledger.is_missed(request):
+    if request is None or story.problem or audit.is_missed(request):
         return
     status = requests.status_of(request)
     if status in requests.WAITS:
@@ -366,8 +367,7 @@ def _what_waits(stack: Stack, story: Story) -> Iterator[str | Remedy]:
         yield f"waits since {at(since)}, until {at(until)} ({ends}); then the hours go back"
     elif status == "IN_PROGRESS" and case.escrow:
         days = timedelta(days=int(os.environ["CONFIRMATION_DAYS"]))
-        last = max(filter(None, (requests.moment(item, "updatedAt") for item in (request, case.escrow))), default=None)
-        reported = f"; the auditor reports it from {at(last + days)}" if last else ""
+        reported = f"; the auditor reports it from {at(story.now - audit.in_progress_for(case, story.now) + days)}"
         yield f"waits until somebody ends the service; nobody is timed out{reported}"
     for one in NEXT.get(status, ()):
         person = "the provider" if one.who == "providerId" else "the requester"
@@ -405,8 +405,8 @@ def _what_is_wrong(stack: Stack, story: Story) -> Iterator[str | Remedy]:
     elif left := [run for run in story.runs if stuck.is_unfinished(stack, case, run)]:
         yield f"{left[-1].words}, and {in_hours(case.held)} are still held"
         yield from stuck.remedies(stack, case, left[-1])
-    elif case.request and audit_ledger.is_missed(case.request):
-        yield stuck.missed(case.request)
+    elif case.request and audit.is_missed(case.request):
+        yield audit.missed_in_words(case.request)
         if too_long:
             yield from stuck.touch(stack)
         else:

@@ -13,13 +13,26 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from handlers.audit_ledger import NEEDS_OWNER, PATIENCE, Case, age, is_missed
+from botocore.exceptions import ClientError
+
 from handlers.aws import dynamodb
 from handlers.aws.dynamodb import Item, client
 from handlers.bank import ledger, requests
+from handlers.bank.audit import (
+    LONGEST_ARN,
+    NEEDS_OWNER,
+    PATIENCE,
+    UNKNOWN_EXECUTION,
+    Case,
+    age,
+    in_progress_for,
+    is_left_alone,
+    is_missed,
+    missed_in_words,
+)
 from handlers.bank.errors import ReleaseRefused
-from handlers.bank.execution import RELEASE_PREFIX, REQUEST_PREFIX, execution_name
-from handlers.bank.requests import OWNER, is_short
+from handlers.bank.execution import RELEASE_PREFIX, REQUEST_PREFIX, execution_name, given_to
+from handlers.bank.requests import LONGEST_RESPONSE_TIMEOUT_SECONDS, OWNER, is_short
 from hourbank.account.stack import Stack
 
 UNSUCCESSFUL = ("FAILED", "TIMED_OUT", "ABORTED")
@@ -83,13 +96,13 @@ class Failure(NamedTuple):
 
 def describe(execution_arn: str) -> Run:
     """Return an execution; its status is ``forgotten`` where Step Functions does not know it (any more)."""
-    states = client("stepfunctions")
     try:
-        found = states.describe_execution(executionArn=execution_arn)
-    except (states.exceptions.ExecutionDoesNotExist, states.exceptions.InvalidArn):
+        found = client("stepfunctions").describe_execution(executionArn=execution_arn)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("ExecutionDoesNotExist", "InvalidArn"):
+            raise
         return Run(execution_arn, "forgotten")
-    given = json.loads(found.get("input") or "{}")
-    given = given if isinstance(given, dict) else {}
+    given = given_to(found.get("input"))
     return Run(
         arn=execution_arn,
         status=found["status"],
@@ -119,7 +132,7 @@ def unsuccessful(stack: Stack, limit: int) -> tuple[list[Run], bool]:
 def unfinished(stack: Stack, runs: Iterable[Run]) -> list[tuple[Run, Case]]:
     """Return the executions with hours still held or work unfinished, in the given order, with what there is of it."""
     # whoever may start executions can give them any input, under any name
-    named = [run for run in runs if isinstance(run.request_id, str) and run.request_id and is_short(run.request_id)]
+    named = [run for run in runs if dynamodb.is_key(run.request_id) and is_short(run.request_id)]
     cases = load_cases({run.request_id for run in named})
     newest: dict[tuple[bool, str], Run] = {}
     for run in named:
@@ -189,7 +202,7 @@ def is_abandoned(case: Case, run: Run) -> bool:
     """Whether an execution of the request workflow has left hours or a request behind that nobody else will finish."""
     request = case.request or {}
     owned, status = request.get(OWNER) == run.arn, requests.status_of(request)
-    if case.held and case.escrow and case.escrow["executionArn"] == run.arn:
+    if case.held and (case.escrow or {}).get("executionArn") == run.arn:
         # a service in progress is ended by its people
         return not (owned and status == "IN_PROGRESS")
     return owned and status in NEEDS_OWNER
@@ -255,7 +268,8 @@ def time_to_answer(told: dict[str, str]) -> timedelta:
 def own_time_to_answer(request: Item) -> timedelta | None:
     """Return how long a request itself gives people."""
     own = request.get("providerResponseTimeoutSeconds")
-    return timedelta(seconds=int(own)) if isinstance(own, Decimal) else None
+    is_legal = isinstance(own, Decimal) and 0 < own <= LONGEST_RESPONSE_TIMEOUT_SECONDS
+    return timedelta(seconds=int(own)) if is_legal else None
 
 
 def waiting(case: Case, now: datetime, default: timedelta, confirmation: timedelta) -> tuple[timedelta, str]:
@@ -272,7 +286,7 @@ def waiting(case: Case, now: datetime, default: timedelta, confirmation: timedel
     status = requests.status_of(request)
     changed, held = age(now, request), age(now, case.escrow)
     if is_missed(request):
-        return changed, missed(request) if changed >= PATIENCE else ""
+        return changed, missed_in_words(request) if is_left_alone(request, now) else ""
     if status in requests.WAITS:
         allowed = own_time_to_answer(request) or default
         # first the provider, then the requester
@@ -281,18 +295,9 @@ def waiting(case: Case, now: datetime, default: timedelta, confirmation: timedel
     if status in NEEDS_OWNER:
         return changed, f"{status}, which takes minutes at most" if changed > BUSY else ""
     if status == "IN_PROGRESS":
-        return held, "IN_PROGRESS, and nobody ends the service: ask its people" if held >= confirmation else ""
+        lasted = in_progress_for(case, now)
+        return lasted, "IN_PROGRESS, and nobody ends the service: ask its people" if lasted >= confirmation else ""
     return timedelta(0), ""
-
-
-def missed(request: Item) -> str:
-    """Return what the stream's reader has not done about a record, in words."""
-    if requests.is_due(request):
-        return "PENDING, and not started"
-    if requests.is_answered(request):
-        return f"{requests.status_of(request)}, and the answer {requests.answer_awaited(request)} was not delivered"
-    released = requests.decision(request) == "RELEASE"
-    return f"IN_PROGRESS, and though the service was {'received' if released else 'given up'} the hours are still held"
 
 
 # ---- records that the stream's reader gave up on
@@ -324,7 +329,7 @@ def of_stream(stack: Stack, limit: int) -> tuple[list[Finding], list[str], bool]
         lines.append(line + ", ".join(filter(None, (*due, done))))
     return (
         [
-            Finding(what=missed(case.request or {}), request_id=id_, hours=case.held, remedies=touch(stack))
+            Finding(what=missed_in_words(case.request or {}), request_id=id_, hours=case.held, remedies=touch(stack))
             for id_, case in pending.items()
         ],
         lines,
@@ -424,10 +429,21 @@ def touch(stack: Stack) -> tuple[Remedy, ...]:
 def owner_of(stack: Stack, case: Case) -> Run:
     """Return the execution that must finish a request: its hours' owner, else its own.
 
-    One of another stack, which a copied table names, is ``unknown``, as it is to the auditor.
+    One of another stack is ``unknown`` unless AWS shows it: where two stacks read the same tables, it may run.
     """
-    owner = str(case.escrow["executionArn"] if case.escrow and case.held else (case.request or {}).get(OWNER))
-    return describe(owner) if is_own(stack, owner) else Run(owner, "unknown")
+    owner = (case.escrow if case.escrow and case.held else case.request) or {}
+    arn = owner.get("executionArn" if owner is case.escrow else OWNER)
+    if not isinstance(arn, str) or not 0 < len(arn) <= LONGEST_ARN:
+        return Run(str(arn or ""), "unknown")
+    if is_own(stack, arn):
+        return describe(arn)
+    try:
+        run = describe(arn)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in UNKNOWN_EXECUTION:
+            raise
+        return Run(arn, "unknown")
+    return run if run.status == "RUNNING" else Run(arn, "unknown")
 
 
 def remedies(stack: Stack, case: Case, run: Run) -> tuple[Remedy, ...]:
@@ -446,7 +462,7 @@ def remedies(stack: Stack, case: Case, run: Run) -> tuple[Remedy, ...]:
     if case.held:
         found.append(Remedy(back, f"{otherwise}the hours go back to the requester"))
         found.append(Remedy(paid, "if the service was received: the provider is paid"))
-    elif ledger.unfinished(case.request, case.escrow):
+    elif ledger.is_unfinished(case.request, case.escrow):
         found.append(Remedy(back, f"{otherwise}nothing is held, and the request becomes FAILED"))
     elif not found:
         found.append(Remedy("", "no hours are held and no command helps: look at its records and its execution"))

@@ -14,13 +14,14 @@ import os
 import random
 import signal
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, NamedTuple
+from unittest import mock
 
-from moto import mock_aws
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -28,15 +29,24 @@ from rich.table import Table
 
 from hourbank.errors import HourBankError
 from hourbank.simulate.faults import (
+    AFTER,
     AT_THE_END,
+    BESIDE,
     CALL,
+    COLLIDING,
     FOR_GOOD,
+    FULL,
     HARMLESS,
     INVOCATION,
     MEANWHILE,
+    ODD_ANSWERED,
+    ODD_CREATED,
+    ODD_KINDS,
+    PAUSE,
     RECORD,
     REPAIRS,
     STOPS,
+    STREAM,
     SUBMITTED,
     WAITING,
     WRITES,
@@ -44,9 +54,18 @@ from hourbank.simulate.faults import (
     Fault,
 )
 from hourbank.simulate.paths import Story, stories
+from hourbank.simulate.program import REGION
 from hourbank.simulate.run import Simulation, outcome
 from hourbank.simulate.wandering import Wander, shortest
 
+# whose AWS the handlers see
+NOBODY = {
+    "AWS_ACCESS_KEY_ID": "simulated",
+    "AWS_SECRET_ACCESS_KEY": "simulated",
+    "AWS_DEFAULT_REGION": REGION,
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+}
 # what the table says about each family of faults
 FAMILIES = {
     "a function fails once": tuple(INVOCATION),
@@ -66,6 +85,12 @@ FAMILIES = {
         "ordered-refund",
     ),
     "a deploy meanwhile; nulls in every optional field": ("deploy", *SUBMITTED),
+    "a field holds anything, of any type and size": ODD_KINDS,
+    "a record is near 400 KB": ("full", "filled", "filled-almost"),
+    "a malformed row lies beside": ("beside",),
+    "a name is free again, an id is asked with anew": ("names-freed", "collides", *AFTER),
+    "the stream is not read, for good or for two days": STREAM,
+    "the world goes on in a retry's pause": tuple(PAUSE),
 }
 FAMILY = {kind: family for family, kinds in FAMILIES.items() for kind in kinds}
 
@@ -201,8 +226,32 @@ def single_faults(story: Story, **changes: Any) -> tuple[list[Fault], dict[str, 
         kinds = (*CALL, "call-refused!", "call-conflict!", *meanwhile(story))
         faults += [Fault(kind, number) for kind in kinds if "conflict" not in kind or call.operation in WRITES]
     faults += [Fault(kind, number) for kind in RECORD for number in range(len(plain.records))]
+    faults += [Fault(kind, number) for kind in STREAM for number in range(len(plain.records))]
+    writes = [
+        n for n, call in enumerate(plain.calls) if call.operation in (*WRITES, "PutEvents") and call.invocation.state
+    ]
+    faults += [
+        Fault(f"pause-{kind}", number, more)
+        for kind in meanwhile(story)
+        if f"pause-{kind}" in PAUSE
+        for number in writes
+        for more in (0, 1)
+    ]
+    faults += of_data(str(story), len(plain.calls))
     faults += [Fault(kind, number) for kind in WAITING for number in range(len(plain.waits))]
     return faults, outcome(plain)
+
+
+def of_data(story: str, calls: int) -> Iterator[Fault]:
+    """Yield what records can hold: a part of all that there is for each story, so that all of it is tried often."""
+    turn = zlib.crc32(story.encode())
+    yield from (Fault("full", number) for number in range(len(FULL)))
+    yield from (Fault(kind) for kind in AFTER)
+    yield Fault("collides", turn % len(COLLIDING))
+    yield from (Fault("odd-created", number) for number in range(turn % 6, len(ODD_CREATED), 6))
+    yield from (Fault("beside", number) for number in range(turn % 8, len(BESIDE), 8))
+    for number in range(turn % 2, len(ODD_ANSWERED), 2):
+        yield Fault("odd-answered", (turn + 7 * number) % calls, number)
 
 
 def meanwhile(story: Story) -> Iterator[str]:
@@ -283,9 +332,11 @@ def work(job: Job) -> list[Result]:
 
 @contextmanager
 def in_silence() -> Iterator[None]:
-    """Keep moto between runs, and what handlers print to oneself."""
-    os.environ |= {"AWS_DEFAULT_REGION": "us-east-1", "AWS_CONFIG_FILE": os.devnull}
-    with mock_aws(), redirect_stdout(io.StringIO()):
+    """Keep what handlers print to oneself, and a person's own AWS away from them."""
+    own = {name for name in os.environ if name.startswith("AWS_")}
+    with mock.patch.dict(os.environ, NOBODY), redirect_stdout(io.StringIO()):
+        for name in own - NOBODY.keys():
+            del os.environ[name]
         logging.disable(logging.CRITICAL)
         try:
             yield

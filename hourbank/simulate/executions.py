@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -68,6 +67,8 @@ class Execution:
         Whether it has; `status` says how.
     waiting, wait_seconds
         The state that waits for an answer (None: none does), and for how many seconds.
+    is_pausing
+        Whether it pauses before it tries something again: it goes on when it is resumed.
     stopped_before
         The state whose function is due where `World.settle(until=...)` stopped.
     pauses
@@ -100,6 +101,7 @@ class Execution:
         self.waiting: str | None = None
         self.wait_seconds = 0
         self.stopped_before: str | None = None
+        self.is_pausing = False
         self.pauses: list[tuple[str, float]] = []
         self.seconds = 0.0
 
@@ -195,6 +197,33 @@ class Execution:
     def output(self) -> Any:
         """The output of an execution that succeeded."""
         return self._record.output
+
+    @property
+    def given(self) -> str:
+        """Its input, as it was given."""
+        return self._record.execution_input
+
+    @property
+    def started(self) -> Any:
+        """When it was started."""
+        return self._record.start_date
+
+    @property
+    def listed(self) -> dict[str, Any]:
+        """What ListExecutions says about it."""
+        said = {
+            "executionArn": self.arn,
+            "name": self.name,
+            "startDate": self.started,
+            "stateMachineArn": self._record.state_machine_arn,
+            "status": self.status,
+        }
+        return said | ({"stopDate": self._record.stop_date or self.started} if self.status != "RUNNING" else {})
+
+    def notify(self, token: str, outcome: Any) -> bool:
+        """Answer a wait of this execution; return whether it has one with this token."""
+        env = self._worker.env
+        return bool(env and env.callback_pool_manager.notify(callback_id=token, outcome=outcome))
 
     @property
     def error(self) -> str | None:
@@ -306,11 +335,8 @@ class Run:
     def park(self, call: Call) -> None:
         """Give control back to whoever called `step`."""
         self.due = call
-        environment = dict(os.environ)
         self._back.release()
         self._go.acquire()
-        os.environ.clear()
-        os.environ.update(environment)
         if self._closing:
             raise Closed
 

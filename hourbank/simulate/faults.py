@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import product
 from typing import Any
 
 from handlers.aws.dynamodb import client
 from hourbank.simulate.executions import Call, LambdaError, Moment
 from hourbank.simulate.paths import delete, say
+from hourbank.simulate.program import TABLES, function_arn
+from hourbank.simulate.tables import LARGEST_ITEM
 from hourbank.simulate.world import World
 
 WRITES = ("TransactWriteItems", "UpdateItem")
@@ -36,18 +39,54 @@ class Fault:
         return cls(kind, int(at), int(more or 0))
 
 
+# values of every type, and numbers of every size and sign
+ODD: tuple[Any, ...] = (
+    *map(Decimal, ("1e50", "-1e50", "1E-130", "9.9e125", "0", "-3", "1000000.01", "0.001", "1" * 38, "2.00")),
+    "three", "", True, [Decimal(1)], {"a": "b"}, {"x", "y"}, {Decimal(1)}, b"bytes", "x" * 3000, "é" * 150_000,
+)  # fmt: skip
+
+
+def _rows() -> list[tuple[str, dict[str, Any]]]:
+    """Return rows that make no sense: without each attribute, and with each of another type, empty or null."""
+    escrow = {
+        "id": "r0", "requestId": "r0", "requesterId": "zoe", "providerId": "yan", "hours": Decimal(2),
+        "executionArn": function_arn("old"), "status": "HELD",
+    }  # fmt: skip
+    entry = {
+        "id": "r0#ESCROW_HOLD", "requestId": "r0", "type": "ESCROW_HOLD", "hours": Decimal(2),
+        "fromAccount": "user:zoe", "toAccount": "escrow:r0",
+    }  # fmt: skip
+    balance = {"userId": "zoe", "availableBalance": Decimal(2)}
+    request = {
+        "id": "r0", "serviceId": "gardening", "requesterId": "zoe", "providerId": "yan", "estimatedHours": Decimal(2),
+        "status": "IN_PROGRESS", "stepFunctionExecutionArn": function_arn("old"),
+    }  # fmt: skip
+    found = []
+    for table, row in (
+        ("Escrow", escrow), ("TransactionLog", entry), ("UserBalance", balance), ("ServiceRequest", request),
+    ):  # fmt: skip
+        for name in row.keys() - {"id", "userId"}:
+            found.append((table, {key: value for key, value in row.items() if key != name}))
+            found += [(table, {**row, name: value}) for value in (None, "", "two", Decimal("1e50"), [Decimal(1)], True)]
+    return sorted(found, key=str)
+
+
+BESIDE = _rows()
+
 # a function's call, once or (with !) whenever its state is tried again: when, and what Step Functions sees
 INVOCATION: dict[str, tuple[Moment, Callable[[], BaseException]]] = {
     "raises": ("before", lambda: ConnectionError("injected")),
     "result-lost": ("after", lambda: ConnectionError("injected")),
     "throttled": ("before", lambda: LambdaError("Lambda.TooManyRequestsException")),
-    "out-of-memory": ("after", lambda: LambdaError("Lambda.Unknown")),
+    "out-of-memory": ("after", lambda: LambdaError("Runtime.OutOfMemory")),
+    "out-of-time": ("after", lambda: LambdaError("Sandbox.Timedout")),
+    "unknown": ("before", lambda: LambdaError("Lambda.Unknown")),
     "hangs": ("before", TimeoutError),
     "times-out": ("after", TimeoutError),
 }
 # a function's call that is given up for dead while it is about to write, and writes later
 ZOMBIES: dict[str, Callable[[], Exception]] = {
-    "zombie": lambda: LambdaError("Lambda.Unknown"),
+    "zombie": lambda: LambdaError("Sandbox.Timedout"),
     "zombie-timed-out": TimeoutError,
 }
 STOPS: dict[str, tuple[Moment, str]] = {
@@ -77,6 +116,13 @@ SUBMITTED: dict[str, dict[str, Any]] = {
     "pending": {"status": "PENDING"},
 }  # fmt: skip
 FOR_GOOD = "!"
+
+
+def fill(world: World, room: int) -> None:
+    """Write so long a text into the request that only `room` bytes are left."""
+    row = world.tables.tables[TABLES["ServiceRequest"]].rows.get("r1")
+    if row and (length := LARGEST_ITEM - row.size - len("notes") - room) > 0 and "notes" not in row.image:
+        world.update("r1", notes="x" * length)
 
 
 def replace(world: World) -> None:
@@ -129,14 +175,47 @@ MEANWHILE: dict[str, Callable[[World], None]] = {
     "ordered-release": ordered("RELEASE"),
     "ordered-refund": ordered("REFUND"),
     "deploy": lambda world: world.redeploy(),
+    "names-freed": lambda world: world.free_names(),
+    "filled": lambda world: fill(world, 0),
+    "filled-almost": lambda world: fill(world, 60),
 }
+# one call to AWS is refused, or its answer is lost (`more` is 1), and while its state pauses before it is tried again
+# the stream goes on, and this happens
+PAUSE = {
+    f"pause-{name}": MEANWHILE[name]
+    for name in (
+        "deleted", "provider-declines", "provider-withdraws", "requester-cancels", "requester-confirms",
+        "ordered-release", "ordered-refund",
+    )
+}  # fmt: skip
+# the stream is not read from its n-th record on: for good, or for two days, of which the table keeps one
+STREAM = ("stream-stops", "stream-returns")
+# what a client can have written, of any type and size: at creation, and just before one call to AWS
+ODD_CREATED = tuple(
+    product(
+        (
+            "serviceId", "requesterId", "providerId", "estimatedHours", "providerResponseTimeoutSeconds", "createdAt",
+            "providerResponse", "counterOfferHours", "requesterResponse",
+        ),
+        ODD,
+    )
+)  # fmt: skip
+ODD_ANSWERED = tuple(product(("providerResponse", "counterOfferHours", "requesterResponse"), ODD))
+ODD_KINDS = ("odd-created", "odd-answered")
+# bytes that are left in the record when it is created
+FULL = (0, 10, 40, 100, 200, 350)
+# ids of which one is made to look like the name of the other's execution
+COLLIDING = ("order-124", "r1 2", "x" * 90, "é", "escrow-release-r1", "0" * 40)
+# after the story, the record is removed, names are free again, and somebody asks anew with the same id
+AFTER = ("reborn",)
 KINDS = (
+    *PAUSE, *STREAM, *ODD_KINDS, "full", "beside", "collides", *AFTER,
     *INVOCATION, *(kind + FOR_GOOD for kind in INVOCATION), *ZOMBIES, *STOPS, *WAITING,
     *CALL, "call-refused!", "call-conflict!", *RECORD, *MEANWHILE, *SUBMITTED,
 )  # fmt: skip
 BROKEN = tuple(kind + FOR_GOOD for kind in INVOCATION)
 # after one of these the end is the same as without it
-HARMLESS = (*INVOCATION, "zombie", *CALL, *RECORD, "explicit-nulls", "pending", "deploy")
+HARMLESS = (*INVOCATION, "zombie", *CALL, *RECORD, "explicit-nulls", "pending", "deploy", "names-freed", "beside")
 REPAIRS = ("redrive", "REFUND", "RELEASE", "at-odds")
 # where a function that fails for good must not leave work for an operator
 CAUGHT = (

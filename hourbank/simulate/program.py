@@ -17,6 +17,7 @@ ACCOUNT = "123456789012"
 REGION = "us-east-1"
 BUS = "hourbank-event-bus-test"
 TABLES = {name: f"{name}-api-test" for name in ("ServiceRequest", "Escrow", "UserBalance", "TransactionLog")}
+KEYS = {table: "userId" if name == "UserBalance" else "id" for name, table in TABLES.items()}
 SEVEN_DAYS = 7 * 24 * 3600
 REFUSALS = frozenset(refusal.__name__ for refusal in errors.Refusal.__subclasses__())
 

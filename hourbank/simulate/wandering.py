@@ -7,13 +7,18 @@ from collections.abc import Callable, Collection
 from decimal import Decimal
 from typing import Any
 
+from handlers.bank.execution import REQUEST_PREFIX, execution_name
 from hourbank.simulate.executions import Call, Execution, Invocation, Killed, LambdaError, Moment, Run
 from hourbank.simulate.faults import WRITES, conflict, refuse
 from hourbank.simulate.run import is_redrivable, is_right
 from hourbank.simulate.world import deployed
 
 PEOPLE = ("ann", "bob", "cat")
-IDS = tuple(f"r{letter}" for letter in "abcdef")
+IDS = (
+    *(f"r{letter}" for letter in "abcd"),
+    "order-124",
+    execution_name(REQUEST_PREFIX, "order-124", 1).removeprefix(REQUEST_PREFIX),
+)
 HOURS = ("0.01", "0.5", "1", "2.25", "3", "7", "9.99", "40", "0.001", "0")
 ANSWERS: dict[str, tuple[Any, ...]] = {
     "providerResponse": ("ACCEPTED", "ACCEPTED", "ACCEPTED", "REJECTED", "COUNTER_OFFER", "WITHDRAWN", "PERHAPS", None),
@@ -37,7 +42,7 @@ class Wander:
 
     def __init__(self, seed: int, steps: int = 80, only: Collection[int] | None = None, **changes: Any) -> None:
         self.seed, self.steps = seed, range(steps) if only is None else sorted(only)
-        self.world = deployed(direct=True, **changes)
+        self.world = deployed(**changes)
         self.trace: list[str] = []
         self.invocations = 0
         self.calls = 0
@@ -108,7 +113,7 @@ class Wander:
     def _step(self) -> None:
         if execution := self._pick([e for e in self.world.executions if e.is_runnable]):
             self._tell(execution.name)
-            self.world.step(execution)
+            self.world.go_a_stretch(execution)
 
     def _deliver(self) -> None:
         self.world.deliver(at_most=self._dice.randint(1, 4))
@@ -175,10 +180,10 @@ class Wander:
         self.invocations += moment == "before"
         if invocation.function == "auditLedger" or not self._strikes():
             return
-        names = ("ConnectionError", "Lambda.Unknown", "Lambda.TooManyRequestsException", "States.Timeout")
+        names = ("ConnectionError", "Sandbox.Timedout", "Lambda.TooManyRequestsException", "States.Timeout")
         name = self._dice.choice(names)
         self._tell(f"[{invocation.state or invocation.function}: {name} {moment}]")
-        if moment == "before" and name == "Lambda.Unknown" and invocation.state:
+        if moment == "before" and name == "Sandbox.Timedout" and invocation.state:
             self._bury(invocation)
         raise TimeoutError if name == "States.Timeout" else LambdaError(name)
 

@@ -15,7 +15,6 @@ After each write the laws of `hourbank.laws` are checked; `World.settle` raises 
 
 from __future__ import annotations
 
-import copy
 import importlib
 import json
 import os
@@ -25,43 +24,19 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import cache, lru_cache
-from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-import boto3
-import jsonpath_ng
-import jsonpath_ng.ext
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from boto3.dynamodb.types import TypeSerializer
 from botocore.client import BaseClient
-from moto import mock_aws
-from moto.core.exceptions import JsonRESTError
-from moto.core.model_instances import reset_model_data
-from moto.dynamodb.models import dynamodb_backends
-from moto.dynamodb.responses import DynamoHandler
-from moto.stepfunctions.models import stepfunctions_backends
-from moto.stepfunctions.parser.api import TaskTimedOut
-from moto.stepfunctions.parser.asl.component.common.path import result_path
-from moto.stepfunctions.parser.asl.component.common.retry import retrier_decl
-from moto.stepfunctions.parser.asl.component.eval_component import EvalComponent
-from moto.stepfunctions.parser.asl.component.program import program
-from moto.stepfunctions.parser.asl.component.state.exec import execute_state
-from moto.stepfunctions.parser.asl.component.state.exec.state_task import lambda_eval_utils
-from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state_task_service_lambda import (
-    StateTaskServiceLambda,
-)
-from moto.stepfunctions.parser.asl.eval.callback.callback import CallbackEndpoint
-from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
-from moto.stepfunctions.parser.asl.utils import json_path
-from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
-from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 
-from handlers import audit_ledger
+from handlers.aws import dynamodb
 from handlers.bank import requests
+from handlers.bank.audit import Audit
 from hourbank.laws import (
     Item,
     Ledger,
+    balance_told,
     decided_by_nobody,
     entries_that_do_not_add_up,
     held_for_others,
@@ -72,9 +47,12 @@ from hourbank.laws import (
     tokens_outside_a_wait,
     told_too_early,
 )
+from hourbank.simulate.engine import Machines
 from hourbank.simulate.executions import Call, Execution, Invocation, Killed, LambdaContext, LambdaError, Moment, Run
+from hourbank.simulate.expressions import Refusal
 from hourbank.simulate.program import (
     ACCOUNT,
+    KEYS,
     REGION,
     TABLES,
     definition_of,
@@ -86,54 +64,8 @@ from hourbank.simulate.program import (
     snake_case,
 )
 from hourbank.simulate.stream import matches
+from hourbank.simulate.tables import LARGEST_ITEM, Row, Tables, plain_value, raised
 from workflows import escrow_management, service_request
-
-
-class _Inline:
-    """A thread that has run when `start` returns: moto starts one per task only to watch a time-out that is skipped."""
-
-    def __init__(self, target: Callable[..., None], args: tuple[Any, ...] = (), daemon: bool = True) -> None:  # noqa: ARG002  as Thread
-        self._target, self._args = target, args
-
-    def start(self) -> None:
-        self._target(*self._args)
-
-    def join(self, timeout: float | None = None) -> None:
-        pass
-
-    def is_alive(self) -> bool:
-        return False
-
-
-def _wait(endpoint: CallbackEndpoint, timeout: float | None = None) -> Any:
-    """Stand in for a wait for a task token: give control back until somebody has answered or let it run out."""
-    execution = Execution.current()
-    if endpoint.get_outcome() is None:
-        execution.waiting, execution.wait_seconds = execution.states[-1], int(timeout or 0)
-        execution.park(until=lambda: endpoint.get_outcome() is not None)
-        execution.waiting = None
-        if endpoint.get_outcome() is None:
-            execution.seconds += execution.wait_seconds
-    return endpoint.get_outcome()
-
-
-def _skip_pause(seconds: float) -> None:
-    execution = Execution.current()
-    execution.pauses.append((execution.states[-1], seconds))
-    execution.seconds += seconds
-
-
-# moto parses a definition or a path anew for each use, which is most of what an execution costs
-_parsed = lru_cache(maxsize=64)(AmazonStateLanguageParser.parse)
-_parsed_path = lru_cache(maxsize=1024)(jsonpath_ng.ext.parse)
-_parsed_result_path = lru_cache(maxsize=1024)(jsonpath_ng.parse)
-
-
-@cache
-def _clients() -> SimpleNamespace:
-    return SimpleNamespace(
-        dynamodb=boto3.client("dynamodb", region_name=REGION), states=boto3.client("stepfunctions", region_name=REGION)
-    )
 
 
 class World:
@@ -157,9 +89,6 @@ class World:
         How many records the router is given at a time.
     times
         How often each function is run for one call, as after a lost answer; all runs must answer the same.
-    direct
-        Whether calls to DynamoDB reach moto's engine without being written to HTTP and read from it, which takes most
-        of the time.
     """
 
     def __init__(
@@ -174,30 +103,31 @@ class World:
         router: str = "routeServiceRequest",
         batch_size: int = 25,
         times: int = 1,
-        direct: bool = False,
     ) -> None:
         self._definitions = definitions
         self._environment = environment
         self._filters = list(filters)
-        self._handlers = {"auditLedger": _audit, **(handlers or {})}
+        self._handlers = {"auditLedger": self._audit_ledger, **(handlers or {})}
         self._permissions = permissions
         self._legal = legal
         self._router = router
         self._batch_size = batch_size
         self._times = times
-        self._direct = direct
-        self._version = 1
         self._run: Run | None = None
         self._runs: list[Run] = []
         self._stack = ExitStack()
-        self._closed_tokens: set[str] = set()
+        self._machines = Machines(self._invoke_for_step_functions)
+        self.tables = Tables(KEYS, self._on_change)
+        self._variables = sorted({name for variables in environment.values() for name in variables})
+        self._ledger: Ledger | None = None
+        self._lawful: tuple[Ledger, int] | None = None
         self._deleted_in_progress: set[str] = set()
         self._sequence = 0
+        self.clock = datetime.now(UTC)
         self._pending: list[dict[str, Any]] = []
         self._stop_before: str | None = None
         self._invocation: Invocation | None = None
         self._call_index = 0
-        self.executions: list[Execution] = []
         self.invocations: list[Invocation] = []
         self.calls: list[Call] = []
         self.events: list[dict[str, Any]] = []
@@ -205,104 +135,48 @@ class World:
         self.dead_letters: list[dict[str, Any]] = []
         self.problems: list[str] = []
         self.granted: dict[str, Decimal] = {}
+        self.legacy: set[str] = set()
+        self.is_stream_read = True
         self._escrows_seen: set[str] = set()
         self.on_invoke: Callable[[Invocation, Moment], None] | None = None
+        self.on_pause: Callable[[], bool] | None = None
         self.on_call: Callable[[Call, Moment], Any] | None = None
         self.on_deliver: Callable[[list[dict[str, Any]]], list[dict[str, Any]]] | None = None
 
     # --- life
 
     def __enter__(self) -> World:
-        moto = {"stepfunctions": {"execute_state_machine": True}, "core": {"reset_boto3_session": False}}
-        self._stack.enter_context(mock_aws(config=moto))
-        dynamodb_backends.reset()
-        stepfunctions_backends.reset()
-        reset_model_data()  # moto lists every model there ever was; thousands of worlds would fill the memory
+        self._stack.enter_context(self._machines)
         for target, name, value in (
-            (AmazonStateLanguageParser, "parse", staticmethod(_parsed)),
-            (json_path, "parse", _parsed_path),
-            (result_path, "parse", _parsed_result_path),
-            (execute_state, "Thread", _Inline),
-            (program, "threading", SimpleNamespace(Thread=_Inline)),
-            (retrier_decl, "time", SimpleNamespace(sleep=_skip_pause)),
             (time, "sleep", self._sleep(time.sleep)),
-            # these describe a whole definition in words for each error
-            (EvalComponent, "_log_exception", lambda *_, **__: None),
-            (EvalComponent, "_log_failure_event_exception", lambda *_, **__: None),
-            (ExecutionWorker, "start", lambda worker: self.executions.append(Execution(worker, self._version))),
-            (CallbackEndpoint, "wait", _wait),
-            (StateTaskServiceLambda, "_eval_execution", self._attempt(StateTaskServiceLambda._eval_execution)),
-            (
-                StepFunctionsParserBackend,
-                "send_task_success",
-                self._answer(StepFunctionsParserBackend.send_task_success),
-            ),
-            (lambda_eval_utils, "_invoke_lambda_function", self._invoke_for_step_functions),
-            (BaseClient, "_make_api_call", self._intercept(vars(BaseClient)["_make_api_call"])),
+            (BaseClient, "_make_api_call", self._make_api_call),
+            (dynamodb, "now", self._now),
         ):
             self._stack.enter_context(mock.patch.object(target, name, value))
-        try:
-            self._deploy()
-        except BaseException:
-            self._stack.close()
-            raise
+        for name, definition in self._definitions.items():
+            self._machines.put(name, definition)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for thread in (*self.executions, *self._runs):
-            thread.close()
+        for run in self._runs:
+            run.close()
         self._stack.close()
 
-    def _deploy(self) -> None:
-        stream = {"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"}
-        for name, table in TABLES.items():
-            key = "userId" if name == "UserBalance" else "id"
-            _clients().dynamodb.create_table(
-                TableName=table,
-                KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
-                AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
-                BillingMode="PAY_PER_REQUEST",
-                StreamSpecification=stream if name == "ServiceRequest" else {"StreamEnabled": False},
-            )
-        for name, definition in self._definitions.items():
-            _clients().states.create_state_machine(
-                name=f"{name}-test", definition=json.dumps(definition), roleArn=f"arn:aws:iam::{ACCOUNT}:role/{name}"
-            )
+    @property
+    def executions(self) -> list[Execution]:
+        """All executions there ever were, in the order of their starts."""
+        return self._machines.executions
 
     def redeploy(self) -> None:
         """Publish version 2, 3, ... of every function, and definitions that name it, as a deploy does."""
-        self._version += 1
-        with self.as_client():
-            for name, definition in self._definitions.items():
-                newer = json.dumps(definition).replace('-test:1"', f'-test:{self._version}"')
-                _clients().states.update_state_machine(stateMachineArn=machine_arn(name), definition=newer)
+        self._machines.version += 1
+        for name, definition in self._definitions.items():
+            newer = json.dumps(definition).replace('-test:1"', f'-test:{self._machines.version}"')
+            self._machines.put(name, json.loads(newer))
 
-    # --- what replaces parts of moto
-
-    def _attempt(self, evaluate: Callable[..., None]) -> Callable[..., None]:
-        def attempt(task: StateTaskServiceLambda, env: Any) -> None:
-            context = env.states.context_object.context_object_data
-            if context["State"]["RetryCount"]:
-                # AWS makes a token for each attempt, moto one for all
-                env.callback_pool_manager.add(env.states.context_object.update_task_token())
-            token = context["Task"]["Token"]
-            try:
-                evaluate(task, env)
-            finally:
-                self._closed_tokens.add(token)
-
-        return attempt
-
-    def _answer(self, send: Callable[..., Any]) -> Callable[..., Any]:
-        def send_task_success(backend: StepFunctionsParserBackend, task_token: str, outcome: str) -> Any:
-            # AWS answers a second or a late call so, moto takes it in silence
-            if task_token in self._closed_tokens:
-                raise TaskTimedOut("Task Timed Out: 'Provided task does not exist anymore'", "TaskTimedOut", 400)
-            answer = send(backend, task_token, outcome)
-            self._closed_tokens.add(task_token)
-            return answer
-
-        return send_task_success
+    def free_names(self) -> None:
+        """Let the names of all executions that have ended be free again, as after 90 days."""
+        self._machines.forget()
 
     def _sleep(self, sleep: Callable[[float], None]) -> Callable[[float], None]:
         def pause(seconds: float) -> None:
@@ -313,36 +187,56 @@ class World:
 
     # --- functions
 
-    def _intercept(self, original: Callable[..., Any]) -> Callable[..., Any]:
+    @property
+    def _make_api_call(self) -> Callable[[BaseClient, str, dict[str, Any]], Any]:
         def make_api_call(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:
             service = client.meta.service_model.service_name
-            engine = _call_directly if self._direct and service == "dynamodb" else original
-            if self._invocation is None:
-                return engine(client, operation, parameters)
-            call = Call(self._invocation, self._call_index, service, operation, parameters)
-            self._call_index += 1
-            self.calls.append(call)
-            self._check_permission(call)
-            self._park_run(call)
-            answer = self.on_call(call, "before") if self.on_call else None
-            if answer is None and service == "events":
-                answer = self._put_events(call)
-            elif answer is None:
-                answer = engine(client, operation, parameters)
-                if operation in ("TransactWriteItems", "UpdateItem"):
-                    self._collect(call.invocation)
-                    self._check_laws(call.invocation)
-            if self.on_call:
-                self.on_call(call, "after")
-            return answer
+            try:
+                if self._invocation is None:
+                    return self._answer(service, operation, parameters)
+                return self._call(Call(self._invocation, self._call_index, service, operation, parameters))
+            except Refusal as refusal:
+                raise raised(client, operation, refusal) from None
 
         return make_api_call
 
+    def _answer(self, service: str, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        engine = {"dynamodb": self.tables.answer, "stepfunctions": self._machines.answer}[service]
+        return engine(operation, parameters)
+
+    def _call(self, call: Call) -> Any:
+        self._call_index += 1
+        self.calls.append(call)
+        self._check_permission(call)
+        self._park_run(call)
+        answer = self.on_call(call, "before") if self.on_call else None
+        if answer is None and call.service == "events":
+            answer = self._put_events(call)
+        elif answer is None:
+            answer = self._answer(call.service, call.operation, call.parameters)
+            if call.operation in ("TransactWriteItems", "UpdateItem"):
+                self._check_laws(call.invocation)
+        if self.on_call:
+            self.on_call(call, "after")
+        return answer
+
     def _park_run(self, call: Call) -> None:
         if self._run:
-            mine = self._invocation, self._call_index, self._run
+            mine, variables = (self._invocation, self._call_index, self._run), self._environ()
             self._run.park(call)
             self._invocation, self._call_index, self._run = mine
+            self._become(variables)
+
+    def _environ(self) -> dict[str, str | None]:
+        return {name: os.environ.get(name) for name in self._variables}
+
+    @staticmethod
+    def _become(variables: Mapping[str, str | None]) -> None:
+        for name, value in variables.items():
+            if value is None:
+                os.environ.pop(name, None)
+            elif os.environ.get(name) != value:
+                os.environ[name] = value
 
     def _put_events(self, call: Call) -> dict[str, Any]:
         told = [{**entry, "Detail": json.loads(entry["Detail"])} for entry in call.parameters["Entries"]]
@@ -353,9 +247,12 @@ class World:
         return {"FailedEntryCount": 0, "Entries": [{"EventId": "1"} for _ in told]}
 
     def _check_laws(self, invocation: Invocation) -> None:
-        ledger = self.ledger()
-        problems = self.broken_laws(ledger)
-        for key in ledger.escrows.keys() - self._escrows_seen:
+        ledger, ended = self.ledger(), sum(execution.ended for execution in self.executions)
+        if self._lawful and self._lawful[0] is ledger and self._lawful[1] == ended:
+            return
+        self._lawful = ledger, ended
+        problems = self.broken_laws()
+        for key in ledger.escrows.keys() - self._escrows_seen - self.legacy:
             self._escrows_seen.add(key)
             problems += held_for_others(ledger.escrows[key], ledger.requests.get(key, {}))
         self.problems += [f"after {invocation.function}: {problem}" for problem in problems]
@@ -408,23 +305,22 @@ class World:
         event = json.loads(json.dumps(invocation.event))
         context = LambdaContext(invocation.function, f"invocation-{len(self.invocations)}")
         handler = self.handler(invocation.function)
-        environment = dict(os.environ)
-        os.environ.update(self._environment.get(invocation.function, {}))
+        variables = self._environ()
+        self._become(self._environment.get(invocation.function, {}))
         outer = self._invocation, self._call_index, self._run
         self._invocation, self._call_index, self._run = invocation, 0, run
         try:
             return json.loads(json.dumps(handler(event, context)))
         except Killed:
-            return LambdaError("Lambda.Unknown", "The function was killed")
+            return LambdaError("Runtime.ExitError", "The function was killed")
         except Exception as error:  # noqa: BLE001  raised by whoever called
             return error
         finally:
             self._invocation, self._call_index, self._run = outer
-            os.environ.clear()
-            os.environ.update(environment)
+            self._become(variables)
             self._check_laws(invocation)
 
-    def _invoke_for_step_functions(self, parameters: dict[str, Any], **_: Any) -> dict[str, Any]:
+    def _invoke_for_step_functions(self, parameters: dict[str, Any]) -> dict[str, Any]:
         execution = Execution.current()
         arn = parameters["FunctionName"]
         function = function_of(arn)
@@ -461,16 +357,31 @@ class World:
         self._stop_before = until
         while True:
             runnable = [execution for execution in self.executions if execution.is_runnable]
-            if runnable:
-                self.step(runnable[0])
+            if at_once := next((execution for execution in runnable if not execution.is_pausing), None):
+                self._resume(at_once)
             elif not self.deliver():
-                break
+                # the world goes on while an execution pauses before it tries again
+                if not runnable:
+                    break
+                if not (self.on_pause and self.on_pause()):
+                    self._resume(runnable[0])
         self._stop_before = None
         self.assert_lawful()
 
+    def go_a_stretch(self, execution: Execution) -> None:
+        """Let one execution run until it waits, stops, ends, or pauses before it tries something again."""
+        self._resume(execution)
+
     def step(self, execution: Execution) -> None:
-        """Let one execution run until it waits, stops or ends, whatever it waits for."""
+        """Let one execution run until it waits, stops or ends, whatever it waits for, its pauses skipped."""
+        self._resume(execution)
+        while execution.is_pausing:
+            self._resume(execution)
+
+    def _resume(self, execution: Execution) -> None:
+        before = execution.seconds
         execution.resume()
+        self.clock += timedelta(seconds=execution.seconds - before)
         if execution.ended:
             self.problems += [f"after {execution.name}: {problem}" for problem in self.broken_laws()]
 
@@ -500,10 +411,32 @@ class World:
         """End an execution from outside; a function that runs, runs on."""
         execution.stop(status)
 
-    def audit(self, *, touch: bool = True, later: timedelta = timedelta(hours=1)) -> Report:
+    @property
+    def changes(self) -> int:
+        """How often a request was written so far."""
+        return self._sequence
+
+    def audit(self, *, touch: bool = True, again: bool = False, later: timedelta = timedelta(hours=1)) -> Report:
         """Let the auditor look at the tables as it would in a while; what it touches is in the stream then."""
-        found = self.invoke("auditLedger", {"touch": touch, "seconds": later.total_seconds()})
-        return Report({finding["request_id"]: finding["problem"] for finding in found["findings"]}, found["missed"])
+        self.clock += later
+        found = self.invoke("auditLedger", {"touch": touch, "again": again})
+        problems, remedies = ({f["request_id"]: f[key] for f in found["findings"]} for key in ("problem", "remedy"))
+        return Report(problems, found["missed"], remedies)
+
+    def _audit_ledger(self, event: Any, _context: Any) -> dict[str, Any]:
+        """Stand in for the auditor's handler, which cannot be told the time."""
+        audit = Audit(touch=event["touch"], again=event["again"], now=self.clock)
+        findings = [
+            {"request_id": found.request_id, "problem": found.problem, "remedy": found.remedy}
+            for found in audit.findings()
+            if found.kind != "UNCONFIRMED"
+        ]
+        return {"findings": findings, "missed": audit.missed}
+
+    def _now(self) -> str:
+        """Return the time as Amplify writes it; no two moments are the same."""
+        self.clock += timedelta(milliseconds=1)
+        return dynamodb.date_time(self.clock)
 
     def assert_lawful(self) -> None:
         """Raise AssertionError with every law that was broken so far."""
@@ -513,37 +446,53 @@ class World:
 
     # --- the stream
 
-    def _collect(self, written_by: Invocation | None) -> None:
-        shard = self._table("ServiceRequest").stream_shard
-        records: list[dict[str, Any]] = [item.to_json() for item in shard.items]
-        # moto copies a table with its stream before each transaction
-        shard.items.clear()
-        for record in records:
-            self._sequence += 1
-            change: dict[str, Any] = {**record["dynamodb"], "SequenceNumber": str(self._sequence)}
-            change["ApproximateCreationDateTime"] = change["ApproximateCreationDateTime"].timestamp()
-            if written_by and self._legal is not None and "NewImage" in change:
-                old, new = (plain(change.get(name, {})) for name in ("OldImage", "NewImage"))
-                found = illegal_transition(old.get("status"), new.get("status"), self._legal)
-                found += [] if _is_ordered(written_by) else decided_by_nobody(old, new, written_by.state)
-                self.problems += [f"{written_by.function}: {problem}" for problem in found]
-            self._pending.append(
-                {
-                    **record,
-                    "dynamodb": change,
-                    "eventSourceARN": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{TABLES['ServiceRequest']}/stream/1",
-                }
-            )
+    def _on_change(self, table: str, old: Row | None, new: Row | None) -> None:
+        self._ledger = None
+        if table != TABLES["ServiceRequest"]:
+            return
+        self._sequence += 1
+        images = {"OldImage": old, "NewImage": new}
+        written = old or new
+        change: dict[str, Any] = {
+            "ApproximateCreationDateTime": self.clock.timestamp(),
+            "Keys": {"id": written.image["id"]} if written else {},
+            "SequenceNumber": str(self._sequence),
+            "SizeBytes": sum(row.size for row in images.values() if row),
+            "StreamViewType": "NEW_AND_OLD_IMAGES",
+            **{name: row.image for name, row in images.items() if row},
+        }
+        if self._invocation and self._legal is not None and new:
+            before, after = old.plain if old else {}, new.plain
+            broken = illegal_transition(before.get("status"), after.get("status"), self._legal)
+            broken += balance_told(before, after)
+            if not _is_ordered(self._invocation):
+                broken += decided_by_nobody(before, after, self._invocation.state)
+            self.problems += [f"{self._invocation.function}: {problem}" for problem in broken]
+        self._pending.append(
+            {
+                "eventID": str(self._sequence),
+                "eventName": "MODIFY" if old and new else "INSERT" if new else "REMOVE",
+                "eventVersion": "1.1",
+                "eventSource": "aws:dynamodb",
+                "awsRegion": REGION,
+                "dynamodb": change,
+                "eventSourceARN": f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}/stream/1",
+            }
+        )
 
     def deliver(self, at_most: int | None = None) -> bool:
         """Hand the next batch of the stream to the router; return whether anything was there.
 
         A batch that fails is tried once more from its first failure on, then that record goes to `dead_letters`.
         """
-        self._collect(written_by=None)
+        if not self.is_stream_read:
+            return False
+        # a table's stream keeps a record for a day
+        oldest = (self.clock - timedelta(days=1)).timestamp()
+        self._pending = [r for r in self._pending if r["dynamodb"]["ApproximateCreationDateTime"] >= oldest]
         if self.on_deliver:
             self._pending = self.on_deliver(self._pending)
-        if not self._pending:
+        if not self._pending or not self.is_stream_read:
             return False
         size = at_most or self._batch_size
         batch, self._pending = self._pending[:size], self._pending[size:]
@@ -568,7 +517,6 @@ class World:
 
     def lose_stream(self) -> None:
         """Drop what the stream holds and has not delivered, as an outage of more than a day does."""
-        self._collect(written_by=None)
         self._pending.clear()
 
     def _route(self, batch: list[dict[str, Any]], attempt: int) -> dict[str, Any] | None:
@@ -581,26 +529,22 @@ class World:
 
     # --- tables
 
-    @staticmethod
-    def _table(name: str) -> Any:
-        return dynamodb_backends[ACCOUNT][REGION].tables[TABLES[name]]
-
     def ledger(self) -> Ledger:
-        """Return a copy of the tables as they are now."""
-        rows = {
-            name: {item.hash_key.value: plain(item.to_json()["Attributes"]) for item in self._table(name).all_items()}
-            for name in TABLES
-        }
-        return Ledger(rows["ServiceRequest"], rows["Escrow"], rows["UserBalance"], rows["TransactionLog"])
+        """Return the tables as they are now, which nobody may change."""
+        if self._ledger is None:
+            self._ledger = Ledger(
+                *({key: row.plain for key, row in self.tables.tables[TABLES[name]].rows.items()} for name in TABLES)
+            )
+        return self._ledger
 
     def snapshot(self) -> Callable[[], None]:
         """Return what takes the tables back to what they are now; executions go on."""
-        kept = {name: copy.deepcopy(self._table(name).items) for name in TABLES}
+        kept = {name: dict(table.rows) for name, table in self.tables.tables.items()}
 
         def restore() -> None:
-            for name, items in kept.items():
-                self._table(name).items = copy.deepcopy(items)
-            self._collect(written_by=None)
+            for name, rows in kept.items():
+                self.tables.tables[name].rows = dict(rows)
+            self._ledger = None
             self._pending.clear()
             self.events.clear()
             self._escrows_seen = set(self.ledger().escrows)
@@ -609,7 +553,7 @@ class World:
 
     def broken_laws(self, ledger: Ledger | None = None) -> list[str]:
         """Return every law that does not hold right now, in words."""
-        ledger = ledger or self.ledger()
+        ledger = ledger or self.lawful_ledger()
         ended = {execution.arn: execution.status for execution in self.executions if execution.ended}
         return [
             *hours_lost(ledger, self.granted),
@@ -624,13 +568,33 @@ class World:
         """Call AWS as people and apps do, also from a hook within a function's call."""
         outer = self._invocation, self._call_index, self._run
         self._invocation = self._run = None
-        environment = dict(os.environ)
+        variables = self._environ()
         try:
             yield
         finally:
             self._invocation, self._call_index, self._run = outer
-            os.environ.clear()
-            os.environ.update(environment)
+            self._become(variables)
+
+    @staticmethod
+    def _dated(table: str, now: str, item: Mapping[str, Any]) -> dict[str, Any]:
+        return {"__typename": table, "createdAt": now, "updatedAt": now, **item}
+
+    def room_in(self, item: Mapping[str, Any]) -> int:
+        """Return how many bytes more a request would hold that is created so."""
+        return LARGEST_ITEM - Row(typed(self._dated("ServiceRequest", self._now(), item))).size
+
+    def put_legacy(self, table: str, item: Mapping[str, Any]) -> None:
+        """Write a row that none of ours has written, of a request or person that the laws leave out of account."""
+        self.legacy |= {str(item.get("id", "")).split("#")[0] or str(item["userId"])}
+        self.put(table, item)
+
+    def lawful_ledger(self) -> Ledger:
+        """Return the tables without the rows that none of ours has written."""
+        ledger = self.ledger()
+        if not self.legacy:
+            return ledger
+        tables = (ledger.requests, ledger.escrows, ledger.balances, ledger.log)
+        return Ledger(*({k: row for k, row in rows.items() if k.split("#")[0] not in self.legacy} for rows in tables))
 
     def grant(self, user: str, hours: Decimal | str | int) -> None:
         """Give `user` hours to spend, as the app's own grant does; below 0, they are spent elsewhere."""
@@ -639,47 +603,52 @@ class World:
 
     def put(self, table: str, item: Mapping[str, Any]) -> None:
         """Write an item as Amplify's create does: with its type's name and both dates."""
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
-        row = {"__typename": table, "createdAt": now, "updatedAt": now, **item}
+        now = self._now()
+        row = self._dated(table, now, item)
         with self.as_client():
-            _clients().dynamodb.put_item(TableName=TABLES[table], Item=typed(row))
-            self._collect(written_by=None)
+            self._answer("dynamodb", "PutItem", {"TableName": TABLES[table], "Item": typed(row)})
 
     def submit(self, request_id: str, **values: Any) -> None:
         """Create a request as Amplify does for its requester, with explicit nulls for what nobody has said yet.
 
         Without `values`, ann asks bob for 3 hours.
         """
+        self.put("ServiceRequest", self.row_of(request_id, **values))
+
+    @staticmethod
+    def row_of(request_id: str, **values: Any) -> Item:
+        """Return a request as its requester creates it; see `submit`."""
         unsaid = ("status", "providerResponse", "counterOfferHours", "requesterResponse", "failureReason")
         row = {"id": request_id, "serviceId": "gardening", "requesterId": "ann", "providerId": "bob"}
-        self.put("ServiceRequest", {**row, "estimatedHours": Decimal(3), **dict.fromkeys(unsaid), **values})
+        return {**row, "estimatedHours": Decimal(3), **dict.fromkeys(unsaid), **values}
 
     def update(self, request_id: str, **values: Any) -> None:
         """Change fields of a request as a client does through Amplify's update."""
         names = {f"#{i}": name for i, name in enumerate(values)}
         with self.as_client():
-            _clients().dynamodb.update_item(
-                TableName=TABLES["ServiceRequest"],
-                Key=typed({"id": request_id}),
-                UpdateExpression="SET " + ", ".join(f"#{i} = :{i}" for i in range(len(values))),
-                ConditionExpression="attribute_exists(id)",
-                ExpressionAttributeNames=names,
-                ExpressionAttributeValues=typed({f":{i}": value for i, value in enumerate(values.values())}),
-            )
-            self._collect(written_by=None)
+            asked = {
+                "TableName": TABLES["ServiceRequest"],
+                "Key": typed({"id": request_id}),
+                "UpdateExpression": "SET " + ", ".join(f"#{i} = :{i}" for i in range(len(values))),
+                "ConditionExpression": "attribute_exists(id)",
+                "ExpressionAttributeNames": names,
+                "ExpressionAttributeValues": typed({f":{i}": value for i, value in enumerate(values.values())}),
+            }
+            self._answer("dynamodb", "UpdateItem", asked)
 
     def delete(self, request_id: str) -> None:
         """Remove a request's record, as nobody but an administrator can."""
         if self.ledger().requests[request_id].get("status") == "IN_PROGRESS":
             self._deleted_in_progress.add(request_id)
         with self.as_client():
-            _clients().dynamodb.delete_item(TableName=TABLES["ServiceRequest"], Key=typed({"id": request_id}))
-            self._collect(written_by=None)
+            asked = {"TableName": TABLES["ServiceRequest"], "Key": typed({"id": request_id})}
+            self._answer("dynamodb", "DeleteItem", asked)
 
     def start(self, machine: str, name: str, event: Mapping[str, Any]) -> Execution:
         """Start an execution by hand; it runs at the next `settle`."""
         with self.as_client():
-            _clients().states.start_execution(stateMachineArn=machine_arn(machine), name=name, input=json.dumps(event))
+            asked = {"stateMachineArn": machine_arn(machine), "name": name, "input": json.dumps(event)}
+            self._answer("stepfunctions", "StartExecution", asked)
         return next(e for e in reversed(self.executions) if e.name == name)
 
     def execution(self, name: str) -> Execution:
@@ -689,24 +658,16 @@ class World:
 
 @dataclass(frozen=True)
 class Report:
-    """What an audit found: the problem of each request by its id, and how many records the stream had missed."""
+    """What an audit found: the problem of each request by its id, how many records the stream had missed, remedies."""
 
     findings: dict[str, str]
     missed: int
-
-
-def _audit(event: Any, _context: Any) -> dict[str, Any]:
-    """Stand in for the auditor's handler, which cannot be told the time."""
-    later = datetime.now(UTC) + timedelta(seconds=event["seconds"])
-    audit = audit_ledger.Audit(touch=event["touch"], now=later)
-    findings = [{"request_id": finding.request_id, "problem": finding.problem} for finding in audit.findings()]
-    return {"findings": findings, "missed": audit.missed}
+    remedies: dict[str, str]
 
 
 def plain(image: Mapping[str, Any]) -> Item:
     """Return DynamoDB's typed JSON as plain Python values."""
-    deserialize = TypeDeserializer().deserialize
-    return {name: deserialize(value) for name, value in image.items()}
+    return {name: plain_value(value) for name, value in image.items()}
 
 
 def typed(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -718,23 +679,6 @@ def typed(item: Mapping[str, Any]) -> dict[str, Any]:
 def _is_ordered(invocation: Invocation) -> bool:
     """Whether an operator's word is behind a call."""
     return "decision" in invocation.event.get("execution", {}).get("Input", {})
-
-
-def _call_directly(client: BaseClient, operation: str, parameters: dict[str, Any]) -> Any:
-    """Call moto's DynamoDB with the parameters as they are; errors are those of boto3."""
-    handler = DynamoHandler()
-    handler.region, handler.current_account = REGION, ACCOUNT
-    handler.body = handler.params = copy.deepcopy(parameters)
-    try:
-        return getattr(handler, snake_case(operation))().result
-    except JsonRESTError as refused:
-        said = json.loads(refused.description)
-        code = said["__type"].split("#")[-1]
-        answer = {"Error": {"Code": code, "Message": said.get("message") or said.get("Message", "")}}
-        if "CancellationReasons" in said:
-            answer["CancellationReasons"] = said["CancellationReasons"]
-        refusal: Any = client.exceptions.from_code(code)
-        raise refusal(answer, operation) from None
 
 
 def deployed(**more: Any) -> World:

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from handlers.aws.dynamodb import now
+from handlers.bank.hours import in_words
 from hourbank import ledger_view, names
 from hourbank.drawing.lanes import Passage, lanes
 from hourbank.drawing.pictures import DEFINITIONS
@@ -22,7 +23,7 @@ from hourbank.ledger_view import Ledger
 from hourbank.local import deploy, people
 from hourbank.local.emulator import Emulator
 from hourbank.stories import stories
-from hourbank.terminal import in_words, show, step, tick
+from hourbank.terminal import show, step, tick
 
 # Longer than any story needs until its answers, on a small machine; the one that nobody answers takes this long.
 RESPONSE_TIMEOUT_SECONDS = 8

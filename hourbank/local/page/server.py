@@ -21,6 +21,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from handlers.aws.dynamodb import date_time
+from handlers.bank.hours import in_words
 from hourbank import ledger_view
 from hourbank.drawing import diagram
 from hourbank.drawing.graph import waits_for_token
@@ -28,7 +29,6 @@ from hourbank.local.deployment import MACHINES, Deployment, entered
 from hourbank.local.emulator import REGION
 from hourbank.local.page.api import Api, refused, token_for
 from hourbank.names import ROOT
-from hourbank.terminal import in_words
 
 PAGES = ROOT / "frontend" / "console" / "dist"
 PORT = 4800

@@ -1,0 +1,379 @@
+"""Holds requests, escrows, the log and executions against each other: what is wrong, and what the stream has missed.
+
+What is wrong with one request is a function of what there is about it (``Case``). A row is whatever somebody wrote: one
+that makes no sense is a finding, and never hides another. Tables are read page by page, so their size does not matter
+to the memory.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from botocore.exceptions import ClientError
+
+from handlers.aws import dynamodb
+from handlers.aws.dynamodb import Change, Item, Plan, client
+from handlers.bank import hours, requests
+from handlers.bank.requests import OWNER
+
+ENTRIES = ("ESCROW_HOLD", "ESCROW_ADJUST", "ESCROW_REFUND", "ESCROW_RELEASE")
+# What a request's status may be beside an escrow of its own in each status, or beside none.
+STATUSES = {
+    None: {"PENDING", "VALIDATING", "REJECTED", "FAILED"},
+    "HELD": {"ESCROWED", "AWAITING_PROVIDER", "NEGOTIATING", "IN_PROGRESS"},
+    "RELEASED": {"COMPLETED"},
+    "REFUNDED": {"REJECTED", "DECLINED", "CANCELLED", "TIMED_OUT", "FAILED"},
+}
+# The entries that say how an escrow ended.
+ENDED_BY = {"HELD": set(), "RELEASED": {"ESCROW_RELEASE"}, "REFUNDED": {"ESCROW_REFUND"}}
+NEEDS_OWNER = {"VALIDATING", "ESCROWED", "AWAITING_PROVIDER", "NEGOTIATING"}
+# AccessDenied: the ARN of another machine, such as of the environment that a table was copied from.
+UNKNOWN_EXECUTION = ("ExecutionDoesNotExist", "InvalidArn", "ValidationException", "AccessDeniedException")
+LONGEST_ARN = 256
+THROTTLED_TRIES = 10
+# How long the stream has for a record before it is touched; how long it has after that before it is a finding.
+PATIENCE = timedelta(minutes=15)
+PATIENCE_AFTER_TOUCH = timedelta(hours=1)
+# What is still missed is touched again each day, for when the stream is read again; after a week by operators alone.
+TOUCH_AGAIN = timedelta(days=1)
+TOUCHES_END = timedelta(days=7)
+
+INSPECT = "`hourbank show` says what there is, and what helps"
+READ_THE_STREAM = (
+    "see that routeServiceRequest reads the table's stream (`hourbank doctor`), then `hourbank audit --touch`"
+)
+MEND_THE_RECORD = "nothing can be done with this record: let an administrator of the tables mend or remove it"
+ASK_PEOPLE = "ask its people to end the service, or decide with `hourbank settle`"
+
+
+class Finding(NamedTuple):
+    """Something that is wrong, and the hours at stake.
+
+    ``kind`` is MISMATCH (hours or states that do not fit), MISSED (what the stream was shown again, in vain) or
+    UNCONFIRMED (a service nobody ends).
+    """
+
+    kind: str
+    request_id: str
+    problem: str
+    hours: Decimal
+    remedy: str
+
+
+class Case(NamedTuple):
+    """All that there is about one request."""
+
+    request_id: str
+    request: Item | None
+    escrow: Item | None
+    entries: list[Item]
+
+    @property
+    def held(self) -> Decimal:
+        """The hours that are held; 0 where the escrow does not say how many."""
+        amount = (self.escrow or {}).get("hours")
+        is_held = (self.escrow or {}).get("status") == "HELD"
+        return amount if is_held and hours.is_amount(amount) else Decimal(0)
+
+    @property
+    def is_owner(self) -> bool:
+        """Whether request and escrow are of the same execution."""
+        owner = (self.escrow or {}).get("executionArn")
+        return owner is not None and (self.request or {}).get(OWNER) == owner
+
+
+@dataclass
+class Audit:
+    """One run; the counts are complete once ``findings`` is exhausted.
+
+    Attributes
+    ----------
+    touch
+        Whether to touch what the stream may have missed; otherwise it is only counted.
+    again
+        Whether to touch also what was touched before, as an operator does who knows that the stream is read again.
+    is_time_up
+        Asked before each page.
+    """
+
+    touch: bool
+    again: bool = False
+    is_time_up: Callable[[], bool] = lambda: False
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    requests: int = 0
+    missed: int = 0
+    touched: int = 0
+    oldest_wait: timedelta = timedelta(0)
+    held: Decimal = Decimal(0)
+    is_complete: bool = True
+
+    def findings(self) -> Iterator[Finding]:
+        """Every problem that is still there when all its records are looked at again, at one moment."""
+        requests.start_requests_from()  # refused also where no record asks for it: nothing could be started
+        for page in self._pages("ServiceRequest"):
+            self.requests += len(page)
+            for case in cases(page):
+                try:
+                    yield from self._about(case)
+                except (ClientError, dynamodb.Contended) as error:
+                    # one record that cannot be looked at must not hide the others
+                    problem = f"The request could not be audited ({type(error).__name__})"
+                    yield Finding("MISMATCH", case.request_id, problem, case.held, INSPECT)
+        # An escrow whose request is gone or another's is in no request's case.
+        for page in self._pages("Escrow"):
+            owners = dynamodb.read_many("ServiceRequest", [escrow["id"] for escrow in page])
+            for escrow in page:
+                case = Case(escrow["id"], owners.get(escrow["id"]), escrow, [])
+                self.held = hours.total([self.held, case.held])
+                if not case.is_owner:
+                    yield from self._about_orphan(load(escrow["id"]))
+
+    def _pages(self, model: str) -> Iterator[list[Item]]:
+        for page in dynamodb.pages(model):
+            yield page
+            if self.is_time_up():
+                self.is_complete = False
+                return
+
+    def _about(self, case: Case) -> Iterator[Finding]:
+        request = case.request or {}
+        if requests.status_of(request) in requests.WAITS:
+            self.oldest_wait = max(self.oldest_wait, age(self.now, case.escrow))
+        if mismatch(case):
+            again = load(case.request_id)
+            if again.request and (problem := mismatch(again)):
+                yield Finding("MISMATCH", case.request_id, problem, again.held, INSPECT)
+            # Not touched: what does not fit is refused each time, and every touch would start one more execution.
+            return
+        if is_missed(request) and is_left_alone(request, self.now):
+            yield from self._about_missed(case, request)
+        if (asked := requests.asks_for(request)).kind == "REFUSE":
+            yield Finding("MISSED", case.request_id, requests.WHY_REFUSED[asked.about], case.held, MEND_THE_RECORD)
+        since = in_progress_for(case, self.now)
+        if since >= timedelta(days=int(os.environ["CONFIRMATION_DAYS"])):
+            problem = f"Nobody has ended this service for {since.days} days"
+            yield Finding("UNCONFIRMED", case.request_id, problem, case.held, ASK_PEOPLE)
+
+    def _about_missed(self, case: Case, request: Item) -> Iterator[Finding]:
+        self.missed += 1
+        what = missed_in_words(request)
+        if self.touch and is_touch_due(request, self.now, again=self.again):
+            try:
+                self.touched += touch(case.request_id, requests.status_of(request), again=self.again)
+            except dynamodb.Unwritable:
+                problem = f"{what}; the record is so full that it cannot be shown to the stream again"
+                yield Finding("MISSED", case.request_id, problem, case.held, MEND_THE_RECORD)
+                return
+        first = requests.moment(request, requests.TOUCHED)
+        if self.again or not first or self.now - first < PATIENCE_AFTER_TOUCH:
+            return
+        problem = f"{what}, though the stream was shown it again"
+        yield Finding("MISSED", case.request_id, problem, case.held, READ_THE_STREAM)
+
+    def _about_orphan(self, case: Case) -> Iterator[Finding]:
+        if case.escrow is None or case.is_owner:
+            return
+        held = "Hours are held for a request that is gone or belongs to another execution" if case.held else None
+        if problem := held or check_escrow(case) or check_log(case):
+            yield Finding("MISMATCH", case.request_id, problem, case.held, INSPECT)
+
+
+def cases(page: list[Item]) -> Iterator[Case]:
+    """What there is about each request of a page, in a few calls; not all at one moment."""
+    # An id that is too long for the log was rejected or never begun with: asking for its entries would be an error.
+    ids = [request["id"] for request in page if requests.is_short(request["id"])]
+    escrows = dynamodb.read_many("Escrow", ids)
+    log = dynamodb.read_many("TransactionLog", [f"{id_}#{entry}" for id_ in ids for entry in ENTRIES])
+    for request in page:
+        entries = [log[key] for entry in ENTRIES if (key := f"{request['id']}#{entry}") in log]
+        yield Case(request["id"], request, escrows.get(request["id"]), entries)
+
+
+def load(request_id: str) -> Case:
+    """What there is about a request, all of it at one moment."""
+    if not requests.is_short(request_id):
+        return Case(request_id, requests.load(request_id), None, [])
+    keys = [("TransactionLog", f"{request_id}#{entry}") for entry in ENTRIES]
+    request, escrow, *entries = dynamodb.snapshot(("ServiceRequest", request_id), ("Escrow", request_id), *keys)
+    return Case(request_id, request, escrow, [entry for entry in entries if entry])
+
+
+def mismatch(case: Case) -> str | None:
+    """What does not fit about status, escrow, log and owner, in words."""
+    request = case.request or {}
+    is_older = OWNER not in request and case.escrow is None and requests.was_there_before(request)
+    if not is_older and (problem := check_status(case)):
+        return problem
+    # an escrow of another execution is in no request's case
+    if (case.escrow is None or case.is_owner) and (problem := check_people(case) or check_log(case)):
+        return problem
+    status = requests.status_of(request)
+    if not is_older and status in NEEDS_OWNER and (execution := execution_status(request.get(OWNER))) != "RUNNING":
+        return f"The request is {status}, but its execution is {execution}"
+    return None
+
+
+def check_status(case: Case) -> str | None:
+    request = case.request or {}
+    if case.is_owner and (problem := check_escrow(case)):
+        return problem
+    status = requests.status_of(request)
+    escrow_status = (case.escrow or {}).get("status") if case.is_owner else None
+    if status not in STATUSES[escrow_status]:
+        beside = f"its escrow is {escrow_status}" if escrow_status else "it has no escrow"
+        return f"The request is {status}, but {beside}"
+    if status == "PENDING" and OWNER in request:
+        return "The request is PENDING, but has an execution: none can begin with it"
+    return None
+
+
+def check_escrow(case: Case) -> str | None:
+    """What makes no sense about the escrow by itself."""
+    escrow = case.escrow or {}
+    if not isinstance(escrow.get("status"), str) or escrow["status"] not in ENDED_BY:
+        return "The escrow is neither HELD nor RELEASED nor REFUNDED"
+    if not hours.is_amount(escrow.get("hours")):
+        return "The escrow does not say how many hours it is for"
+    for attribute in ("executionArn", "requesterId", "providerId"):
+        if not isinstance(escrow.get(attribute), str) or not escrow[attribute]:
+            return f"The escrow has no {attribute}"
+    return None
+
+
+def check_people(case: Case) -> str | None:
+    request, escrow = case.request or {}, case.escrow or {}
+    if not case.held:
+        return None  # settled: nobody can be paid wrongly any more
+    same = all(request.get(person) == escrow.get(person) for person in ("requesterId", "providerId"))
+    return None if same else "The request names other people than its escrow"
+
+
+def check_log(case: Case) -> str | None:
+    """What does not fit about the entries: what they add up to, between whom they are, and how the escrow ended."""
+    for entry in case.entries:
+        if not hours.is_amount(entry.get("hours")):
+            return f"The entry {kind_of(case, entry)} does not say how many hours it is about"
+    account = f"escrow:{case.request_id}"
+    into = (entry["hours"] for entry in case.entries if entry.get("toAccount") == account)
+    out = (entry["hours"].copy_negate() for entry in case.entries if entry.get("fromAccount") == account)
+    total = hours.total([*into, *out])
+    if total != case.held:
+        return f"{hours.in_words(case.held)} hours are held, but the log says {hours.in_words(total)}"
+    if case.escrow is None:
+        return None
+    allowed = accounts(case.escrow, account)
+    kinds = set()
+    for entry in case.entries:
+        kinds.add(kind := kind_of(case, entry))
+        if (entry.get("fromAccount"), entry.get("toAccount")) not in allowed.get(kind, ()):
+            return f"The entry {kind} is not between the people of the escrow"
+    if kinds - {"ESCROW_ADJUST"} != {"ESCROW_HOLD"} | ENDED_BY.get(str(case.escrow.get("status")), set()):
+        return (
+            f"The escrow is {case.escrow.get('status')}, but its entries are {', '.join(sorted(kinds)) or 'not there'}"
+        )
+    return None
+
+
+def kind_of(case: Case, entry: Item) -> str:
+    """What an entry is by its key, which nothing can change."""
+    return str(entry["id"]).removeprefix(f"{case.request_id}#")
+
+
+def accounts(escrow: Item, held: str) -> dict[str, set[tuple[str, str]]]:
+    """From where to where each entry of an escrow may go; the requester's own hours, and never another's."""
+    requester, provider = f"user:{escrow.get('requesterId')}", f"user:{escrow.get('providerId')}"
+    return {
+        "ESCROW_HOLD": {(requester, held)},
+        "ESCROW_ADJUST": {(requester, held), (held, requester)},
+        "ESCROW_REFUND": {(held, requester)},
+        "ESCROW_RELEASE": {(held, provider)},
+    }
+
+
+def age(now: datetime, item: Item | None) -> timedelta:
+    """How long ago an item was last written, 0 where it does not say."""
+    item = item or {}
+    moment = requests.moment(item, "updatedAt") or requests.moment(item, "createdAt")
+    return now - moment if moment else timedelta(0)
+
+
+def in_progress_for(case: Case, now: datetime) -> timedelta:
+    """For how long a service has been in progress, by a time that neither people nor a touch can move; else 0."""
+    request = case.request or {}
+    if requests.status_of(request) != "IN_PROGRESS":
+        return timedelta(0)
+    if started := requests.moment(request, requests.STARTED):
+        return now - started
+    # begun by an older version: the hold is older than the service, and the record's last change may be newer
+    return min(age(now, case.escrow), age(now, request))
+
+
+def is_missed(request: Item) -> bool:
+    """Whether the router has something to do here."""
+    return requests.asks_for(request).kind in ("START", "DELIVER", "FINISH")
+
+
+def is_left_alone(request: Item, now: datetime) -> bool:
+    """Whether the stream has had its time for a record's last change; one that does not say when has had it."""
+    last = requests.moment(request, "updatedAt") or requests.moment(request, "createdAt")
+    return last is None or not now - PATIENCE < last < now + PATIENCE
+
+
+def missed_in_words(request: Item) -> str:
+    """What the stream's reader has not done about a record that it has missed."""
+    match requests.asks_for(request):
+        case ("START", _):
+            return "PENDING, and not started"
+        case ("DELIVER", answer):
+            return f"{requests.status_of(request)}, and the answer {answer} was not delivered"
+    received = requests.decision(request) == "RELEASE"
+    return f"IN_PROGRESS, and though the service was {'received' if received else 'given up'} the hours are still held"
+
+
+def is_touch_due(request: Item, now: datetime, *, again: bool) -> bool:
+    """Whether to show a record to the stream that it has missed: at once, then each day for a week, then never."""
+    first = requests.moment(request, requests.TOUCHED)
+    if first is None or again:
+        return True
+    return age(now, request) >= TOUCH_AGAIN and now - first < TOUCHES_END
+
+
+def touch(request_id: str, status: str, *, again: bool = False) -> bool:
+    """Makes the stream show a record again, while it is there and its status is what it was; whether it was written.
+
+    When it was done first stays in the record until its status moves.
+    """
+
+    def plan() -> Plan:
+        request = requests.load(request_id)
+        if request is None or requests.status_of(request) != status:
+            return Plan(None)
+        change = Change("ServiceRequest", request_id).exists().unchanged(request, "status")
+        if again or requests.moment(request, requests.TOUCHED) is None:
+            change.set(**{requests.TOUCHED: dynamodb.now()})
+        return Plan(None, (change.write(),))
+
+    return dynamodb.commit(plan)[1]
+
+
+def execution_status(execution_arn: Any) -> str:
+    """RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED, or ``unknown``: not ours, no ARN, or forgotten after 90 days.
+
+    Step Functions allows some 15 descriptions a second, so being throttled is no news.
+    """
+    if not isinstance(execution_arn, str) or not 0 < len(execution_arn) <= LONGEST_ARN:
+        return "unknown"
+    for attempt in range(THROTTLED_TRIES):
+        try:
+            return client("stepfunctions").describe_execution(executionArn=execution_arn)["status"]
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code in UNKNOWN_EXECUTION:
+                return "unknown"
+            if code != "ThrottlingException" or attempt == THROTTLED_TRIES - 1:
+                raise
+            dynamodb.pause(attempt)
+    raise AssertionError
