@@ -1,0 +1,31 @@
+"""Waiting in tests: for an event, however long it takes; what fails a test is that nothing happens any more."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import pytest
+
+from hourbank.local.patience import Patience
+
+Found = TypeVar("Found")
+
+
+def until(find: Callable[[], Found], *, moving: Callable[[], object] = lambda: None, what: str = "") -> Found:
+    """Return what `find` finds as soon as it is true.
+
+    Parameters
+    ----------
+    find
+        Looks once, without waiting.
+    moving
+        All of what may change on the way. Where it has been the same for minutes, the test fails.
+    what
+        What is waited for, for the failure.
+    """
+    patience = Patience()
+    while not (found := find()):
+        if patience.is_over(seen := moving()):
+            pytest.fail(f"{what or 'what is waited for'} does not come; it stays at {seen!r}")
+        time.sleep(0.05)
+    return found
