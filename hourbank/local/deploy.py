@@ -105,7 +105,7 @@ def create_tables(emulator: Emulator) -> dict[str, str]:
 def deploy(
     emulator: Emulator,
     *,
-    response_timeout_seconds: int,
+    response_timeout_seconds: int = 15 * 60,
     config: Mapping[str, str] | None = None,
     meter: Path | None = None,
 ) -> Deployment:

@@ -46,7 +46,10 @@ def client(endpoint: str, service: str, access_key: str = ANYBODY[0], secret_key
         aws_access_key_id=access_key,
         aws_secret_access_key=secret_key,
         config=botocore.config.Config(
-            proxies={}, max_pool_connections=64, read_timeout=STALLED_SECONDS, retries={"mode": "standard", "total_max_attempts": 3}
+            proxies={},
+            max_pool_connections=64,
+            read_timeout=STALLED_SECONDS,
+            retries={"mode": "standard", "total_max_attempts": 3},
         ),
     )
 

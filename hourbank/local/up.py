@@ -22,6 +22,7 @@ from hourbank.errors import HourBankError
 from hourbank.local import machine
 from hourbank.local.deployment import Deployment
 from hourbank.local.emulator import Emulator
+from hourbank.local.patience import Patience
 from hourbank.local.shutdown import STOPPED, end_at
 
 STATE = machine.state_folder(os.environ) / "up.json"
@@ -63,9 +64,9 @@ def down() -> str:
         return "nothing was running"
     with contextlib.suppress(ProcessLookupError):
         os.kill(state.pid, signal.SIGTERM)
-    deadline = time.monotonic() + 15
+    patience = Patience()
     while STATE.exists() or _answers(state.deployment.endpoint):
-        if time.monotonic() > deadline:
+        if patience.is_over():
             raise HourBankError(f"process {state.pid} does not end: see what it does, or kill it")
         time.sleep(0.1)
     return "stopped"

@@ -222,7 +222,12 @@ class Stage:
     """
 
     def __init__(
-        self, deployment: Deployment, stories: Sequence[Story] = STORIES, *, patience: float = STALLED_SECONDS, stagger: float = 0.7
+        self,
+        deployment: Deployment,
+        stories: Sequence[Story] = STORIES,
+        *,
+        patience: float = STALLED_SECONDS,
+        stagger: float = 0.7,
     ) -> None:
         self.deployment = deployment
         self._patience = Patience(patience)
