@@ -277,7 +277,7 @@ def _print_run(console: Console, stack: Stack, story: Story, run: Run) -> None:
     say(console, (machine, "bold"), f"  {name}  ", (run.status, "bold"), ended)
     if run.order:
         say(console, f"  an operator's word: {run.order}")
-    _print_way(console, stack, story, run, DEFINITIONS[machine])
+    _print_way(console, story, run, DEFINITIONS[machine])
     for line in _failure(stack, story, run):
         if isinstance(line, Remedy):
             print_remedy(console, *line)
@@ -285,7 +285,7 @@ def _print_run(console: Console, stack: Stack, story: Story, run: Run) -> None:
             say(console, f"  {line}")
 
 
-def _print_way(console: Console, stack: Stack, story: Story, run: Run, definition: Mapping[str, Any]) -> None:
+def _print_way(console: Console, story: Story, run: Run, definition: Mapping[str, Any]) -> None:
     """Print the states, those that were passed with when and for how long."""
     steps = story.paths.get(run.arn)
     if not steps:
