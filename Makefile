@@ -21,9 +21,11 @@ AS_LOCKED = --include=dev --include=optional --include=peer --os= --cpu= --libc=
 unexport NODE_ENV
 # what `make up` serves, where Node could build it
 PAGE := frontend/console/dist/index.html
+# the package, built
+PACKAGE := frontend/dist/src/index.js
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down frontend test test-frontend test-angular test-browser check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench docs clean .venv .venv-emulator
+.PHONY: help demo up down frontend test test-all test-frontend test-angular test-browser check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench docs clean .venv .venv-emulator
 .SUFFIXES:
 
 help:
@@ -33,7 +35,8 @@ help:
 	@echo '  make down         end what make up started'
 	@echo '  make frontend     the browser'"'"'s side: the package and the page (Node)'
 	@echo 'develop'
-	@echo '  make test         all tests; ARGS="-k timeout" picks some of the Python ones'
+	@echo '  make test         what a change is likely to break; ARGS="-k timeout" picks some of pytest'"'"'s'
+	@echo '  make test-all     all tests, the browser'"'"'s side too'
 	@echo '  make check        format, lint, types, import rules, state machines, schema, template, workflows'
 	@echo '  make workflows    actionlint over the workflows on GitHub (Go)'
 	@echo '  make test-frontend  the package for the browser: types, templates, tests (Node)'
@@ -66,15 +69,27 @@ down: .venv
 	@$(BIN)/hourbank down $(ARGS)
 
 # what commands print is compared letter by letter, whatever the locale
-test test-engine test-sam: export PYTHONUTF8 := 1
+test test-all test-engine test-sam contention: export PYTHONUTF8 := 1
 
 test: .venv .venv-emulator
 	$(BIN)/pytest --numprocesses auto --dist loadgroup $(ARGS)
+	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
+	  $(MAKE) --silent $(PACKAGE) && $(NPM) --prefix frontend run --silent test:quick; \
+	else \
+	  echo "make test: Node is not here, so the browser's side was not tested" >&2; \
+	  [ -z "$$CI" ]; \
+	fi
+
+# ARGS is pytest's alone here
+test-all: .venv .venv-emulator
+	$(BIN)/pytest --numprocesses auto --dist loadgroup -m "not engine and not sam" --hypothesis-profile thorough $(ARGS)
 	@$(MAKE) --silent test-frontend
+	@$(MAKE) --silent test-angular
+	@$(MAKE) --silent test-browser ARGS=
 
 frontend:
 	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
-	  $(MAKE) --silent frontend/node_modules/.locked $(PAGE) && $(NPM) --prefix frontend run --silent build; \
+	  $(MAKE) --silent $(PAGE) $(PACKAGE); \
 	else \
 	  echo "make frontend: Node is not here, so the browser's side was not built"; \
 	fi
@@ -82,8 +97,7 @@ frontend:
 # what needs no emulator
 test-frontend:
 	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
-	  $(MAKE) --silent frontend/node_modules/.locked && $(NPM) --prefix frontend run --silent build && \
-	  $(NPM) --prefix frontend run --silent check && $(NPM) --prefix frontend run --silent test; \
+	  $(MAKE) --silent $(PACKAGE) && $(NPM) --prefix frontend run --silent check && $(NPM) --prefix frontend run --silent test; \
 	else \
 	  echo "make test-frontend: Node is not here, so the browser's side was not tested" >&2; \
 	  [ -z "$$CI" ]; \
@@ -94,8 +108,8 @@ APPS := angular-20 angular-21 angular-22 no-angular
 
 test-angular:
 	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
-	  $(MAKE) --silent frontend/node_modules/.locked $(APPS:%=frontend/beside/%/node_modules/.locked) && \
-	  $(NPM) --prefix frontend run --silent build && NPM='$(NPM) $(AS_LOCKED)' node frontend/beside/check.mjs $(APPS); \
+	  $(MAKE) --silent $(PACKAGE) $(APPS:%=frontend/beside/%/node_modules/.locked) && \
+	  NPM='$(NPM) $(AS_LOCKED)' node frontend/beside/check.mjs $(APPS); \
 	else \
 	  echo "make test-angular: Node is not here, so the package was not tried beside other versions of Angular" >&2; \
 	  [ -z "$$CI" ]; \
@@ -119,6 +133,9 @@ test-browser: .venv .venv-emulator
 
 $(PAGE): frontend/node_modules/.locked $(shell find frontend/src frontend/console -type f -not -path '*/dist/*')
 	@echo 'building the page'; $(NPM) --prefix frontend run --silent build:console
+
+$(PACKAGE): frontend/node_modules/.locked $(shell find frontend/src frontend/angular -type f) $(wildcard frontend/*.json)
+	@$(NPM) --prefix frontend run --silent build
 
 # what the lock pins, integrity checked, from the registry that npm is set to
 %/node_modules/.locked: %/package-lock.json
@@ -218,7 +235,7 @@ simulate: .venv
 	@$(BIN)/hourbank simulate $(ARGS)
 
 contention: .venv .venv-emulator
-	@$(BIN)/pytest --quiet tests/contention $(ARGS)
+	@$(BIN)/pytest --quiet -m thorough tests/contention $(ARGS)
 
 bench: .venv .venv-emulator
 	@$(BIN)/python -m bench $(ARGS)

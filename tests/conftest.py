@@ -4,6 +4,7 @@ import os
 import sys
 
 import pytest
+from hypothesis import settings
 
 from hourbank.local.machine import shut_off_this_process
 
@@ -18,6 +19,10 @@ shut_off_this_process(also=TOOLS)
 # how a developer likes to read is no business of the commands that tests run
 for name in ("COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "PYTHONIOENCODING"):
     os.environ.pop(name, None)
+# how many examples Hypothesis tries: a few in `make test`, --hypothesis-profile thorough in `make test-all`
+settings.register_profile("default", max_examples=10, deadline=None)
+settings.register_profile("thorough", max_examples=100, deadline=None)
+settings.load_profile("default")
 os.environ.update(AWS_ACCESS_KEY_ID="testing", AWS_SECRET_ACCESS_KEY="testing")
 
 

@@ -17,7 +17,8 @@ from hourbank import names
 from hourbank.account import adopt, doctor
 from hourbank.export import parameterised
 from hourbank.program import recorder
-from hourbank.program.recorder import Recording, record
+from hourbank.program.recorder import Recording
+from tests.helpers.recordings import recorded
 
 OPT_IN = {
     "hourbank:appsyncEndpoint": "https://zyxwvutsrqponmlkjihgfedcba.appsync-api.us-east-1.amazonaws.com/graphql",
@@ -28,7 +29,7 @@ PLACE = "us-east-1:123456789012"
 
 @pytest.fixture(scope="module")
 def recording() -> Recording:
-    return record("dev", config=OPT_IN)
+    return recorded("dev", OPT_IN)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import pytest
 from components.archive import HANDLERS, handler_archive, handler_files
 from hourbank.names import ROOT
 from hourbank.program.cloudformation import archive_bytes
-from hourbank.program.recorder import record
+from tests.helpers.recordings import recorded
 
 # What Lambda's Python runtime has; everything else has to be in the archive.
 RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six")
@@ -150,7 +150,7 @@ def test_two_machines_make_the_same_archive(tmp_path: Path) -> None:
 
 
 def test_every_handler_is_imported_from_the_archive_alone(unpacked: Path) -> None:
-    entries = [function.inputs["handler"] for function in record("dev").of_type("Function")]
+    entries = [function.inputs["handler"] for function in recorded("dev").of_type("Function")]
     program = f"""
 import importlib
 for entry in {entries!r}:

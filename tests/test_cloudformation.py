@@ -13,6 +13,7 @@ from cfnlint.api import ManualArgs, lint
 from hourbank.program import cloudformation
 from hourbank.program.cloudformation import TARGET, TYPES, references, template
 from hourbank.program.recorder import Recording, Resource, record
+from tests.helpers.recordings import recorded
 from workflows import service_request
 
 BUCKET, KEY = "code-bucket", "hourbank.zip"
@@ -20,7 +21,7 @@ BUCKET, KEY = "code-bucket", "hourbank.zip"
 
 @pytest.fixture(scope="module")
 def dev() -> Recording:
-    return record("dev")
+    return recorded("dev")
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def opted_in() -> Recording:
         "hourbank:appsyncEndpoint": "https://zyxwvutsrqponmlkjihgfedcba.appsync-api.us-east-1.amazonaws.com/graphql",
         "hourbank:amplifyAuthRoleName": "amplify-app-dev-123456-authRole",
     }
-    return record("dev", config=config)
+    return recorded("dev", config)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def changed(recording: Recording, name: str, **changes: Any) -> Recording:
 @pytest.mark.thorough
 def test_cfn_lint_finds_nothing() -> None:
     # prod has what the others have, and actions of alarms and retained machines besides
-    made = template(record("prod"), bucket=BUCKET, key=KEY)
+    made = template(recorded("prod"), bucket=BUCKET, key=KEY)
     found = lint(json.dumps(made), config=ManualArgs(regions=["us-east-1"]))
     assert [f"{match.rule.id} {match.message}" for match in found] == []
 
@@ -143,7 +144,7 @@ def test_old_versions_stay(resources: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("stack", "kept"), [("dev", False), ("prod", True)])
 def test_what_pulumi_protects_cloudformation_keeps(stack: str, kept: bool) -> None:
-    made = template(record(stack), bucket=BUCKET, key=KEY)["Resources"]
+    made = template(recorded(stack), bucket=BUCKET, key=KEY)["Resources"]
     machines = [part for part in made.values() if part["Type"] == "AWS::StepFunctions::StateMachine"]
     assert [part.get("DeletionPolicy") for part in machines] == ["Retain" if kept else None] * 2
 

@@ -10,10 +10,9 @@ import sys
 import pytest
 from rich.console import Console
 
-from hourbank.cost import first_sketch, paths, prices
+from hourbank.cost import first_sketch, paths, prices, report
 from hourbank.cost.measure import STORIES, Functions, Measurement, Played, Usage
-from hourbank.cost.report import report
-from hourbank.local.deploy import deploy
+from hourbank.errors import HourBankError
 from hourbank.local.meter import read_units, size_of, units_read
 from hourbank.program import recorder
 from hourbank.simulate.program import definition_of
@@ -218,7 +217,7 @@ def test_the_report_says_every_path_and_fits(made, width):
 
 def test_a_function_that_always_starts_a_process_has_no_time_of_its_own():
     line = {"function": "f", "milliseconds": 3.2, "initialisation": 100.0}
-    with pytest.raises(deploy.HourBankError, match="f had a new process for each call"):
+    with pytest.raises(HourBankError, match="f had a new process for each call"):
         Functions([line, line])
     warm = [{"function": "f", "milliseconds": value} for value in (5.1, 4.2, 90.0)]
     functions = Functions([line, *warm])
@@ -233,8 +232,8 @@ class TestMeasured:
     def test_every_path_is_played_and_priced(self):
         ended = subprocess.run([*HOURBANK, "--json"], capture_output=True, text=True, check=False, timeout=240)
         assert ended.returncode == 0, ended.stderr
-        report = json.loads(ended.stdout)
-        measured = {path["name"]: path for path in report["paths"]}
+        made = json.loads(ended.stdout)
+        measured = {path["name"]: path for path in made["paths"]}
         assert list(measured) == list(BY_NAME)
         for name, path in measured.items():
             assert [state for states in path["states"].values() for state in states] == states_of(BY_NAME[name])
@@ -257,8 +256,8 @@ class TestMeasured:
         assert accepted["write"] == 1 + 8 + 3 + 3 + 8
         assert accepted["read"] > declined["read"] > invalid["read"] > 0
         assert (accepted["events"], declined["events"], invalid["events"]) == (3, 2, 1)
-        assert report["memory"] == [512]
-        assert report["idleMonth"][0]["count"] == "28"
+        assert made["memory"] == [512]
+        assert made["idleMonth"][0]["count"] == "28"
         page = (recorder.ROOT / "docs" / "why" / "cost.md").read_text(encoding="utf-8")
         for name, path in measured.items():
             usage, sketch = path["usage"], path["firstSketch"]
@@ -266,7 +265,7 @@ class TestMeasured:
             figures = (usage["transitions"], transitions, usage["invocations"], usage["read"], usage["write"])
             row = " | ".join(f"{figure:g}" if isinstance(figure, float) else str(figure) for figure in figures)
             assert f"| {name} | {row} | {usage['events']} | $" in page
-        idle = sum(part["dollars"] for part in report["idleMonth"])
+        idle = sum(part["dollars"] for part in made["idleMonth"])
         assert f"costs ${idle:.2f}: " in " ".join(page.split())
         assert "taskToken" not in ended.stdout + ended.stderr
         for what in ("metered", "auditor"):

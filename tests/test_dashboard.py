@@ -18,8 +18,9 @@ from handlers.bank import requests
 from hourbank.export import parameterised
 from hourbank.local import deploy
 from hourbank.local.emulator import Emulator
-from hourbank.program.recorder import Recording, record
+from hourbank.program.recorder import Recording
 from hourbank.simulate.world import deployed
+from tests.helpers.recordings import recorded
 
 # https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html
 # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
@@ -37,9 +38,9 @@ METRICS = {
 @pytest.fixture(scope="module", params=["dev", "opted in"])
 def recording(request: pytest.FixtureRequest) -> Recording:
     if request.param == "dev":
-        return record("dev")
+        return recorded("dev")
     endpoint = "https://zyxwvutsrqponmlkjihgfedcba.appsync-api.us-east-1.amazonaws.com/graphql"
-    return record("dev", config={"hourbank:appsyncEndpoint": endpoint})
+    return recorded("dev", {"hourbank:appsyncEndpoint": endpoint})
 
 
 def body(recording: Recording) -> dict[str, Any]:
@@ -134,7 +135,7 @@ def emitted(printed: str) -> set[tuple[str, ...]]:
 @pytest.mark.thorough
 def test_a_custom_metric_is_emitted_with_its_dimensions(log: pytest.CaptureFixture[str]) -> None:
     # Given a stack in which people do all that can be counted
-    variables = record("dev").named("auditLedger").inputs["environment"]["variables"]
+    variables = recorded("dev").named("auditLedger").inputs["environment"]["variables"]
     with deployed() as world:
         world.grant("ann", 100)
         for outcome, answers in {
@@ -170,7 +171,7 @@ def test_a_custom_metric_is_emitted_with_its_dimensions(log: pytest.CaptureFixtu
     (other,) = service - {variables["POWERTOOLS_SERVICE_NAME"]}  # the stack that is played
     as_deployed = {tuple(part.replace(other, "hourbank-dev") for part in metric) for metric in counted}
     # Then what is drawn is there, in the same order of dimensions
-    shown = {tuple(line) for line in drawn(record("dev")) if line[0] == "HourBank"}
+    shown = {tuple(line) for line in drawn(recorded("dev")) if line[0] == "HourBank"}
     assert shown - as_deployed == set()
     # and what is counted is drawn, but for the auditor's own bookkeeping
     assert {metric[1] for metric in as_deployed - shown} == {"AuditCompleted", "RequestsAudited"}

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from xml.etree import ElementTree as ET
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
@@ -388,7 +388,6 @@ def definitions(draw: st.DrawFn) -> dict[str, Any]:
     return {"StartAt": draw(anywhere), "States": states}
 
 
-@settings(max_examples=100, deadline=None)
 @given(definitions())
 def test_any_state_machine_is_drawn_with_nothing_on_anything_else(definition: dict[str, Any]) -> None:
     text = svg(definition)

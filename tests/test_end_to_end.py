@@ -22,7 +22,7 @@ from hourbank.local.emulator import Emulator
 from hourbank.stories import stories
 from workflows import service_request
 
-pytestmark = [pytest.mark.thorough, pytest.mark.xdist_group("end-to-end")]
+pytestmark = pytest.mark.xdist_group("end-to-end")
 
 # Longer than a test needs to answer, or to deploy and then answer, on a machine that is busy with other things.
 RESPONSE_TIMEOUT_SECONDS = 15
@@ -119,6 +119,27 @@ def played(world):
     return stage, deleted
 
 
+def test_a_request_is_held_accepted_and_paid(world):
+    """The one story that `make test` plays here."""
+    before = world.ledger()
+    request_id = world.submit()
+    world.until(request_id, "AWAITING_PROVIDER")
+    assert world.ledger().escrows[request_id]["status"] == "HELD"
+    world.provider(request_id, "ACCEPTED")
+    world.until(request_id, "IN_PROGRESS")
+    world.requester(request_id, "COMPLETED")
+    world.until(request_id, "COMPLETED")
+    world.until_closed(request_id)
+    after = world.ledger()
+    assert after.escrows[request_id]["status"] == "RELEASED"
+    assert (after.balances["rosa"], after.balances["theo"]) == (
+        before.balances["rosa"] - 2,
+        before.balances["theo"] + 2,
+    )
+    world.assert_laws()
+
+
+@pytest.mark.thorough
 def test_every_story_of_the_demo_ends_as_it_must(world, played):
     stage, _ = played
     assert {p.story.title: p.problem for p in stage.performances if p.problem} == {}
@@ -128,6 +149,7 @@ def test_every_story_of_the_demo_ends_as_it_must(world, played):
     world.assert_laws()
 
 
+@pytest.mark.thorough
 def test_a_story_that_ends_otherwise_says_what_was_expected_and_what_was_seen(world):
     turns = (stories.Turn("AWAITING_PROVIDER", "provider", "REJECTED"),)
     story = stories.Story("Wrong", "rosa", "theo", "a service", Decimal(1), turns, "COMPLETED", ())
@@ -138,12 +160,14 @@ def test_a_story_that_ends_otherwise_says_what_was_expected_and_what_was_seen(wo
     assert performance.problem == "expected COMPLETED, saw DECLINED at the end: The provider declined"
 
 
+@pytest.mark.thorough
 def test_requests_from_before_the_workflows_stay_untouched(world, played):
     requests = world.ledger().requests
     assert len(world.before.requests) == stories.OLD_RECORDS
     assert {id_: requests[id_] for id_ in world.before.requests} == world.before.requests
 
 
+@pytest.mark.thorough
 def test_a_request_that_is_deleted_while_it_waits_gets_its_hours_back(world, played):
     _, deleted = played
     (execution,) = world.until_closed(deleted)
@@ -152,6 +176,7 @@ def test_a_request_that_is_deleted_while_it_waits_gets_its_hours_back(world, pla
     assert world.record(deleted) == {}
 
 
+@pytest.mark.thorough
 def test_an_answer_after_the_time_out_changes_nothing(world, played):
     stage, _ = played
     late = next(p.request_id for p in stage.performances if p.story.status == "TIMED_OUT")
@@ -165,6 +190,7 @@ def test_an_answer_after_the_time_out_changes_nothing(world, played):
     assert len(world.deployment.executions(late)) == 1
 
 
+@pytest.mark.thorough
 def test_an_answer_with_a_token_that_nobody_knows_is_dropped(world):
     image = {
         "id": {"S": "gone"},
@@ -187,6 +213,7 @@ def test_an_answer_with_a_token_that_nobody_knows_is_dropped(world):
     assert json.load(answer["Payload"]) == {"batchItemFailures": []}
 
 
+@pytest.mark.thorough
 def test_an_answer_before_the_token_counts(world):
     # Given an answer that is stored at once, before any state could ask for it
     request_id = world.submit()
@@ -198,6 +225,7 @@ def test_an_answer_before_the_token_counts(world):
     assert json.loads(execution["output"])["outcome"] == "IN_PROGRESS"
 
 
+@pytest.mark.thorough
 def test_two_different_answers_at_once_have_one_effect(world):
     requests = [world.submit() for _ in range(3)]
     for request_id in requests:
@@ -219,6 +247,7 @@ def test_two_different_answers_at_once_have_one_effect(world):
     world.assert_laws()
 
 
+@pytest.mark.thorough
 def test_a_provider_who_is_seen_together_with_a_cancelling_requester_wins(world):
     request_id = world.submit()
     world.requester(request_id, "CANCELLED")
@@ -226,6 +255,7 @@ def test_a_provider_who_is_seen_together_with_a_cancelling_requester_wins(world)
     world.until(request_id, "IN_PROGRESS")
 
 
+@pytest.mark.thorough
 def test_an_execution_started_by_hand_touches_nothing(world):
     # Given a request that waits
     request_id = world.submit()
@@ -250,6 +280,7 @@ def test_an_execution_started_by_hand_touches_nothing(world):
     world.assert_laws()
 
 
+@pytest.mark.thorough
 def test_twelve_requests_at_once_hold_what_five_of_them_need(world):
     # Given somebody with hours for five
     def submit(_: int) -> str:
@@ -318,6 +349,7 @@ def handler(event, context):
 """
 
 
+@pytest.mark.thorough
 def test_a_deploy_leaves_an_execution_that_waits_with_what_it_began_with(world, monkeypatch, tmp_path):
     # Given requests that wait for their provider
     started, declined, silent = waiting = [world.submit() for _ in range(3)]
@@ -392,6 +424,7 @@ IGNORED = {
 }
 
 
+@pytest.mark.thorough
 def test_bad_input_is_refused_in_words_or_ignored_and_sticks_nothing(world):
     before = world.ledger()
     refused, ignored = {}, {}
@@ -419,6 +452,7 @@ def test_bad_input_is_refused_in_words_or_ignored_and_sticks_nothing(world):
     assert set(after.escrows) - set(before.escrows) == {good["id"]}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("end", ["accepted", "cancelled"])
 def test_a_word_that_no_answer_has_gives_the_hours_back(world, end):
     request_id = world.submit()

@@ -18,8 +18,9 @@ from hourbank.export import parameterised
 from hourbank.local import deploy
 from hourbank.local.emulator import Emulator
 from hourbank.program import cloudformation
-from hourbank.program.recorder import Recording, record
+from hourbank.program.recorder import Recording
 from tests.helpers.exports import adapt, play
+from tests.helpers.recordings import recorded
 
 
 def run(*arguments: object) -> str:
@@ -47,7 +48,7 @@ def made(exported: Path) -> dict[str, Any]:
 
 
 def test_every_resource_of_the_program_is_there(recording: Recording, made: dict[str, Any]) -> None:
-    program = {resource.logical_id: resource.type for resource in record("dev").resources}
+    program = {resource.logical_id: resource.type for resource in recorded("dev").resources}
     # a topic and a boundary change no resource's being there
     assert {resource.logical_id: resource.type for resource in recording.resources} == program
     versions = {resource.version_id for resource in recording.of_type("Function")}
@@ -60,7 +61,7 @@ def test_what_the_stack_may_ask_for_and_the_template_cannot_is_listed(recording:
     endpoint = "https://abcdefghijklm.appsync-api.us-east-1.amazonaws.com/graphql"
     options = {"hourbank:amplifyAuthRoleName": "authRole", "hourbank:appsyncEndpoint": endpoint}
     for key, value in options.items():
-        more = {resource.logical_id for resource in record("dev", config={key: value}).resources}
+        more = {resource.logical_id for resource in recorded("dev", {key: value}).resources}
         assert more > {resource.logical_id for resource in recording.resources}
         assert key.removeprefix("hourbank:") in parameterised.LEFT_OUT
 
@@ -77,7 +78,7 @@ def test_the_parameters_put_in_place_make_what_pulumi_deploys(recording: Recordi
         "hourbank:alarmTopicArn": topic,
         "hourbank:permissionsBoundaryArn": boundary,
     }
-    stack = record("dev", config=config)
+    stack = recorded("dev", config)
     (mapping,) = stack.of_type("EventSourceMapping")
     values = {
         "Environment": "dev",

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from hourbank.program.recorder import STACKS, Recording, record
+from hourbank.program.recorder import STACKS, Recording
+from tests.helpers.recordings import recorded
 
 PSEUDO_PARAMETERS = {"AWS::Partition": "aws", "AWS::Region": "eu-west-1", "AWS::AccountId": "123456789012"}
 PLACE = "eu-west-1:123456789012"
@@ -61,7 +62,7 @@ TRUST = {
 
 @pytest.fixture(scope="module", params=[*STACKS, "opted in"])
 def recording(request: pytest.FixtureRequest) -> Recording:
-    return record("dev", config=OPT_IN) if request.param == "opted in" else record(request.param)
+    return recorded("dev", OPT_IN) if request.param == "opted in" else recorded(request.param)
 
 
 def opted_in(recording: Recording) -> bool:

@@ -129,7 +129,7 @@ def registry() -> Iterator[Registry]:
 def project(tmp_path: Path) -> Path:
     """A project in miniature with the Makefile of this one, and a home beside it."""
     folder = tmp_path / "project"
-    for part in ("frontend/src", "frontend/console"):
+    for part in ("frontend/src", "frontend/angular", "frontend/console"):
         (folder / part).mkdir(parents=True)
     shutil.copy(ROOT / "Makefile", folder)
     wanted = {"devDependencies": {"tool": "1.0.0"}, "optionalDependencies": {"native": "1.0.0"}}
@@ -171,6 +171,7 @@ def assert_whole(project: Path, registry: Registry, ended: subprocess.CompletedP
     assert {f"/files/{name}.tgz" for name in PACKAGES} <= set(registry.asked)
 
 
+@pytest.mark.thorough
 @needs_node
 def test_any_registry_gives_what_the_lock_pins_and_no_setting_takes_away(project: Path, registry: Registry) -> None:
     lines = "".join(
@@ -181,18 +182,21 @@ def test_any_registry_gives_what_the_lock_pins_and_no_setting_takes_away(project
     assert_whole(project, registry, make(project, f"registry={registry.address}\n{lines}", NODE_ENV="production"))
 
 
+@pytest.mark.thorough
 @needs_node
 def test_nor_does_a_variable(project: Path, registry: Registry) -> None:
     variables = {f"npm_config_{name.replace('-', '_')}": value for name, value in SETTINGS.items()}
     assert_whole(project, registry, make(project, "", npm_config_registry=registry.address, **variables))
 
 
+@pytest.mark.thorough
 @needs_node
 def test_what_is_built_is_the_same_in_every_environment(project: Path, registry: Registry) -> None:
     ended = make(project, f"registry={registry.address}\n", NODE_ENV="development")
     assert ended.stdout.endswith("in no environment\n"), ended.stderr
 
 
+@pytest.mark.thorough
 @needs_node
 def test_another_file_than_the_locked_one_is_refused(project: Path, registry: Registry) -> None:
     registry.archives["deep"] = archive("deep", "and did harm")
@@ -202,6 +206,7 @@ def test_another_file_than_the_locked_one_is_refused(project: Path, registry: Re
     assert not (project / "frontend/node_modules/.locked").exists()
 
 
+@pytest.mark.thorough
 @needs_node
 def test_a_stale_lock_is_refused(project: Path, registry: Registry) -> None:
     manifest = project / "frontend/package.json"

@@ -42,7 +42,7 @@ def test_what_is_called_infeasible_is_there() -> None:
     assert pairs >= INFEASIBLE.keys()
 
 
-@pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
+@pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.thorough)], ids=["once", "twice"])
 @pytest.mark.parametrize("story", stories(), ids=str)
 def test_path(story: Story, times: int) -> None:
     """Given the story's world, when an execution runs, then it takes the story's path and ends as the story says."""
@@ -112,6 +112,7 @@ def story_through(machine: str, state: str) -> Story:
     return min(through, key=lambda story: (len(story.states), str(story)))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize(("machine", "state"), OPEN_TASKS)
 def test_a_task_that_lets_errors_pass_can_be_redriven(machine: str, state: str, moment: Moment) -> None:
@@ -138,6 +139,7 @@ def test_a_task_that_lets_errors_pass_can_be_redriven(machine: str, state: str, 
         assert_ended(world, execution, story)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("error", ["Lambda.TooManyRequestsException", "Lambda.Unknown"])
 @pytest.mark.parametrize(("machine", "state"), ALL_TASKS)
 def test_what_is_transient_only_costs_time(machine: str, state: str, error: str) -> None:
@@ -159,6 +161,7 @@ def test_what_is_transient_only_costs_time(machine: str, state: str, error: str)
         assert all(0 <= pause <= longest for pause, longest in zip(pauses, (2, 4, 8, 16, 32, 60), strict=True))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("machine", "state"), [(m, s) for m, s in ALL_TASKS if not tasks(m)[s]["Resource"].endswith("waitForTaskToken")]
 )

@@ -17,6 +17,7 @@ from pulumi.runtime.settings import get_root_resource
 from components import archive
 from components.functions import ACCESS
 from hourbank.program.recorder import STACKS, Recording, Resource, record
+from tests.helpers.recordings import recorded
 from workflows import escrow_management, service_request
 
 # Names that apps and operators rely on; the program may have more.
@@ -127,17 +128,17 @@ VARIABLES = {
 
 @pytest.fixture(scope="module", params=STACKS)
 def recording(request: pytest.FixtureRequest) -> Recording:
-    return record(request.param)
+    return recorded(request.param)
 
 
 @pytest.fixture(scope="module")
 def dev() -> Recording:
-    return record("dev")
+    return recorded("dev")
 
 
 @pytest.fixture(scope="module")
 def opted_in() -> Recording:
-    return record("dev", config=OPT_IN)
+    return recorded("dev", OPT_IN)
 
 
 def names(recording: Recording, type_: str) -> set[str]:
@@ -657,11 +658,11 @@ def test_a_recording_leaves_nothing_of_it_behind() -> None:
 
 
 def test_stacks_differ_only_in_their_names_and_values() -> None:
-    assert len({tuple(resource.logical_id for resource in record(stack).resources) for stack in STACKS}) == 1
+    assert len({tuple(resource.logical_id for resource in recorded(stack).resources) for stack in STACKS}) == 1
 
 
 def test_other_names_of_tables_are_used_as_they_are() -> None:
     names = {"serviceRequest": "Requests", "escrow": "Held", "userBalance": "Hours", "transactionLog": "Journal"}
-    recording = record("dev", config={"hourbank:tables": json.dumps(names), "hourbank:amplifyApiId": ""})
+    recording = recorded("dev", {"hourbank:tables": json.dumps(names), "hourbank:amplifyApiId": ""})
     variables = recording.named("refundEscrow").inputs["environment"]["variables"]
     assert {key: variables[variable] for key, (variable, _) in zip(names, VARIABLES.values(), strict=True)} == names

@@ -178,6 +178,7 @@ def test_an_answer_against_the_time_out_and_its_retry_hundreds_of_times(world: W
     assert tries == 300
 
 
+@pytest.mark.thorough
 def test_both_people_against_the_time_out(world: World) -> None:
     time_out = "timeoutRequest", task(world.executions[0], "TimeoutRequest")
     people = [("person", {"providerResponse": "ACCEPTED"}), ("person", {"requesterResponse": "CANCELLED"})]
@@ -238,6 +239,7 @@ def test_cancel_against_accept(world: World, steps: tuple[str, ...]) -> None:
     assert world.redelivered == []
 
 
+@pytest.mark.thorough
 def test_complete_against_withdraw(world: World) -> None:
     start_service(world)
     world.update("r1", providerResponse="WITHDRAWN")
@@ -270,6 +272,7 @@ def test_a_confirmation_that_is_cleared_during_the_release(world: World) -> None
     assert seen == {"COMPLETED", "NOTHING_TO_DO"}
 
 
+@pytest.mark.thorough
 def test_a_double_confirmation_pays_once(world: World) -> None:
     start_service(world)
     world.update("r1", requesterResponse="COMPLETED")
@@ -303,6 +306,7 @@ def refund(execution: Execution, attempt: int = 0) -> Contender:
     return "refundEscrow", task(execution, "RefundEscrow", attempt, states=states)
 
 
+@pytest.mark.thorough
 def test_a_redriven_refund_against_the_one_that_was_given_up(world: World) -> None:
     execution = fail_at_refund(world)
     for answers in every_order(world, refund(execution), refund(execution, 1)):
@@ -310,6 +314,7 @@ def test_a_redriven_refund_against_the_one_that_was_given_up(world: World) -> No
         assert state_of(world) == ("DECLINED", "REFUNDED", 10, 0)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("decision", "settled"), [("RELEASE", PAID), ("REFUND", FAILED)])
 def test_settle_against_a_redrive(world: World, decision: str, settled: tuple[Any, ...]) -> None:
     execution = fail_at_refund(world)
@@ -325,6 +330,7 @@ def test_settle_against_a_redrive(world: World, decision: str, settled: tuple[An
     assert seen == {settled, declined}
 
 
+@pytest.mark.thorough
 def test_settle_against_a_redriven_hold(world: World) -> None:
     world.submit("r2", estimatedHours=Decimal(2))
     world.settle(until="EscrowHours")
@@ -344,6 +350,7 @@ def test_settle_against_a_redriven_hold(world: World) -> None:
     assert seen == {None, "HELD", "REFUNDED"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("is_there", [True, False], ids=["there", "gone"])
 def test_two_operators_at_odds(world: World, is_there: bool) -> None:
     start_service(world)
@@ -359,6 +366,7 @@ def test_two_operators_at_odds(world: World, is_there: bool) -> None:
     assert seen == {"RELEASED", "REFUNDED"}
 
 
+@pytest.mark.thorough
 def test_settle_against_a_confirmation(world: World) -> None:
     start_service(world)
     world.update("r1", requesterResponse="COMPLETED")
@@ -370,6 +378,7 @@ def test_settle_against_a_confirmation(world: World) -> None:
         ]
 
 
+@pytest.mark.thorough
 def test_a_hold_that_was_given_up_against_the_refund(world: World) -> None:
     world.submit("r2", estimatedHours=Decimal(2))
     world.deliver()
@@ -403,6 +412,7 @@ def test_two_requests_for_the_same_hours(world: World) -> None:
         assert world.ledger().balance("ann") == 3
 
 
+@pytest.mark.thorough
 def test_an_adjustment_that_was_given_up_against_the_refund(world: World) -> None:
     negotiate(world)
     [execution] = world.executions

@@ -11,7 +11,8 @@ from typer.main import get_command
 
 from components.alarms import RUNBOOK
 from hourbank.cli import app
-from hourbank.program.recorder import Recording, record
+from hourbank.program.recorder import Recording
+from tests.helpers.recordings import recorded
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / RUNBOOK).read_text(encoding="utf-8")
@@ -33,7 +34,7 @@ def sections() -> dict[str, str]:
 @pytest.fixture(scope="module")
 def recording() -> Recording:
     endpoint = "https://zyxwvutsrqponmlkjihgfedcba.appsync-api.us-east-1.amazonaws.com/graphql"
-    return record("dev", config={"hourbank:appsyncEndpoint": endpoint})
+    return recorded("dev", {"hourbank:appsyncEndpoint": endpoint})
 
 
 def test_each_alarm_has_its_section_and_no_section_is_without_one(recording: Recording) -> None:

@@ -38,6 +38,7 @@ def caught(story: str, kinds: Collection[str] = (), repair: str = "redrive", **c
     return []
 
 
+@pytest.mark.thorough
 def test_nothing_is_caught_where_nothing_was_taken_away() -> None:
     assert caught(ACCEPTED, ("spent", "started-too", "call-conflicts")) == []
     assert caught(RELEASE, ("requester-clears",)) == []
@@ -138,6 +139,7 @@ def test_without_the_retry_of_a_conflict(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "a harmless fault changed" in str(caught(ACCEPTED, ("call-conflicts",)))
 
 
+@pytest.mark.thorough
 def test_without_the_decision_in_the_release_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
     move = requests.move
 
@@ -158,6 +160,7 @@ CATCHERS = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("machine", "state", "index", "error"), CATCHERS)
 def test_without_one_catch(machine: str, state: str, index: int, error: str) -> None:
     assert error in [way for way, _ in ways_out(definition_of(WORKFLOWS[machine])["States"][state])]
@@ -180,6 +183,7 @@ REFUSED_BY = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("machine", "state", "index", "error"), [catcher for catcher in CATCHERS if catcher[3] != "States.Timeout"]
 )
@@ -202,6 +206,7 @@ def without_catcher(workflow: Any, state: str, index: int) -> dict[str, Any]:
     return definition
 
 
+@pytest.mark.thorough
 def test_without_the_retries_of_a_hiccup() -> None:
     definitions = {name: copy.deepcopy(definition_of(workflow)) for name, workflow in WORKFLOWS.items()}
     definitions["ServiceRequestWorkflow"]["States"]["EscrowHours"]["Retry"].pop()

@@ -128,6 +128,7 @@ def test_two_executions_of_a_request_have_one_owner(world: World) -> None:
 # --- a spoofed input --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("field", ["requesterId", "providerId", "serviceId", "estimatedHours"])
 @pytest.mark.parametrize("value", ["eve", 0.01, 10**9, ["ann"], {"S": "ann"}, True])
 def test_input_that_differs_from_the_record_moves_nothing(world: World, field: str, value: Any) -> None:
@@ -188,6 +189,7 @@ def test_an_input_without_a_request_leaves_it_to_the_next(world: World, given: A
 STATUSES = ("VALIDATING", "ESCROWED", "AWAITING_PROVIDER", "NEGOTIATING", "IN_PROGRESS", "COMPLETED", "FAILED")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("status", STATUSES)
 def test_a_record_that_begins_with_a_status_moves_nothing(world: World, status: str) -> None:
     world.submit(
@@ -205,6 +207,7 @@ def test_a_record_that_begins_with_a_status_moves_nothing(world: World, status: 
     assert_nothing_moved(world)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("status", [None, "PENDING"])
 @pytest.mark.parametrize("execution", [OWN, ANOTHERS, "x"])
 def test_a_record_that_begins_with_an_execution_is_not_begun_with(
@@ -227,6 +230,7 @@ def test_a_token_and_an_offer_from_before_are_replaced(world: World) -> None:
     assert "taskToken" not in world.ledger().requests["r1"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("answer", ["ACCEPTED", "REJECTED", "WITHDRAWN", None])
 @pytest.mark.parametrize(
     "written",

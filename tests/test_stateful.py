@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from decimal import Decimal
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
@@ -173,10 +172,8 @@ def reachable(status: str) -> set[str]:
 
 # derandomized: the same stories every time, so a red build is red again
 HourBank.TestCase.settings = settings(
-    max_examples=30,
     stateful_step_count=25,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-TestHourBank = pytest.mark.thorough(HourBank.TestCase)
+TestHourBank = HourBank.TestCase

@@ -1,0 +1,17 @@
+"""The program as tests read it: each stack with each configuration is evaluated once in a process."""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+
+from hourbank.program.recorder import Recording, record
+
+
+def recorded(stack: str, config: Mapping[str, str] | None = None) -> Recording:
+    """Return what `record` does: everybody's, so nobody changes it. A test that patches something calls `record`."""
+    return _recorded(stack, json.dumps(dict(config or {}), sort_keys=True))
+
+
+@cache
+def _recorded(stack: str, config: str) -> Recording:
+    return record(stack, config=json.loads(config))
