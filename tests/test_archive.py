@@ -20,6 +20,7 @@ from components.archive import HANDLERS, handler_archive, handler_files
 from hourbank.names import ROOT
 from hourbank.program.cloudformation import archive_bytes
 from tests.helpers.recordings import recorded
+from tests.helpers.waiting import ENDLESS_SECONDS
 
 # What Lambda's Python runtime has; everything else has to be in the archive.
 RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six")
@@ -68,7 +69,7 @@ def run_in_lambda(unpacked: Path, program: str) -> str:
         cwd=unpacked,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=ENDLESS_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr

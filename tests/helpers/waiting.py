@@ -10,6 +10,9 @@ from hourbank.local.patience import Patience
 
 Found = TypeVar("Found")
 
+# For a command, an answer or a thread that shows nothing on its way: only what never ends takes this long.
+ENDLESS_SECONDS = 1800
+
 
 def until(find: Callable[[], Found], *, moving: Callable[[], object] = lambda: None, what: str = "") -> Found:
     """Return what `find` finds as soon as it is true.
