@@ -78,7 +78,7 @@ class Guarded(World):
 
     def clients_of_role(self, name: str) -> Clients:
         # The emulator lets its root user stand in for a service that a role trusts.
-        root = self.clients_of(*emulator.ROOT)
+        root = self.clients_of(*emulator.ROOT_CREDENTIALS)
         session = root("sts").assume_role(RoleArn=self.role(name), RoleSessionName="probe")["Credentials"]
         return self.clients_of(session["AccessKeyId"], session["SecretAccessKey"], session["SessionToken"])
 
@@ -331,7 +331,7 @@ def test_nobody_takes_a_role_that_is_a_services(world: Guarded) -> None:
     for role in roles:
         assert is_refused(lambda role=role: administrator.assume_role(RoleArn=role, RoleSessionName="intruder")), role
     # Whose trust names the thing that a service acts for, is refused to whoever acts for nothing, the root user too.
-    root = world.clients_of(*emulator.ROOT)("sts")
+    root = world.clients_of(*emulator.ROOT_CREDENTIALS)("sts")
     for workflow in ("ServiceRequestWorkflow", "EscrowManagementWorkflow"):
         role = world.role(workflow)
         assert is_refused(lambda role=role: root.assume_role(RoleArn=role, RoleSessionName="intruder"))
