@@ -181,7 +181,7 @@ def request(
     typer.echo(request_id)
     # what follows goes to standard error, so that a script can take the id from standard output
     wanted = ("AWAITING_PROVIDER", "NEGOTIATING", "IN_PROGRESS")  # where the provider is quick
-    _watch(deployment, request_id, None, wanted, passing=("PENDING", "VALIDATING", "ESCROWED"), patience=20)
+    _watch(deployment, request_id, None, wanted, passing=("PENDING", "VALIDATING", "ESCROWED"))
 
 
 @app.command(rich_help_panel=TRY)
@@ -520,24 +520,27 @@ def _watch(
     wanted: Collection[str],
     *,
     passing: Collection[str] = (),
-    patience: float = 6,
 ) -> None:
-    """Print each new status until one that is not `passing`, or until nothing has happened for `patience` seconds.
+    """Print each new status until one that is not `passing`, or until nothing can change it, or does for minutes.
 
     Exits with 1 unless the last status is `wanted`.
     """
-    from hourbank.operate.show import record_of
+    from hourbank.local.patience import Patience
+    from hourbank.operate.show import is_going_on, record_of
 
-    status, deadline = before, time.monotonic() + patience
-    while time.monotonic() < deadline:
+    status, patience = before, Patience()
+    while not patience.is_over(status):
+        can_change = is_going_on(deployment, request_id)
         record = record_of(deployment, request_id)
         if record.get("status") != status:
-            status, deadline = record.get("status"), time.monotonic() + patience
+            status = record.get("status")
             typer.echo(": ".join(filter(None, (status, record.get("failureReason")))), err=True)
             if status not in passing:
                 if status not in wanted:
                     raise typer.Exit(1)
                 return
+        elif not can_change:
+            break
         time.sleep(0.1)
     typer.echo(f"written, but nothing waits for it: the request stays {status or 'as it is'}", err=True)
     raise typer.Exit(1)

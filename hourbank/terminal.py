@@ -41,6 +41,7 @@ def put(text: str) -> None:
     if sys.stdout:  # it may be closed
         sys.stdout.write(text)
 
+
 from handlers.bank.hours import in_words
 
 

@@ -17,6 +17,7 @@ from hourbank.local.deployment import MACHINES, Deployment
 from hourbank.local.page import server as module
 from hourbank.local.page.api import token_for
 from hourbank.local.page.server import MOST_BYTES, Console, serve
+from tests.helpers.waiting import ENDLESS_SECONDS
 
 LOGIN = {"Authorization": token_for("ana"), "Content-Type": "application/json"}
 QUERY = b'{"query": "{ __typename }"}'
@@ -87,7 +88,7 @@ class Answer:
 
 
 def ask(port: int, path: str, method: str = "GET", body: bytes | None = None, headers: dict | None = None) -> Answer:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ENDLESS_SECONDS)
     with contextlib.closing(connection):
         connection.putrequest(method, path, skip_host=True)
         fixed = {"Host": f"127.0.0.1:{port}"} | ({"Content-Length": str(len(body))} if body is not None else {})

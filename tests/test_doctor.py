@@ -7,8 +7,6 @@ import json
 import os
 import re
 import subprocess
-import sys
-import time
 from io import BytesIO, StringIO
 from pathlib import Path
 
@@ -24,8 +22,9 @@ from hourbank.account.doctor import Account, Check, State
 from hourbank.local import deploy
 from hourbank.local.emulator import Emulator
 from hourbank.program import recorder
+from tests.helpers.processes import HOURBANK
+from tests.helpers.waiting import until
 
-HOURBANK = [sys.executable, "-c", "from hourbank.cli import main; main()"]
 SCHEMA = (Path(__file__).parent.parent / "amplify/schema.graphql").read_text()
 HERE = Account("123456789012", "us-east-1", "aws")
 STREAM = "arn:aws:dynamodb:us-east-1:123456789012:table/ServiceRequest-x-dev/stream/2026-11-01T00:00:00.000"
@@ -279,10 +278,7 @@ class World:
             assert old in definition, old
             definition = definition.replace(old, new, 1)
         self.appsync.start_schema_creation(apiId=self.api_id, definition=(definition + more).encode())
-        deadline = time.monotonic() + 20
-        while self.appsync.get_schema_creation_status(apiId=self.api_id)["status"] == "PROCESSING":
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: self.appsync.get_schema_creation_status(apiId=self.api_id)["status"] != "PROCESSING")
 
     def examine(self, **config: str) -> list[Check]:
         own = recorder.stack_config("dev") | {"hourbank:amplifyApiId": self.api_id}
@@ -379,10 +375,7 @@ class TestOnTheEmulator:
         template = {"Resources": {"Nothing": handle}, "Outputs": {"GetAttServiceRequestTableName": output}}
         stacks = world.emulator.client("cloudformation")
         stacks.create_stack(StackName="amplify-model", TemplateBody=json.dumps(template))
-        deadline = time.monotonic() + 20
-        while not stacks.list_exports()["Exports"]:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: stacks.list_exports()["Exports"])
         try:
             checks = {one.what: one for one in world.examine()}
         finally:

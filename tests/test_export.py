@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,14 @@ from cfnlint.api import ManualArgs, lint
 from cfnlint.decode.cfn_yaml import loads
 from typer.testing import CliRunner
 
-from hourbank import ledger_view
 from hourbank.cli import app
 from hourbank.export import parameterised
-from hourbank.local import deploy, people
-from hourbank.local.deployment import Deployment
+from hourbank.local import deploy
 from hourbank.local.emulator import Emulator
 from hourbank.program import cloudformation
 from hourbank.program.recorder import Recording
-from hourbank.stories import stories
+from tests.helpers.exports import adapt, play
 from tests.helpers.recordings import exports_recorded_once, recorded  # noqa: F401
-
-RESPONSE_TIMEOUT_SECONDS = 8
 
 
 def run(*arguments: object) -> str:
@@ -236,44 +231,6 @@ def test_an_empty_path_is_not_the_folder_one_is_in(command: tuple[str, str]) -> 
     assert result.exit_code == 2 and "it is empty" in result.output
 
 
-def amplify_exports(emulator: Emulator, api_id: str, tables: dict[str, str]) -> str:
-    """Export what the stacks of Amplify's API do, and return the ARN of ServiceRequest's stream."""
-    described = emulator.client("dynamodb").describe_table(TableName=tables["serviceRequest"])["Table"]
-    values = {f"{model}Table:Name": tables[key] for key, model in deploy.MODELS.items()}
-    values["ServiceRequestTable:StreamArn"] = described["LatestStreamArn"]
-    exporting = {
-        "Resources": {"Handle": {"Type": "AWS::CloudFormation::WaitConditionHandle"}},
-        "Outputs": {
-            name.replace(":", ""): {"Value": value, "Export": {"Name": f"{api_id}:GetAtt:{name}"}}
-            for name, value in values.items()
-        },
-    }
-    deploy.apply(emulator, exporting, name="models")
-    return described["LatestStreamArn"]
-
-
-def play(emulator: Emulator, template: dict[str, Any], parameters: dict[str, str], tables: dict[str, str]) -> None:
-    """Deploy a template and play every story of the demo on it."""
-    dynamodb = emulator.client("dynamodb")
-    people.give_hours(dynamodb, tables, stories.BALANCES)
-    before = ledger_view.read(dynamodb, tables)
-    deploy.adapt(template, RESPONSE_TIMEOUT_SECONDS)
-    outputs = deploy.apply(emulator, template, name="hourbank-exported", parameters=parameters)
-    deployment = Deployment(
-        endpoint=emulator.endpoint,
-        tables=tables,
-        outputs={name: outputs[output] for name, (output, _) in parameterised.OUTPUTS.items()},
-        credentials=emulator.credentials,
-    )
-    stage = stories.Stage(deployment)
-    while stage.step(lambda _performance, _what: None):
-        time.sleep(0.1)
-    assert [(one.story.title, one.problem) for one in stage.performances if one.problem] == []
-    after = ledger_view.read(dynamodb, tables)
-    assert after.balances == stories.expected_balances(stories.STORIES)
-    assert ledger_view.broken_conservation(before, after) == []
-
-
 @pytest.mark.thorough
 @pytest.mark.xdist_group("export-cloudformation")
 def test_the_template_plays_every_story(made: dict[str, Any]) -> None:
@@ -294,4 +251,4 @@ def test_the_template_plays_every_story(made: dict[str, Any]) -> None:
             "ServiceRequestStreamArn": described["LatestStreamArn"],
             "StartRequestsFrom": "2026-01-01T00:00:00Z",
         }
-        play(emulator, template, parameters, tables)
+        play(emulator, adapt(template), parameters, tables)

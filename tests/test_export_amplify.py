@@ -22,8 +22,8 @@ from hourbank.export import parameterised
 from hourbank.local import deploy
 from hourbank.local.emulator import Emulator
 from hourbank.program import cloudformation
+from tests.helpers.exports import adapt, amplify_exports, play
 from tests.helpers.recordings import exports_recorded_once  # noqa: F401
-from tests.test_export import amplify_exports, play
 
 PAGE = (Path(__file__).parent.parent / "docs" / "deploy" / "amplify-gen1.md").read_text(encoding="utf-8")
 API, ENVIRONMENT = "hourbank", "dev"
@@ -470,7 +470,7 @@ def test_the_template_plays_every_story_below_amplify_s_root_stack(
         "Parameters": {"DeploymentBucketName": {"Type": "String"}},
         "Resources": {
             "apihourbank": nested(emulator, api, {}),
-            "customstepfunctions": nested(emulator, deploy.adapt(made, 8), {**parameters, "env": ENVIRONMENT}),
+            "customstepfunctions": nested(emulator, adapt(made), {**parameters, "env": ENVIRONMENT}),
         },
         "Outputs": {
             output: {"Value": {"Fn::GetAtt": ["customstepfunctions", f"Outputs.{output}"]}}

@@ -10,7 +10,7 @@ import pytest
 
 from hourbank.local import deploy
 from hourbank.local.emulator import Emulator
-from tests.test_export import amplify_exports
+from tests.helpers.exports import amplify_exports
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "deploy" / "sam.md").read_text(encoding="utf-8")

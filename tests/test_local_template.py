@@ -18,15 +18,11 @@ def original():
 
 @pytest.fixture(scope="module")
 def adapted(original):
-    return deploy.adapt(copy.deepcopy(original), 7)
+    return deploy.adapt(copy.deepcopy(original))
 
 
 def of_type(template: dict, type_: str) -> dict:
     return {name: one["Properties"] for name, one in template["Resources"].items() if one["Type"] == type_}
-
-
-def states(machine: dict) -> dict:
-    return machine["Definition"]["States"]
 
 
 def test_only_resources_of_the_listed_types_change(original, adapted):
@@ -38,16 +34,6 @@ def test_only_resources_of_the_listed_types_change(original, adapted):
 def test_a_function_differs_in_its_runtime_alone(original, adapted):
     for name, function in of_type(original, "AWS::Lambda::Function").items():
         assert of_type(adapted, "AWS::Lambda::Function")[name] == function | {"Runtime": "provided.al2023"}
-
-
-def test_both_waits_and_nothing_else_get_the_literal_time_out(original, adapted):
-    before = states(of_type(original, "AWS::StepFunctions::StateMachine")["ServiceRequestWorkflow"])
-    after = states(of_type(adapted, "AWS::StepFunctions::StateMachine")["ServiceRequestWorkflow"])
-    changed = {name for name in before if before[name] != after[name]}
-    assert changed == {"WaitForProviderResponse", "ProcessNegotiation"}
-    for name in changed:
-        expected = {key: value for key, value in before[name].items() if key != "TimeoutSecondsPath"}
-        assert after[name] == expected | {"TimeoutSeconds": 7}
 
 
 def test_a_status_that_is_missing_has_a_filter_of_its_own(original, adapted):

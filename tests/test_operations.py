@@ -7,8 +7,6 @@ import json
 import os
 import pty
 import subprocess
-import sys
-import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from io import StringIO
@@ -35,8 +33,9 @@ from hourbank.errors import HourBankError
 from hourbank.local import deploy, people
 from hourbank.local.emulator import Emulator
 from hourbank.operate import operations, show, stuck
+from tests.helpers.processes import HOURBANK
+from tests.helpers.waiting import ENDLESS_SECONDS, until
 
-HOURBANK = [sys.executable, "-c", "from hourbank.cli import main; main()"]
 ARN = "arn:aws:states:eu-west-1:123456789012:%s:%s"
 DEV = Stack(
     env="dev",
@@ -509,7 +508,7 @@ class World:
         people.give_hours(self.dynamodb, self.tables, {"rosa": Decimal(100), "theo": Decimal(0)})
         self.before = self.ledger()
         config = {"hourbank:startRequestsFrom": "2026-01-01T00:00:00Z"}
-        self.deployment = deploy.deploy(emulator, response_timeout_seconds=600, config=config)
+        self.deployment = deploy.deploy(emulator, response_timeout_seconds=24 * 3600, config=config)
         self.said = ""
         self.secrets: set[str] = set()
         with open(f"{state}/up.json", "w") as file:  # noqa: PTH123
@@ -528,7 +527,7 @@ class World:
             stdin=more.pop("stdin", subprocess.DEVNULL),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=ENDLESS_SECONDS,
             check=False,
         )
         self.said += ended.stdout + ended.stderr
@@ -556,10 +555,7 @@ class World:
         self.wait(lambda: self.record(request_id).get("status") == status)
 
     def wait(self, is_so) -> None:
-        deadline = time.monotonic() + 60
-        while not is_so():
-            assert time.monotonic() < deadline, "waited for too long"
-            time.sleep(0.05)
+        until(is_so, moving=self.ledger)
 
     def set(self, request_id: str, **values: str) -> None:
         self.dynamodb.update_item(

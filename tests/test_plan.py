@@ -17,6 +17,7 @@ from hourbank.errors import HourBankError
 from hourbank.program import recorder
 from hourbank.program.recorder import Resource
 from hourbank.review import plan, rights, snapshot, versions
+from tests.helpers.waiting import ENDLESS_SECONDS
 
 ROOT = Path(__file__).parent.parent
 DEV = recorder.record("dev")
@@ -628,7 +629,7 @@ class Clone:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=ENDLESS_SECONDS,
             check=False,
         )
 

@@ -15,6 +15,7 @@ from cfnlint.api import ManualArgs, lint
 
 from components import subscriptions
 from hourbank.names import ROOT
+from tests.helpers.waiting import ENDLESS_SECONDS
 
 AMPLIFY = ROOT / "amplify"
 PAGE = (ROOT / "docs" / "app" / "subscriptions.md").read_text(encoding="utf-8")
@@ -83,7 +84,7 @@ def run(resolver: str, ctx: dict[str, Any], auth_type: str, tmp_path: Path) -> A
     """
     script = tmp_path / f"{resolver}.mjs"
     script.write_text(code.replace(imported, f"const util = {util};") + program)
-    done = subprocess.run(["node", script], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(["node", script], capture_output=True, text=True, timeout=ENDLESS_SECONDS, check=True)
     return json.loads(done.stdout)
 
 

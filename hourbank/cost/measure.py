@@ -18,6 +18,7 @@ from hourbank.errors import HourBankError
 from hourbank.local import deploy, people
 from hourbank.local.deployment import Deployment
 from hourbank.local.emulator import Emulator
+from hourbank.local.patience import Patience
 from hourbank.stories import stories
 from hourbank.stories.stories import Performance, Stage, Story, Turn
 
@@ -54,12 +55,9 @@ FIRST_STORIES = tuple(
     for story in STORIES
     if story.title in ("Nobody answers", "Counter-offer, accepted and adjusted", "Declined", "Not enough hours")
 )
-# Longer than a story needs until an answer; the one that nobody answers takes this long.
-RESPONSE_TIMEOUT_SECONDS = 12
 # Nearly one after the other, so that functions do not wait for each other's processors.
 STAGGER_SECONDS = 1.3
 RECORDS = 200
-PATIENCE_SECONDS = 10
 # What Lambda itself writes about a call: https://docs.aws.amazon.com/lambda/latest/dg/python-logging.html
 LAMBDA_LINES = (
     "START RequestId: 00000000-0000-0000-0000-000000000000 Version: 123\n"
@@ -149,7 +147,7 @@ def measure(step: Step) -> Measurement:
             meter = emulator.directory / "meter.jsonl"
             tables = deploy.create_tables(emulator)
             people.give_hours(emulator.client("dynamodb"), tables, stories.BALANCES)
-            deployment = deploy.deploy(emulator, response_timeout_seconds=RESPONSE_TIMEOUT_SECONDS, meter=meter)
+            deployment = deploy.deploy(emulator, meter=meter)
         with step("The auditor, over empty tables"):
             audit(deployment)
             audit(deployment)
@@ -182,9 +180,7 @@ def measure(step: Step) -> Measurement:
 
 def play(stage: Stage) -> list[Performance]:
     """Play stories to their ends."""
-    while stage.step(lambda _performance, _what: None):
-        time.sleep(0.05)
-    for performance in stage.performances:
+    for performance in stage.play():
         if performance.problem:
             raise HourBankError(f"the story {performance.story.title!r}: {performance.problem}")
     return stage.performances
@@ -205,14 +201,14 @@ def lines_of(meter: Path) -> list[Line]:
 def complete_lines(meter: Path, performances: Sequence[Performance]) -> list[Line]:
     """Wait until the router has written down each of its calls, which may be the last to end."""
     wanted = {p.request_id: 1 + len(p.story.turns) for p in performances}
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    patience = Patience()
     while True:
         lines = lines_of(meter)
         routed = [id_ for line in lines if "routeServiceRequest" in line["function"] for id_ in line["requests"]]
         if all(routed.count(request_id) >= count for request_id, count in wanted.items()):
             return lines
-        if time.monotonic() > deadline:
-            raise HourBankError("the stream's reader did not meter all of its calls: try again on a quieter machine")
+        if patience.is_over(len(lines)):
+            raise HourBankError("the stream's reader did not meter all of its calls: was it ended?")
         time.sleep(0.05)
 
 

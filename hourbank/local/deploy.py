@@ -24,6 +24,7 @@ from hourbank.errors import HourBankError
 from hourbank.local import lambda_runtime
 from hourbank.local.deployment import Deployment
 from hourbank.local.emulator import Emulator
+from hourbank.local.patience import Patience
 from hourbank.program import cloudformation, recorder
 
 STACK = "local"
@@ -34,7 +35,6 @@ MODELS = {
     "userBalance": "UserBalance",
     "transactionLog": "TransactionLog",
 }
-CREATE_SECONDS = 60
 Properties = dict[str, Any]
 
 
@@ -48,21 +48,15 @@ class Difference:
     """What the emulator does without the change."""
     type: str
     """The resources concerned, by CloudFormation's type."""
-    apply: Callable[[Properties, int], None]
-    """Changes a resource's properties, given the seconds that people have to answer."""
+    apply: Callable[[Properties], None]
+    """Changes a resource's properties."""
 
 
-def own_runtime(function: Properties, _: int) -> None:
+def own_runtime(function: Properties) -> None:
     function["Runtime"] = "provided.al2023"
 
 
-def literal_timeouts(machine: Properties, seconds: int) -> None:
-    for state in machine["Definition"]["States"].values():
-        if state.pop("TimeoutSecondsPath", None):
-            state["TimeoutSeconds"] = seconds
-
-
-def missing_attributes(mapping: Properties, _: int) -> None:
+def missing_attributes(mapping: Properties) -> None:
     filters = mapping["FilterCriteria"]["Filters"]
     for pattern in [json.loads(one["Pattern"]) for one in filters]:
         image = pattern["dynamodb"]["NewImage"]
@@ -77,12 +71,6 @@ DIFFERENCES = (
         why="its Python runner calls every exception Runtime.HandlerError, which no Retry or Catch names",
         type="AWS::Lambda::Function",
         apply=own_runtime,
-    ),
-    Difference(
-        what="TimeoutSecondsPath is a literal TimeoutSeconds: the stack's default, whatever a request asks for",
-        why="it ignores TimeoutSecondsPath, so that nobody would ever be timed out",
-        type="AWS::StepFunctions::StateMachine",
-        apply=literal_timeouts,
     ),
     Difference(
         what="a filter on a status that is not there stands beside the one on a status without a string",
@@ -117,7 +105,7 @@ def create_tables(emulator: Emulator) -> dict[str, str]:
 def deploy(
     emulator: Emulator,
     *,
-    response_timeout_seconds: int,
+    response_timeout_seconds: int = 15 * 60,
     config: Mapping[str, str] | None = None,
     meter: Path | None = None,
 ) -> Deployment:
@@ -128,7 +116,7 @@ def deploy(
     emulator : Emulator
         A running one.
     response_timeout_seconds : int
-        How long people have to answer.
+        How long people have to answer a request that does not say it itself.
     config : mapping, optional
         Configuration that replaces the stack's own, by full key such as `hourbank:startRequestsFrom`.
     meter : Path, optional
@@ -148,7 +136,7 @@ def deploy(
     except pulumi.RunError as error:
         raise HourBankError(f"the program refuses the stack {STACK}: {error}") from error
     key = upload(emulator, cloudformation.archive_bytes({"bootstrap": bootstrap(meter).encode()}))
-    template = adapt(cloudformation.template(recording, bucket=BUCKET, key=key), response_timeout_seconds)
+    template = adapt(cloudformation.template(recording, bucket=BUCKET, key=key))
     outputs = apply(emulator, template)
     return Deployment(endpoint=emulator.endpoint, tables=tables, outputs=outputs, credentials=emulator.credentials)
 
@@ -173,12 +161,12 @@ def start_a_function(deployment: Deployment) -> None:
         raise HourBankError(f"no function can be started on this machine: {' '.join(told.split())[:300]}")
 
 
-def adapt(template: dict[str, Any], response_timeout_seconds: int) -> dict[str, Any]:
+def adapt(template: dict[str, Any]) -> dict[str, Any]:
     """Apply every difference of `DIFFERENCES` to a template, in place, and return it."""
     for difference in DIFFERENCES:
         concerned = [one for one in template["Resources"].values() if one["Type"] == difference.type]
         for resource in concerned:
-            difference.apply(resource["Properties"], response_timeout_seconds)
+            difference.apply(resource["Properties"])
     return template
 
 
@@ -244,16 +232,17 @@ def apply(
         change(StackName=name, TemplateURL=url, Parameters=values, Capabilities=["CAPABILITY_NAMED_IAM"])
     except botocore.exceptions.ClientError as error:
         raise HourBankError(f"the emulator refuses the template: {str(error)[:500]}") from error
-    deadline = time.monotonic() + CREATE_SECONDS
-    while time.monotonic() < deadline:
+    patience = Patience()
+    while True:
         stack = stacks.describe_stacks(StackName=name)["Stacks"][0]
         if stack["StackStatus"] in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
             return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
         if not stack["StackStatus"].endswith("_IN_PROGRESS"):
             reason = next(_failures(stacks, name), stack["StackStatus"])
             raise HourBankError(f"the emulator refuses the deployment: {reason}")
+        if patience.is_over(len(stacks.describe_stack_events(StackName=name)["StackEvents"])):
+            raise HourBankError(f"the emulator deploys nothing any more: {emulator.last_words()}")
         time.sleep(0.05)
-    raise HourBankError(f"the emulator does not finish the deployment within {CREATE_SECONDS} s")
 
 
 def _failures(stacks: Any, name: str) -> Iterator[str]:

@@ -21,6 +21,7 @@ import botocore.session
 from hourbank.errors import HourBankError
 from hourbank.local import machine
 from hourbank.local.machine import REGION
+from hourbank.local.patience import STALLED_SECONDS, Patience
 from hourbank.names import ROOT
 
 ACCOUNT = "000000000000"
@@ -29,7 +30,6 @@ LAUNCHER = Path(__file__).with_name("emulator_process.py")
 # Access key and secret: the emulator takes any, and `test` is its account's root user where it enforces IAM.
 ANYBODY = ("local", "local")
 ROOT_CREDENTIALS = ("test", "test")
-_READY_SECONDS = 60
 
 
 @cache
@@ -46,7 +46,10 @@ def client(endpoint: str, service: str, access_key: str = ANYBODY[0], secret_key
         aws_access_key_id=access_key,
         aws_secret_access_key=secret_key,
         config=botocore.config.Config(
-            proxies={}, max_pool_connections=64, read_timeout=60, retries={"mode": "standard", "total_max_attempts": 3}
+            proxies={},
+            max_pool_connections=64,
+            read_timeout=STALLED_SECONDS,
+            retries={"mode": "standard", "total_max_attempts": 3},
         ),
     )
 
@@ -113,7 +116,7 @@ class Emulator:
                         self.credentials = self._make_administrator()
                     return self
                 if self._process.poll() is None:
-                    raise HourBankError(f"the emulator does not answer after {_READY_SECONDS} s: {self.last_words()}")
+                    raise HourBankError(f"the emulator does not answer after {STALLED_SECONDS} s: {self.last_words()}")
                 self._kill()
             raise HourBankError(f"the emulator did not start: {self.last_words()}")
         except BaseException:
@@ -158,9 +161,9 @@ class Emulator:
             )
 
     def _ready(self) -> bool:
-        deadline = time.monotonic() + _READY_SECONDS
-        while time.monotonic() < deadline and self._process is not None and self._process.poll() is None:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
+        patience = Patience()
+        while self._process is not None and self._process.poll() is None and not patience.is_over():
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
             try:
                 connection.request("GET", "/_ministack/health")
                 if connection.getresponse().status == 200:

@@ -54,6 +54,19 @@ def know_machines_of_tokens() -> None:
     iam.update(extract_iam_action=action, extract_resource_arn=resource)
 
 
+def let_requests_choose_their_time() -> None:
+    """Make a state's `TimeoutSecondsPath` count, which ministack ignores, so that nobody would ever be timed out."""
+    states = vars(importlib.import_module("ministack.services.stepfunctions"))
+    execute, input_of, value_at = states["_execute_task"], states["_apply_input_path"], states["_resolve_path"]
+
+    def execute_in_time(state, raw_input, execution, context):
+        if path := state.get("TimeoutSecondsPath"):
+            state = state | {"TimeoutSeconds": value_at(path, input_of(state, raw_input, context))}
+        return execute(state, raw_input, execution, context)
+
+    states["_execute_task"] = execute_in_time
+
+
 def lengthen_tokens() -> None:
     """Make task tokens as long as AWS's may be, as they make the records that they are stored in larger.
 
@@ -107,9 +120,10 @@ def main() -> None:
         sys.exit("start this in a session of its own: it kills its whole process group")
     open_enough_files()
     threading.Thread(target=follow_parent, args=(sys.argv[1],), daemon=True).start()
-    # Many cold starts at once on a small machine take longer than AWS's ten seconds for an initialisation; there is
-    # no setting for it.
-    vars(importlib.import_module("ministack.core.lambda_runtime"))["_PROVIDED_INIT_TIMEOUT"] = 60.0
+    # Many cold starts at once on a busy machine take longer than AWS's ten seconds for an initialisation; there is no
+    # setting for it.
+    vars(importlib.import_module("ministack.core.lambda_runtime"))["_PROVIDED_INIT_TIMEOUT"] = 300.0
+    let_requests_choose_their_time()
     if os.environ["AUTH"] == "true":
         know_machines_of_tokens()
     lengthen_tokens()

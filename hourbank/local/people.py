@@ -33,7 +33,13 @@ def item(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def request_record(
-    *, requester: str, provider: str, hours: Decimal, service: str = "a service", created: str = ""
+    *,
+    requester: str,
+    provider: str,
+    hours: Decimal,
+    service: str = "a service",
+    created: str = "",
+    seconds_to_answer: int | None = None,
 ) -> dict[str, Any]:
     """Return a new request in plain values, with every field that Amplify's create writes."""
     created = created or now()
@@ -44,6 +50,7 @@ def request_record(
         "requesterId": requester,
         "providerId": provider,
         "estimatedHours": hours,
+        "providerResponseTimeoutSeconds": seconds_to_answer,
         "createdAt": created,
         "updatedAt": created,
     }

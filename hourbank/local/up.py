@@ -22,6 +22,7 @@ from hourbank.errors import HourBankError
 from hourbank.local import machine
 from hourbank.local.deployment import Deployment
 from hourbank.local.emulator import Emulator
+from hourbank.local.patience import Patience
 from hourbank.local.shutdown import STOPPED, end_at
 
 STATE = machine.state_folder(os.environ) / "up.json"
@@ -64,9 +65,9 @@ def down() -> str:
     if state.pid > 1:  # what is less means all of this group, or the machine's first process
         with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended, or is somebody else's
             os.kill(state.pid, signal.SIGTERM)
-    deadline = time.monotonic() + 15
+    patience = Patience()
     while STATE.exists() or _answers(state.deployment.endpoint):
-        if time.monotonic() > deadline:
+        if patience.is_over():
             raise HourBankError(f"process {state.pid} does not end: see what it does, or kill it")
         time.sleep(0.1)
     return "stopped"
@@ -142,7 +143,7 @@ def _read() -> State | None:
 
 
 def _answers(endpoint: str) -> bool:
-    connection = http.client.HTTPConnection(endpoint.removeprefix("http://"), timeout=2)
+    connection = http.client.HTTPConnection(endpoint.removeprefix("http://"), timeout=60)
     try:
         connection.request("GET", "/_ministack/health")
         return connection.getresponse().status == 200

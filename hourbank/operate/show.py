@@ -143,6 +143,17 @@ def record_of(deployment: Deployment, request_id: str) -> dict[str, Any]:
     return ledger_view.plain(answer.get("Item", {}))
 
 
+def is_going_on(deployment: Deployment, request_id: str) -> bool:
+    """Return whether the workflows have something to do with a request as it is now."""
+    request = record_of(deployment, request_id)
+    status = requests.status_of(request)
+    if status in requests.WAITS and requests.answer_awaited(request) is not None:
+        run = deployment.client("stepfunctions").describe_execution(executionArn=request[OWNER])
+        return run["status"] == "RUNNING"
+    begins = bool(request) and status in ("PENDING", "VALIDATING", "ESCROWED")
+    return begins or requests.decision(request) != "NOTHING"
+
+
 def show(console: Console, stack: Stack, request_id: str) -> None:
     """Print a request's story: record, hours, executions, and what can be done next.
 
@@ -266,7 +277,7 @@ def _print_run(console: Console, stack: Stack, story: Story, run: Run) -> None:
     say(console, (machine, "bold"), f"  {name}  ", (run.status, "bold"), ended)
     if run.order:
         say(console, f"  an operator's word: {run.order}")
-    _print_way(console, stack, story, run, DEFINITIONS[machine])
+    _print_way(console, story, run, DEFINITIONS[machine])
     for line in _failure(stack, story, run):
         if isinstance(line, Remedy):
             print_remedy(console, *line)
@@ -274,14 +285,14 @@ def _print_run(console: Console, stack: Stack, story: Story, run: Run) -> None:
             say(console, f"  {line}")
 
 
-def _print_way(console: Console, stack: Stack, story: Story, run: Run, definition: Mapping[str, Any]) -> None:
+def _print_way(console: Console, story: Story, run: Run, definition: Mapping[str, Any]) -> None:
     """Print the states, those that were passed with when and for how long."""
     steps = story.paths.get(run.arn)
     if not steps:
         return
     waits = ""
     if story.case.request and run.status == "RUNNING":
-        waits = f"until {at(_wait(stack, story, story.case.request)[1])}"
+        waits = f"until {at(_wait(story, story.case.request)[1])}"
     drawn = lanes(definition, [Passage([step.state for step in steps], run.status)], waits=waits).split("\n")
     order = rows(graph.read(definition))
     # a state of an older definition is in no picture
@@ -361,7 +372,7 @@ def _what_waits(stack: Stack, story: Story) -> Iterator[str | Remedy]:
         return
     status = requests.status_of(request)
     if status in requests.WAITS:
-        since, until = _wait(stack, story, request)
+        since, until = _wait(story, request)
         left = until - story.now
         ends = f"in {duration(left)}" if left > timedelta(0) else f"{duration(-left)} ago"
         yield f"waits since {at(since)}, until {at(until)} ({ends}); then the hours go back"
@@ -381,7 +392,7 @@ def _what_waits(stack: Stack, story: Story) -> Iterator[str | Remedy]:
         yield "the workflow goes on by itself"
 
 
-def _wait(stack: Stack, story: Story, request: Item) -> tuple[datetime, datetime]:
+def _wait(story: Story, request: Item) -> tuple[datetime, datetime]:
     """When the present wait began and when it ends."""
     steps = story.paths.get(str(request.get(OWNER)), [])
     step = steps[-1] if steps and steps[-1].left is None else None
@@ -389,7 +400,7 @@ def _wait(stack: Stack, story: Story, request: Item) -> tuple[datetime, datetime
     record = story.case.escrow if requests.status_of(request) == "AWAITING_PROVIDER" else request
     since = (step.asked or step.entered) if step else requests.moment(record or {}, "updatedAt") or story.now
     # the emulator times out after the stack's default, whatever a request says
-    own = None if stack.is_local else stuck.own_time_to_answer(request)
+    own = stuck.own_time_to_answer(request)
     seconds = timedelta(seconds=step.seconds) if step and step.seconds else None
     return since, since + (seconds or own or story.default)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from decimal import Decimal
 
@@ -24,10 +24,6 @@ from hourbank.local import deploy, people
 from hourbank.local.emulator import Emulator
 from hourbank.stories import stories
 from hourbank.terminal import show, step, tick
-
-# Longer than any story needs until its answers, on a small machine; the one that nobody answers takes this long.
-RESPONSE_TIMEOUT_SECONDS = 8
-LOOK_EVERY_SECONDS = 0.1
 
 
 def play(console: Console) -> bool:
@@ -74,7 +70,6 @@ def _set_up(console: Console, emulator: Emulator) -> tuple[deploy.Deployment, Le
     with step(console, "The program, recorded for the stack `local` and deployed"):
         deployment = deploy.deploy(
             emulator,
-            response_timeout_seconds=RESPONSE_TIMEOUT_SECONDS,
             config={"hourbank:startRequestsFrom": now()},
         )
         deploy.start_a_function(deployment)
@@ -92,9 +87,10 @@ def _hanging(console: Console, line: Text) -> Text:
 def _show_live(console: Console, stage: stories.Stage, began: float) -> None:
     """Step the stage until every story has ended; without a terminal, a line for everything that happens."""
     count = len(stage.performances)
+    seconds = next(p.story.seconds_to_answer for p in stage.performances if p.story.seconds_to_answer)
     console.print(
         f"\n{count} stories at once, beside {stories.OLD_RECORDS} old records; "
-        f"{RESPONSE_TIMEOUT_SECONDS} seconds to answer",
+        f"the request that nobody answers waits for {seconds} seconds",
         highlight=False,
     )
     if not console.is_terminal:
@@ -103,16 +99,11 @@ def _show_live(console: Console, stage: stories.Stage, began: float) -> None:
             since = time.monotonic() - began
             console.print(f"{since:5.1f} s  {performance.story.title}: {what}", soft_wrap=True)
 
-        _until_ended(stage, say)
+        stage.play(say)
         return
     spinner = Spinner("dots", style="cyan")
     with Live(console=console, refresh_per_second=12, get_renderable=lambda: _progress(stage, spinner)):
-        _until_ended(stage, lambda _performance, _what: None)
-
-
-def _until_ended(stage: stories.Stage, say: Callable[[stories.Performance, str], None]) -> None:
-    while stage.step(say):
-        time.sleep(LOOK_EVERY_SECONDS)
+        stage.play()
 
 
 STYLES = {"COMPLETED": "green", "IN_PROGRESS": "green", "FAILED": "bold red", "NEGOTIATING": "yellow"}

@@ -17,6 +17,7 @@ from handlers.aws.dynamodb import date_time
 from hourbank import ledger_view
 from hourbank.local import people
 from hourbank.local.deployment import Deployment
+from hourbank.local.patience import STALLED_SECONDS, Patience
 
 BALANCES = {
     "ana": Decimal(20),
@@ -28,6 +29,7 @@ BALANCES = {
 }
 NEWCOMER = "gus"  # no balance yet: the first release creates it
 OLD_RECORDS = 100
+LOOK_EVERY_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ class Story:
         What the provider must have been paid at the end; 0 where everything is given back.
     states : tuple of str
         The states that its executions must pass, in this order (others may lie between).
+    seconds_to_answer : int
+        What the request gives people to answer; None for what the stack gives, which nobody can miss.
     """
 
     title: str
@@ -76,6 +80,7 @@ class Story:
     status: str
     states: tuple[str, ...]
     paid: Decimal = Decimal(0)
+    seconds_to_answer: int | None = None
 
 
 STORIES = (
@@ -88,6 +93,7 @@ STORIES = (
         turns=(),
         status="TIMED_OUT",
         states=("WaitForProviderResponse", "TimeoutRequest", "TimedOut"),
+        seconds_to_answer=5,
     ),
     Story(
         title="Accepted, completed and released",
@@ -210,22 +216,33 @@ class Stage:
 
     Parameters
     ----------
-    limit : float
-        Seconds that a story may take; longer is a problem of that story.
+    patience : float
+        Seconds without anything new, after which what has not ended never will: a problem of those stories.
     stagger : float
         Seconds between the starts of two stories, so that they share Lambda processes instead of starting a set each.
     """
 
     def __init__(
-        self, deployment: Deployment, stories: Sequence[Story] = STORIES, *, limit: float = 90, stagger: float = 0.7
+        self,
+        deployment: Deployment,
+        stories: Sequence[Story] = STORIES,
+        *,
+        patience: float = STALLED_SECONDS,
+        stagger: float = 0.7,
     ) -> None:
         self.deployment = deployment
-        self.limit = limit
+        self._patience = Patience(patience)
         start = time.monotonic()
         self.performances = [
             Performance(story, starts_at=start + number * stagger) for number, story in enumerate(stories)
         ]
         self._dynamodb = deployment.client("dynamodb")
+
+    def play(self, say: Callable[[Performance, str], None] = lambda _performance, _what: None) -> list[Performance]:
+        """Play all to their ends, and tell `say` what happens."""
+        while self.step(say):
+            time.sleep(LOOK_EVERY_SECONDS)
+        return self.performances
 
     def step(self, say: Callable[[Performance, str], None]) -> bool:
         """Look once, let people do what is due, tell `say` what happened; True while a story is still being played."""
@@ -234,16 +251,21 @@ class Stage:
             if not performance.request_id and now >= performance.starts_at:
                 self._submit(performance, say)
         self._refresh()
+        is_over = self._patience.is_over([(p.record.get("status"), p.turns_done, p.ended) for p in self.performances])
         for performance in self.performances:
             if performance.request_id and not performance.ended:
                 performance.seconds = now - performance.submitted
-                self._advance(performance, say)
+                self._advance(performance, say, is_over=is_over)
         return not all(performance.ended for performance in self.performances)
 
     def _submit(self, performance: Performance, say: Callable[[Performance, str], None]) -> None:
         story = performance.story
         record = people.request_record(
-            requester=story.requester, provider=story.provider, hours=story.hours, service=story.service
+            requester=story.requester,
+            provider=story.provider,
+            hours=story.hours,
+            service=story.service,
+            seconds_to_answer=story.seconds_to_answer,
         )
         performance.request_id = people.submit(self._dynamodb, self.deployment.tables, record)
         performance.submitted = time.monotonic()
@@ -261,7 +283,7 @@ class Stage:
             record = ledger_view.plain(item)
             live[record["id"]].record = record
 
-    def _advance(self, performance: Performance, say: Callable[[Performance, str], None]) -> None:
+    def _advance(self, performance: Performance, say: Callable[[Performance, str], None], *, is_over: bool) -> None:
         story, status = performance.story, performance.record.get("status")
         if status and status not in performance.seen:
             performance.seen.append(status)
@@ -274,7 +296,7 @@ class Stage:
         elif status == story.status:
             self._end(performance)
         if not performance.ended:
-            performance.problem = self._stuck(performance)
+            performance.problem = self._stuck(performance, is_over=is_over)
             performance.ended = bool(performance.problem)
 
     def _take(self, performance: Performance, turn: Turn) -> None:
@@ -304,10 +326,10 @@ class Stage:
         elif missing:
             performance.problem = f"its executions did not pass {missing[0]}"
 
-    def _stuck(self, performance: Performance) -> str:
+    def _stuck(self, performance: Performance, *, is_over: bool) -> str:
         """Return why the story cannot end as it must any more, in words; empty while it still can."""
         status, story = performance.record.get("status"), performance.story
-        if performance.seconds > self.limit:
+        if is_over:
             waited = f"after {performance.seconds:.0f} s"
         elif status in ENDS and status != story.status:
             waited = "at the end"

@@ -18,12 +18,13 @@ import threading
 import time
 from pathlib import Path
 
+from hourbank.local.patience import Patience
+
 PROJECT = Path(__file__).parents[2]
 POM = Path(__file__).with_name("pom.xml")
 CACHE = PROJECT / ".dynamodb-local"
 JAVA = 17
-FETCH_SECONDS = 300
-READY_SECONDS = 60
+FETCH_SECONDS = 1800
 
 
 class MissingEngineError(Exception):
@@ -66,9 +67,9 @@ class DynamoDBLocal:
         self._log.close()
 
     def _answers(self, port: int) -> bool:
-        deadline = time.monotonic() + READY_SECONDS
-        while time.monotonic() < deadline and self._process and self._process.poll() is None:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+        patience = Patience()
+        while self._process and self._process.poll() is None and not patience.is_over():
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
             try:
                 connection.request("GET", "/")
                 # without a signature it refuses, which is an answer

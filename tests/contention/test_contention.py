@@ -28,6 +28,7 @@ from handlers.bank.execution import REQUEST_PREFIX, Execution, execution_name
 from hourbank import laws
 from hourbank.local.emulator import Emulator
 from tests.contention.dynamodb_local import DynamoDBLocal, MissingEngineError
+from tests.helpers.waiting import ENDLESS_SECONDS
 from workflows import retries
 
 # In one process with the end to end tests, one after the other: they have time-outs, and this takes every processor.
@@ -35,7 +36,6 @@ pytestmark = [pytest.mark.thorough, pytest.mark.xdist_group("end-to-end")]
 
 THREADS = 50
 # Nothing here takes longer, unless something waits for something that never comes.
-DEADLOCK_SECONDS = 180
 _accounts = count(100_000_000_001)
 
 
@@ -97,10 +97,10 @@ class Bank:
             endpoint_url=endpoint,
             aws_access_key_id=str(next(_accounts)),  # both engines keep the tables of each apart
             aws_secret_access_key="local",
-            # as the handlers' own, but for as many connections as there are threads
+            # as the handlers' own, but for as many connections as there are threads, on an engine that may be slow
             config=Config(
-                connect_timeout=2,
-                read_timeout=5,
+                connect_timeout=ENDLESS_SECONDS,
+                read_timeout=ENDLESS_SECONDS,
                 retries={"mode": "standard", "total_max_attempts": 3},
                 max_pool_connections=THREADS,
                 proxies={},
@@ -160,7 +160,7 @@ class Bank:
         pool = ThreadPoolExecutor(THREADS)
         results = [pool.submit(step) for step in steps]
         try:
-            answers = [result.result(timeout=DEADLOCK_SECONDS) for result in results]
+            answers = [result.result(timeout=ENDLESS_SECONDS) for result in results]
         finally:
             # to wait for threads that wait for each other would hide why
             pool.shutdown(wait=False, cancel_futures=True)
@@ -271,7 +271,7 @@ def all_read_before_one_writes(monkeypatch: pytest.MonkeyPatch) -> None:
         available = balance_of(request)
         if not getattr(waited, "once", False):
             waited.once = True
-            barrier.wait(timeout=60)
+            barrier.wait(timeout=ENDLESS_SECONDS)
         return available
 
     monkeypatch.setattr(ledger, "balance_of", balance)

@@ -9,7 +9,8 @@ import pytest
 
 from tests.contention import dynamodb_local
 from tests.contention.dynamodb_local import DynamoDBLocal, MissingEngineError
-from tests.test_local_emulator import gone, group_members
+from tests.helpers.processes import assert_group_gone, group_members
+from tests.helpers.waiting import ENDLESS_SECONDS
 
 PARENT = """
 from tests.contention.dynamodb_local import DynamoDBLocal
@@ -70,6 +71,6 @@ def test_no_process_is_left_when_the_tests_are_killed() -> None:
         assert any("ServerRunner" in command for command in group_members(group))
         # When the program is killed
         parent.send_signal(signal.SIGKILL)
-        parent.wait(10)
+        parent.wait(ENDLESS_SECONDS)
     # Then nothing of the engine is left
-    assert gone(group)
+    assert_group_gone(group)

@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from hourbank.local.emulator import Emulator
+from tests.helpers.waiting import ENDLESS_SECONDS
 
 pytestmark = pytest.mark.engine
 
@@ -65,7 +66,7 @@ class Engine:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=ENDLESS_SECONDS,
             check=False,
         )
 
@@ -204,7 +205,7 @@ def test_make_previews_and_deploys_as_ci_does(engine: Engine) -> None:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=ENDLESS_SECONDS,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr

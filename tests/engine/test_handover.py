@@ -8,8 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,12 +19,12 @@ from hourbank.export import parameterised
 from hourbank.local import deploy
 from hourbank.local.emulator import REGION, Emulator
 from hourbank.program import cloudformation
+from tests.helpers.waiting import ENDLESS_SECONDS, until
 
 pytestmark = pytest.mark.engine
 
 STACK = "hourbank-dev"
 FIRST, SECOND = "the-first-that-waits", "the-second-that-waits"
-PATIENCE = 30
 
 
 @pytest.fixture(scope="module")
@@ -78,13 +77,6 @@ def deploy_template(emulator: Emulator) -> None:
     until(lambda: stacks.describe_stacks(StackName=STACK)["Stacks"][0]["StackStatus"] == "CREATE_COMPLETE")
 
 
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.1)
-
-
 def adopt(emulator: Emulator, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     access_key, secret_key = emulator.credentials
     environment = os.environ | {
@@ -93,7 +85,9 @@ def adopt(emulator: Emulator, *arguments: str | Path) -> subprocess.CompletedPro
         "AWS_SECRET_ACCESS_KEY": secret_key,
     }
     command = [Path(sys.executable).parent / "hourbank", "adopt", "--stack", "dev", "--region", REGION, *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=ENDLESS_SECONDS, check=False
+    )
 
 
 def ask(emulator: Emulator, request_id: str) -> None:

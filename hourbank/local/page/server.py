@@ -12,7 +12,7 @@ import json
 import re
 import threading
 import urllib.parse
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
@@ -163,8 +163,19 @@ class Console:
             if waits_for_token(state):
                 # not since the entry: each attempt has the whole time
                 tried = [event["timestamp"] for event in events if event["type"] == "TaskScheduled"][-1]
-                progress["deadline"] = date_time(tried + timedelta(seconds=state["TimeoutSeconds"]))
+                progress["deadline"] = date_time(tried + timedelta(seconds=_seconds_to_answer(state, events)))
         return progress
+
+
+def _seconds_to_answer(state: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> int:
+    """What the request, or the stack where it does not say, gives people: from where the state takes it."""
+    (*_, given) = (
+        event["stateEnteredEventDetails"]["input"] for event in events if "stateEnteredEventDetails" in event
+    )
+    found = json.loads(given)
+    for name in state["TimeoutSecondsPath"].split(".")[1:]:
+        found = found[name]
+    return int(found)
 
 
 def _without_stack(machine: str) -> str:
