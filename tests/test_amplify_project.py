@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,8 +19,8 @@ from hourbank import names
 from hourbank.account import amplify_project
 from hourbank.account.amplify_project import propose
 from hourbank.errors import HourBankError
+from tests.helpers.processes import HOURBANK
 
-HOURBANK = [sys.executable, "-c", "from hourbank.cli import main; main()"]
 PROJECTS = Path(__file__).parent / "fixtures" / "amplify"
 GEN1, PROVIDERS, GEN2 = PROJECTS / "gen1", PROJECTS / "gen1-without-meta", PROJECTS / "gen2"
 URL = "https://gen2endpointgen2endpoint02.appsync-api.eu-west-1.amazonaws.com/graphql"

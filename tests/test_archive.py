@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 import zipfile
 from importlib.util import find_spec
 from io import BytesIO
@@ -85,11 +84,8 @@ def test_only_source_is_inside() -> None:
     assert {path.relative_to(HANDLERS.parent).as_posix() for path in HANDLERS.rglob("*.py")} <= set(names)
 
 
-def test_it_is_small_and_quick() -> None:
-    before = time.perf_counter()
-    content = archive_bytes()
-    assert time.perf_counter() - before < 1
-    assert len(content) <= 400 * 1024
+def test_it_is_small() -> None:
+    assert len(archive_bytes()) <= 400 * 1024
 
 
 def test_the_program_and_the_template_package_the_same_files() -> None:

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +18,8 @@ from rich.spinner import Spinner
 
 from hourbank.stories import demo
 from hourbank.stories.stories import STORIES, Performance
-
-HOURBANK = [sys.executable, "-c", "from hourbank.cli import main; main()"]
+from tests.helpers.processes import HOURBANK, assert_gone, descendants, read_until
+from tests.helpers.waiting import ENDLESS_SECONDS, until
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ def environment(tmp_path):
 
 def run(environment: dict, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [*HOURBANK, *arguments], env=environment, capture_output=True, text=True, timeout=150, check=False
+        [*HOURBANK, *arguments], env=environment, capture_output=True, text=True, timeout=ENDLESS_SECONDS, check=False
     )
 
 
@@ -49,43 +48,11 @@ def start(environment: dict, *arguments: str) -> Iterator[subprocess.Popen]:
             raise
 
 
-def read_until(process: subprocess.Popen, text: str) -> str:
-    """Read lines until one has the text; fails at the end of the output."""
-    seen = ""
-    for line in process.stdout:
-        seen += line
-        if text in line:
-            return seen
-    pytest.fail(f"{text!r} was not printed: {seen}")
-
-
 def config_of(page: str) -> dict:
     """What the local server tells its page."""
-    connection = http.client.HTTPConnection(page.removeprefix("http://"), timeout=10)
+    connection = http.client.HTTPConnection(page.removeprefix("http://"), timeout=ENDLESS_SECONDS)
     connection.request("GET", "/local/config")
     return json.load(connection.getresponse())
-
-
-def descendants(pid: int) -> set[int]:
-    """Process ids of everything that a process started, and what that started."""
-    rows = subprocess.run(["ps", "-axo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout.split()
-    parents = dict(zip(map(int, rows[::2]), map(int, rows[1::2]), strict=True))
-    found, ahead = set(), {pid}
-    while ahead:
-        ahead = {child for child, parent in parents.items() if parent in ahead}
-        found |= ahead
-    return found
-
-
-def assert_gone(pids: set[int]) -> None:
-    deadline = time.monotonic() + 10
-    alive = pids
-    while alive and time.monotonic() < deadline:
-        rows = subprocess.run(["ps", "-axo", "pid=,stat="], capture_output=True, text=True, check=True).stdout
-        running = {int(line.split()[0]) for line in rows.splitlines() if not line.split()[1].startswith("Z")}
-        alive = pids & running
-        time.sleep(0.05)
-    assert alive == set()
 
 
 def test_help_is_grouped_and_imports_nothing_heavy():
@@ -236,7 +203,7 @@ class TestRunning:
 
             ended = run(environment, "down")
             assert (ended.returncode, ended.stdout) == (0, "stopped\n")
-            assert up.wait(10) == 0
+            assert up.wait(ENDLESS_SECONDS) == 0
             with pytest.raises(ConnectionRefusedError):
                 config_of(page)
         assert_gone(everything)
@@ -275,7 +242,7 @@ class TestRunning:
             assert len(everything) > 2  # the emulator and Lambda processes
             playing.send_signal(signal.SIGINT)
             rest = playing.stdout.read()
-            assert playing.wait(10) == 128 + signal.SIGINT
+            assert playing.wait(ENDLESS_SECONDS) == 128 + signal.SIGINT
         assert "Traceback" not in rest
         assert rest.endswith("interrupted; nothing is left running\n")
         assert_gone(everything)
@@ -285,11 +252,10 @@ class TestRunning:
         with start(environment, "up") as up:
             if when == "it runs":
                 read_until(up, "request --from ana --to ben")
-            while not (everything := descendants(up.pid)):
-                time.sleep(0.05)
+            everything = until(lambda: descendants(up.pid), what="the emulator")
             up.send_signal(signal.SIGINT)
             rest = up.stdout.read()
-            assert up.wait(10) == 0
+            assert up.wait(ENDLESS_SECONDS) == 0
         assert rest.endswith("HourBank has stopped; nothing is left running.\n")
         assert "Traceback" not in rest
         assert_gone(everything)

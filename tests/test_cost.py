@@ -5,7 +5,6 @@ import json
 import re
 import signal
 import subprocess
-import sys
 
 import pytest
 from rich.console import Console
@@ -16,11 +15,13 @@ from hourbank.errors import HourBankError
 from hourbank.local.meter import read_units, size_of, units_read
 from hourbank.program import recorder
 from hourbank.simulate.program import definition_of
+from tests.helpers.processes import HOURBANK, assert_gone, descendants, read_until
+from tests.helpers.waiting import ENDLESS_SECONDS
 from workflows import escrow_management, service_request
 
 REQUESTS, RELEASES = definition_of(service_request), definition_of(escrow_management)
 BY_NAME = {path.name: path for path in paths.PATHS}
-HOURBANK = [sys.executable, "-c", "from hourbank.cli import main; main()", "cost"]
+COST = [*HOURBANK, "cost"]
 
 
 def states_of(path: paths.Path) -> list[str]:
@@ -230,7 +231,7 @@ class TestMeasured:
     """With an emulator."""
 
     def test_every_path_is_played_and_priced(self):
-        ended = subprocess.run([*HOURBANK, "--json"], capture_output=True, text=True, check=False, timeout=240)
+        ended = subprocess.run([*COST, "--json"], capture_output=True, text=True, check=False, timeout=ENDLESS_SECONDS)
         assert ended.returncode == 0, ended.stderr
         made = json.loads(ended.stdout)
         measured = {path["name"]: path for path in made["paths"]}
@@ -272,13 +273,11 @@ class TestMeasured:
             assert what in ended.stderr
 
     def test_one_that_is_interrupted_leaves_nothing(self):
-        from tests.test_cli import assert_gone, descendants, read_until
-
-        with subprocess.Popen(HOURBANK, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
+        with subprocess.Popen(COST, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
             read_until(running, "deployed to it")
             everything = descendants(running.pid)
             assert everything
             running.send_signal(signal.SIGINT)
             assert running.stdout.read().endswith("interrupted; nothing is left running\n")
-            assert running.wait(10) == 128 + signal.SIGINT
+            assert running.wait(ENDLESS_SECONDS) == 128 + signal.SIGINT
         assert_gone(everything)

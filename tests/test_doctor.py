@@ -7,7 +7,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from io import BytesIO, StringIO
 from pathlib import Path
 
@@ -23,9 +22,9 @@ from hourbank.account.doctor import Account, Check, State
 from hourbank.local import deploy
 from hourbank.local.emulator import Emulator
 from hourbank.program import recorder
+from tests.helpers.processes import HOURBANK
 from tests.helpers.waiting import until
 
-HOURBANK = [sys.executable, "-c", "from hourbank.cli import main; main()"]
 SCHEMA = (Path(__file__).parent.parent / "amplify/schema.graphql").read_text()
 HERE = Account("123456789012", "us-east-1", "aws")
 STREAM = "arn:aws:dynamodb:us-east-1:123456789012:table/ServiceRequest-x-dev/stream/2026-11-01T00:00:00.000"

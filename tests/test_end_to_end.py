@@ -1,7 +1,6 @@
 """The whole thing on the emulator: the deployed template, the table's stream, a Lambda process for every state.
 
-One deployment serves all tests here. What needs a time-out is submitted before the stories are played, one of which
-waits for its own.
+One deployment serves all tests here. One story waits for its time-out; whatever else needs one has it skipped.
 """
 
 import json
@@ -16,87 +15,13 @@ from pathlib import Path
 import pytest
 
 from components import archive
-from hourbank import ledger_view
-from hourbank.local import deploy, people
+from hourbank.local import people
 from hourbank.local.emulator import Emulator
 from hourbank.stories import stories
+from tests.helpers.world import FOR_FIVE, World
 from workflows import service_request
 
 pytestmark = pytest.mark.xdist_group("end-to-end")
-
-# Longer than a test needs to answer, or to deploy and then answer, on a machine that is busy with other things.
-RESPONSE_TIMEOUT_SECONDS = 15
-CONFIG = {"hourbank:startRequestsFrom": "2026-01-01T00:00:00Z"}
-RICH = Decimal(1000)
-FOR_FIVE = Decimal("12.5")
-
-
-class World:
-    """The deployment, and what a test does with it."""
-
-    def __init__(self, emulator: Emulator) -> None:
-        self.emulator = emulator
-        self.dynamodb = emulator.client("dynamodb")
-        self.states = emulator.client("stepfunctions")
-        self.tables = deploy.create_tables(emulator)
-        people.give_hours(
-            self.dynamodb, self.tables, {**stories.BALANCES, "rosa": RICH, "theo": RICH, "vera": FOR_FIVE}
-        )
-        self.old = stories.old_records()
-        for record in self.old:
-            people.submit(self.dynamodb, self.tables, record)
-        self.before = self.ledger()
-        self.deploy()
-
-    def deploy(self) -> None:
-        self.deployment = deploy.deploy(self.emulator, response_timeout_seconds=RESPONSE_TIMEOUT_SECONDS, config=CONFIG)
-
-    def ledger(self) -> ledger_view.Ledger:
-        return ledger_view.read(self.dynamodb, self.tables)
-
-    def submit(self, **changes) -> str:
-        record = people.request_record(requester="rosa", provider="theo", hours=Decimal(2)) | changes
-        return people.submit(self.dynamodb, self.tables, record)
-
-    def record(self, request_id: str) -> dict:
-        key = {"id": {"S": request_id}}
-        answer = self.dynamodb.get_item(TableName=self.tables["serviceRequest"], Key=key, ConsistentRead=True)
-        return ledger_view.plain(answer.get("Item", {}))
-
-    def until(self, request_id: str, *statuses: str) -> dict:
-        """Wait until the request has one of the statuses, and return its record."""
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            record = self.record(request_id)
-            if record.get("status") in statuses:
-                return record
-            time.sleep(0.05)
-        pytest.fail(f"waited for {statuses}, saw {record}: {self.deployment.executions(request_id)}")
-
-    def until_closed(self, request_id: str) -> list[dict]:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            executions = self.deployment.executions(request_id)
-            if executions and all(execution["status"] != "RUNNING" for execution in executions):
-                return executions
-            time.sleep(0.05)
-        pytest.fail(f"an execution does not end: {executions}")
-
-    def provider(self, request_id: str, response: str, **offer) -> None:
-        people.provider_says(self.dynamodb, self.tables, request_id, response, **offer)
-
-    def requester(self, request_id: str, response: str) -> None:
-        people.requester_says(self.dynamodb, self.tables, request_id, response)
-
-    def assert_laws(self) -> None:
-        after = self.ledger()
-        statuses = {
-            escrow["executionArn"]: self.states.describe_execution(executionArn=escrow["executionArn"])["status"]
-            for escrow in after.escrows.values()
-            if escrow["status"] == "HELD"
-        }
-        assert ledger_view.broken_conservation(self.before, after) == []
-        assert ledger_view.broken_holds(after, statuses) == []
 
 
 @pytest.fixture(scope="module")
@@ -111,12 +36,10 @@ def world():
 def played(world):
     """The stories, played; and the id of a request that was deleted while its provider was asked."""
     deleted = world.submit()
-    world.until(deleted, "AWAITING_PROVIDER")
+    token = world.until(deleted, "AWAITING_PROVIDER")["taskToken"]
     world.dynamodb.delete_item(TableName=world.tables["serviceRequest"], Key={"id": {"S": deleted}})
-    stage = stories.Stage(world.deployment)
-    while stage.step(lambda _performance, _what: None):
-        time.sleep(0.1)
-    return stage, deleted
+    world.run_out(token)
+    return stories.Stage(world.deployment).play(), deleted
 
 
 def test_a_request_is_held_accepted_and_paid(world):
@@ -141,8 +64,8 @@ def test_a_request_is_held_accepted_and_paid(world):
 
 @pytest.mark.thorough
 def test_every_story_of_the_demo_ends_as_it_must(world, played):
-    stage, _ = played
-    assert {p.story.title: p.problem for p in stage.performances if p.problem} == {}
+    performances, _ = played
+    assert {p.story.title: p.problem for p in performances if p.problem} == {}
     balances = world.ledger().balances
     expected = stories.expected_balances(stories.STORIES)
     assert {name: balances[name] for name in expected} == expected
@@ -153,10 +76,7 @@ def test_every_story_of_the_demo_ends_as_it_must(world, played):
 def test_a_story_that_ends_otherwise_says_what_was_expected_and_what_was_seen(world):
     turns = (stories.Turn("AWAITING_PROVIDER", "provider", "REJECTED"),)
     story = stories.Story("Wrong", "rosa", "theo", "a service", Decimal(1), turns, "COMPLETED", ())
-    stage = stories.Stage(world.deployment, [story])
-    while stage.step(lambda _performance, _what: None):
-        time.sleep(0.1)
-    (performance,) = stage.performances
+    (performance,) = stories.Stage(world.deployment, [story]).play()
     assert performance.problem == "expected COMPLETED, saw DECLINED at the end: The provider declined"
 
 
@@ -178,8 +98,8 @@ def test_a_request_that_is_deleted_while_it_waits_gets_its_hours_back(world, pla
 
 @pytest.mark.thorough
 def test_an_answer_after_the_time_out_changes_nothing(world, played):
-    stage, _ = played
-    late = next(p.request_id for p in stage.performances if p.story.status == "TIMED_OUT")
+    performances, _ = played
+    late = next(p.request_id for p in performances if p.story.status == "TIMED_OUT")
     before = world.ledger()
     world.provider(late, "ACCEPTED")
     # a later request has gone through the same stream, so the late answer has, too
@@ -268,11 +188,8 @@ def test_an_execution_started_by_hand_touches_nothing(world):
             input=json.dumps({"requestId": request_id}),
         )
     own, *others = world.deployment.executions(request_id)
-    while any(e["status"] == "RUNNING" for e in others):
-        own, *others = world.deployment.executions(request_id)
-        time.sleep(0.05)
     # Then those end at once, and the request goes on as if they had never been
-    assert [json.loads(execution["output"])["outcome"] for execution in others] == ["NOT_OWNER", "NOT_OWNER"]
+    assert [world.outcome(execution["executionArn"]) for execution in others] == ["NOT_OWNER", "NOT_OWNER"]
     assert world.record(request_id) == before
     assert own["status"] == "RUNNING"
     world.provider(request_id, "REJECTED")
@@ -368,6 +285,8 @@ def test_a_deploy_leaves_an_execution_that_waits_with_what_it_began_with(world, 
         world.requester(started, "ACCEPTED")
         assert world.until(started, "IN_PROGRESS")["offeredHours"] == 3
         world.until(declined, "DECLINED")
+        world.run_out(world.record(silent)["taskToken"])
+        world.until(silent, "TIMED_OUT")
         # and one that begins now, with the new ones
         world.until(after, "AWAITING_PROVIDER")
         world.provider(after, "ACCEPTED")
@@ -385,7 +304,6 @@ def test_a_deploy_leaves_an_execution_that_waits_with_what_it_began_with(world, 
     (execution,) = world.until_closed(across)
     assert json.loads(execution["output"])["outcome"] == "DECLINED BY NEW CODE"
     assert "RefundEscrow" in release.ran(execution)
-    world.until(silent, "TIMED_OUT")
     for request_id, outcome in zip(waiting, ("IN_PROGRESS", "DECLINED", "TIMED_OUT"), strict=True):
         (execution,) = world.until_closed(request_id)
         assert (execution["status"], json.loads(execution["output"])["outcome"]) == ("SUCCEEDED", outcome)

@@ -7,8 +7,6 @@ squatted names and a client's writes can do is played in all variants in test_sp
 import json
 import os
 import subprocess
-import sys
-import time
 from collections.abc import Callable, Collection, Iterator
 from decimal import Decimal
 from typing import Any
@@ -22,13 +20,15 @@ from handlers.bank.execution import RELEASE_PREFIX, REQUEST_PREFIX, execution_na
 from hourbank.local import deploy, emulator, people
 from hourbank.local.emulator import Emulator
 from hourbank.stories import stories
-from tests.test_end_to_end import World
-from tests.test_program import RIGHTS
+from hourbank.stories.stories import Performance
+from tests.helpers.processes import HOURBANK
+from tests.helpers.rights import RIGHTS
+from tests.helpers.waiting import ENDLESS_SECONDS, until
+from tests.helpers.world import World
 from workflows import escrow_management, service_request
 
 pytestmark = [pytest.mark.thorough, pytest.mark.xdist_group("intruders")]
 
-HOURBANK = [sys.executable, "-c", "from hourbank.cli import main; main()"]
 TABLES = {"SR": "serviceRequest", "E": "escrow", "UB": "userBalance", "TL": "transactionLog"}
 OLD = "2020-01-01T00:00:00.000Z"
 # The emulator checks these against no stream, so nobody who is given one stream may read it there; it reads the stream
@@ -78,7 +78,7 @@ class Guarded(World):
 
     def clients_of_role(self, name: str) -> Clients:
         # The emulator lets its root user stand in for a service that a role trusts.
-        root = self.clients_of(*emulator.ROOT)
+        root = self.clients_of(*emulator.ROOT_CREDENTIALS)
         session = root("sts").assume_role(RoleArn=self.role(name), RoleSessionName="probe")["Credentials"]
         return self.clients_of(session["AccessKeyId"], session["SecretAccessKey"], session["SessionToken"])
 
@@ -99,16 +99,6 @@ class Guarded(World):
     def execution(self, name: str) -> str:
         return f"{self.machine('serviceRequest').replace(':stateMachine:', ':execution:')}:{name}"
 
-    def outcome(self, name: str) -> str:
-        """Wait until an execution of the request workflow has ended, and return its outcome."""
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            execution = self.states.describe_execution(executionArn=self.execution(name))
-            if execution["status"] != "RUNNING":
-                return str(json.loads(execution["output"])["outcome"])
-            time.sleep(0.05)
-        pytest.fail(f"{name} does not end")
-
     def stream_arn(self) -> str:
         table = self.dynamodb.describe_table(TableName=self.tables["serviceRequest"])["Table"]
         return str(table["LatestStreamArn"])
@@ -123,15 +113,13 @@ def world() -> Iterator[Guarded]:
 
 
 @pytest.fixture(scope="module")
-def played(world: Guarded) -> stories.Stage:
+def played(world: Guarded) -> list[Performance]:
     """The stories, played; beside them, an answer that is refused within a wait."""
     illegal = world.submit()
     world.provider(illegal, "COUNTER_OFFER", counter_offer=Decimal("0.001"))
-    stage = stories.Stage(world.deployment)
-    while stage.step(lambda _performance, _what: None):
-        time.sleep(0.1)
+    performances = stories.Stage(world.deployment).play()
     world.until(illegal, "DECLINED")
-    return stage
+    return performances
 
 
 @pytest.fixture(scope="module")
@@ -156,14 +144,14 @@ def is_refused(call: Callable[[], Any]) -> bool:
 # ---- with exactly the deployed roles
 
 
-def test_every_story_ends_as_it_must(world: Guarded, played: stories.Stage) -> None:
-    assert {p.story.title: p.problem for p in played.performances if p.problem} == {}
+def test_every_story_ends_as_it_must(world: Guarded, played: list[Performance]) -> None:
+    assert {p.story.title: p.problem for p in played if p.problem} == {}
     balances = world.ledger().balances
     expected = stories.expected_balances(stories.STORIES)
     assert {name: balances[name] for name in expected} == expected
 
 
-def test_the_auditor_reads_all_of_it_and_finds_nothing(world: Guarded, played: stories.Stage) -> None:
+def test_the_auditor_reads_all_of_it_and_finds_nothing(world: Guarded, played: list[Performance]) -> None:
     answer = world.emulator.client("lambda").invoke(FunctionName=world.function("auditLedger"))
     found = json.load(answer["Payload"])
     assert (found["complete"], found["AuditMismatches"], found["UnconfirmedServices"]) == (True, 0, 0)
@@ -174,12 +162,14 @@ def test_an_operators_word_is_heard_once_nobody_runs_any_more(world: Guarded) ->
     record = world.until(world.submit(), "AWAITING_PROVIDER")
     before = world.ledger()
 
+    def ended(arn: str) -> dict:
+        execution = world.states.describe_execution(executionArn=arn)
+        return {} if execution["status"] == "RUNNING" else execution
+
     def settle() -> dict:
         order = {"requestId": record["id"], "decision": "REFUND", "by": "operator", "reason": "a test"}
         arn = world.states.start_execution(stateMachineArn=world.machine("escrowManagement"), input=json.dumps(order))
-        while (execution := world.states.describe_execution(executionArn=arn["executionArn"]))["status"] == "RUNNING":
-            time.sleep(0.05)
-        return execution
+        return until(lambda: ended(arn["executionArn"]), what="the release's end")
 
     assert settle()["error"] == "ReleaseRefused"
     assert world.ledger() == before
@@ -341,7 +331,7 @@ def test_nobody_takes_a_role_that_is_a_services(world: Guarded) -> None:
     for role in roles:
         assert is_refused(lambda role=role: administrator.assume_role(RoleArn=role, RoleSessionName="intruder")), role
     # Whose trust names the thing that a service acts for, is refused to whoever acts for nothing, the root user too.
-    root = world.clients_of(*emulator.ROOT)("sts")
+    root = world.clients_of(*emulator.ROOT_CREDENTIALS)("sts")
     for workflow in ("ServiceRequestWorkflow", "EscrowManagementWorkflow"):
         role = world.role(workflow)
         assert is_refused(lambda role=role: root.assume_role(RoleArn=role, RoleSessionName="intruder"))
@@ -386,13 +376,13 @@ def test_a_name_taken_before_the_record_is_there_is_passed_over(world: Guarded, 
     before = world.ledger()
     record = people.request_record(requester="rosa", provider="theo", hours=Decimal(2))
     name = start(world, intruder, execution_name(REQUEST_PREFIX, record["id"]), {"requestId": record["id"]})
-    assert world.outcome(name) == "NOT_OWNER"
+    assert world.outcome(world.execution(name)) == "NOT_OWNER"
     people.submit(world.dynamodb, world.tables, record)
     waiting = world.until(record["id"], "AWAITING_PROVIDER")
     assert waiting["stepFunctionExecutionArn"] == world.execution(f"{name}-2")
     world.provider(record["id"], "REJECTED")
     world.until(record["id"], "DECLINED")
-    assert world.outcome(f"{name}-2") == "DECLINED"
+    assert world.outcome(world.execution(f"{name}-2")) == "DECLINED"
     assert world.ledger().balances == before.balances
 
 
@@ -409,7 +399,7 @@ def test_an_execution_for_anothers_request_touches_nothing(world: Guarded, intru
             "states": {"WaitForProviderResponse": {"answer": "ACCEPTED"}},
         },
     }.items():
-        assert world.outcome(start(world, intruder, name, given)) == "NOT_OWNER", name
+        assert world.outcome(world.execution(start(world, intruder, name, given))) == "NOT_OWNER", name
     after = world.ledger()
     assert (after.requests[target], after.balances, after.escrows) == (
         before.requests[target],
@@ -425,7 +415,7 @@ def test_an_input_that_differs_from_the_record_moves_nothing(
     target = world.submit(createdAt=OLD)
     before = world.ledger()
     name = start(world, intruder, execution_name(REQUEST_PREFIX, target), {"requestId": target} | spoofed)
-    assert world.outcome(name) == "REJECTED"
+    assert world.outcome(world.execution(name)) == "REJECTED"
     after = world.ledger()
     assert (after.balances, after.escrows) == (before.balances, before.escrows)
 
@@ -437,7 +427,7 @@ def test_a_decision_in_the_request_workflow_decides_nothing(world: Guarded, intr
     name = start(world, intruder, execution_name(REQUEST_PREFIX, target), {"requestId": target} | decision)
     world.until(target, "AWAITING_PROVIDER")
     world.provider(target, "REJECTED")
-    assert world.outcome(name) == "DECLINED"
+    assert world.outcome(world.execution(name)) == "DECLINED"
     assert world.ledger().balances == before.balances
 
 
@@ -445,7 +435,7 @@ def test_a_decision_in_the_request_workflow_decides_nothing(world: Guarded, intr
 
 
 def test_a_task_token_is_nowhere_but_in_its_record(
-    world: Guarded, played: stories.Stage, waiting: dict, tmp_path: Any
+    world: Guarded, played: list[Performance], waiting: dict, tmp_path: Any
 ) -> None:
     said = "\n".join(commands(world, tmp_path))
     tokens = set(tokens_ever(world))
@@ -459,7 +449,7 @@ def test_a_task_token_is_nowhere_but_in_its_record(
         "failures": "\n".join(messages(world, failures(world))),
         "inputs, outputs and errors of executions": "\n".join(execution_texts(world)),
         "other tables": str([world.ledger().escrows, world.ledger().entries, world.ledger().balances]),
-        "what the stage saw": str([(p.paths, p.problem, p.seen, p.doing) for p in played.performances]),
+        "what the stage saw": str([(p.paths, p.problem, p.seen, p.doing) for p in played]),
         "what the emulator printed": world.emulator.log.read_text(),
     }
     # each of them was really read
@@ -480,7 +470,12 @@ def commands(world: Guarded, directory: Any) -> Iterator[str]:
 
     def run(*arguments: str, statuses: Collection[int] = (0,)) -> subprocess.CompletedProcess:
         ended = subprocess.run(
-            [*HOURBANK, *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
+            [*HOURBANK, *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=ENDLESS_SECONDS,
+            check=False,
         )
         assert ended.returncode in statuses, ended.stdout + ended.stderr
         return ended

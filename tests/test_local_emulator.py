@@ -15,6 +15,7 @@ import pytest
 from hourbank.errors import HourBankError
 from hourbank.local import deploy
 from hourbank.local.emulator import Emulator
+from tests.helpers.processes import assert_group_gone, group_members
 from tests.helpers.waiting import ENDLESS_SECONDS, until
 
 pytestmark = [pytest.mark.thorough, pytest.mark.xdist_group("processes")]
@@ -38,17 +39,6 @@ def handler(event, context):
         raise ValidationFailed("hours are missing")
     return {"event": event, "id": context.aws_request_id, "left": context.get_remaining_time_in_millis()}
 """
-
-
-def group_members(group: int) -> list[str]:
-    """The command lines of a process group's live members."""
-    listed = subprocess.run(["ps", "-axwwo", "pgid=,stat=,command="], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(maxsplit=2) for line in listed.splitlines()]
-    return [row[2] for row in rows if int(row[0]) == group and not row[1].startswith("Z")]
-
-
-def assert_gone(group: int) -> None:
-    until(lambda: not group_members(group), moving=lambda: group_members(group), what="the end of the group")
 
 
 def toy_archive(source: str = TOY) -> bytes:
@@ -120,7 +110,7 @@ def test_no_process_and_no_file_is_left_when_the_parent_is_killed(end):
         parent.send_signal(end)
         parent.wait(ENDLESS_SECONDS)
     # Then nothing of the emulator is left
-    assert_gone(int(group))
+    assert_group_gone(int(group))
     assert not Path(directory).exists()
 
 
@@ -130,7 +120,7 @@ def test_functions_processes_end_with_the_emulator():
         invoke(emulator, "toy", {})
         group = emulator._process.pid
         assert any("lambda_runtime" in command for command in group_members(group))
-    assert_gone(group)
+    assert_group_gone(group)
 
 
 def test_it_listens_on_one_loopback_address_only(toy):

@@ -7,7 +7,6 @@ import json
 import os
 import pty
 import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from io import StringIO
@@ -34,9 +33,9 @@ from hourbank.errors import HourBankError
 from hourbank.local import deploy, people
 from hourbank.local.emulator import Emulator
 from hourbank.operate import operations, show, stuck
+from tests.helpers.processes import HOURBANK
 from tests.helpers.waiting import ENDLESS_SECONDS, until
 
-HOURBANK = [sys.executable, "-c", "from hourbank.cli import main; main()"]
 ARN = "arn:aws:states:eu-west-1:123456789012:%s:%s"
 DEV = Stack(
     env="dev",

@@ -18,6 +18,7 @@ from components import archive
 from components.functions import ACCESS
 from hourbank.program.recorder import STACKS, Recording, Resource, record
 from tests.helpers.recordings import recorded
+from tests.helpers.rights import RIGHTS
 from workflows import escrow_management, service_request
 
 # Names that apps and operators rely on; the program may have more.
@@ -52,50 +53,6 @@ API_IDS = {
 TOPIC = "arn:aws:sns:us-east-1:123456789012:hourbank-alarms"
 PLACE = "${AWS::Region}:${AWS::AccountId}"
 
-# What each function may do beside its own logs and traces: written out by hand, so that a right is given twice, once in
-# the program and once here. SR, E, UB and TL are the tables.
-GET, PUT, UPDATE, CHECK = (f"dynamodb:{action}Item" for action in ("Get", "Put", "Update", "ConditionCheck"))
-READ_MANY = ("dynamodb:BatchGetItem", "dynamodb:Scan")
-PUBLISH = {("events:PutEvents", "BUS")}
-
-
-def on(table: str, *actions: str) -> set[tuple[str, str]]:
-    return {(action, table) for action in actions}
-
-
-ENDING = on("SR", GET, UPDATE, CHECK) | on("E", GET, UPDATE, CHECK) | on("UB", GET, UPDATE) | on("TL", PUT) | PUBLISH
-RIGHTS = {
-    "validateServiceRequest": on("SR", GET, UPDATE) | on("E", GET) | on("UB", GET),
-    "createEscrow": on("SR", GET, UPDATE) | on("E", GET, PUT) | on("UB", GET, UPDATE) | on("TL", PUT),
-    "notifyProvider": on("SR", GET, UPDATE) | PUBLISH,
-    "startServiceExecution": on("SR", GET, UPDATE) | PUBLISH,
-    "processNegotiation": on("SR", GET, UPDATE) | PUBLISH,
-    "adjustEscrow": on("SR", GET, CHECK) | on("E", GET, UPDATE) | on("UB", GET, UPDATE) | on("TL", PUT),
-    "refundEscrow": ENDING,
-    "timeoutRequest": ENDING,
-    "rejectRequest": ENDING,
-    "validateEscrowRelease": on("SR", GET) | on("E", GET) | {("states:DescribeExecution", "REQUEST EXECUTIONS")},
-    "processEscrowRelease": on("SR", GET, UPDATE)
-    | on("E", GET, UPDATE)
-    | on("UB", GET, UPDATE)
-    | on("TL", PUT)
-    | PUBLISH,
-    "routeServiceRequest": on("SR", GET)
-    | on("STREAM", "dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator")
-    | on("*", "dynamodb:ListStreams")
-    | {
-        ("states:StartExecution", "${ServiceRequestWorkflow}"),
-        ("states:StartExecution", "${EscrowManagementWorkflow}"),
-        ("states:SendTaskSuccess", "${ServiceRequestWorkflow}"),
-        ("states:DescribeExecution", "REQUEST EXECUTIONS"),
-        ("states:DescribeExecution", "RELEASE EXECUTIONS"),
-        ("sqs:SendMessage", "${RouteServiceRequestQueue.Arn}"),
-    },
-    "auditLedger": on("SR", GET, UPDATE, *READ_MANY)
-    | on("E", GET, *READ_MANY)
-    | on("TL", GET, "dynamodb:BatchGetItem")
-    | {("states:DescribeExecution", "REQUEST EXECUTIONS")},
-}
 # The actions for which IAM takes no resource.
 ONLY_STAR = {
     "dynamodb:ListStreams",
@@ -250,7 +207,7 @@ def test_functions_run_their_handlers_on_python_and_arm(recording: Recording) ->
 
 def test_what_a_function_may_do_is_written_here_too() -> None:
     missing = [name for name in FUNCTIONS if name not in RIGHTS]
-    assert not missing, f"write into RIGHTS, above, what {' and '.join(missing)} may do"
+    assert not missing, f"write into RIGHTS of tests/helpers/rights.py what {' and '.join(missing)} may do"
 
 
 def test_functions_are_told_the_tables_they_use_and_no_others(recording: Recording) -> None:

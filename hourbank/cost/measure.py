@@ -180,9 +180,7 @@ def measure(step: Step) -> Measurement:
 
 def play(stage: Stage) -> list[Performance]:
     """Play stories to their ends."""
-    while stage.step(lambda _performance, _what: None):
-        time.sleep(0.05)
-    for performance in stage.performances:
+    for performance in stage.play():
         if performance.problem:
             raise HourBankError(f"the story {performance.story.title!r}: {performance.problem}")
     return stage.performances

@@ -163,7 +163,7 @@ class Emulator:
     def _ready(self) -> bool:
         patience = Patience()
         while self._process is not None and self._process.poll() is None and not patience.is_over():
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
             try:
                 connection.request("GET", "/_ministack/health")
                 if connection.getresponse().status == 200:

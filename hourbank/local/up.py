@@ -142,7 +142,7 @@ def _read() -> State | None:
 
 
 def _answers(endpoint: str) -> bool:
-    connection = http.client.HTTPConnection(endpoint.removeprefix("http://"), timeout=2)
+    connection = http.client.HTTPConnection(endpoint.removeprefix("http://"), timeout=60)
     try:
         connection.request("GET", "/_ministack/health")
         return connection.getresponse().status == 200

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from decimal import Decimal
 
@@ -24,8 +24,6 @@ from hourbank.local import deploy, people
 from hourbank.local.emulator import Emulator
 from hourbank.stories import stories
 from hourbank.terminal import show, step, tick
-
-LOOK_EVERY_SECONDS = 0.1
 
 
 def play(console: Console) -> bool:
@@ -101,16 +99,11 @@ def _show_live(console: Console, stage: stories.Stage, began: float) -> None:
             since = time.monotonic() - began
             console.print(f"{since:5.1f} s  {performance.story.title}: {what}", soft_wrap=True)
 
-        _until_ended(stage, say)
+        stage.play(say)
         return
     spinner = Spinner("dots", style="cyan")
     with Live(console=console, refresh_per_second=12, get_renderable=lambda: _progress(stage, spinner)):
-        _until_ended(stage, lambda _performance, _what: None)
-
-
-def _until_ended(stage: stories.Stage, say: Callable[[stories.Performance, str], None]) -> None:
-    while stage.step(say):
-        time.sleep(LOOK_EVERY_SECONDS)
+        stage.play()
 
 
 STYLES = {"COMPLETED": "green", "IN_PROGRESS": "green", "FAILED": "bold red", "NEGOTIATING": "yellow"}

@@ -29,6 +29,7 @@ BALANCES = {
 }
 NEWCOMER = "gus"  # no balance yet: the first release creates it
 OLD_RECORDS = 100
+LOOK_EVERY_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -236,6 +237,12 @@ class Stage:
             Performance(story, starts_at=start + number * stagger) for number, story in enumerate(stories)
         ]
         self._dynamodb = deployment.client("dynamodb")
+
+    def play(self, say: Callable[[Performance, str], None] = lambda _performance, _what: None) -> list[Performance]:
+        """Play all to their ends, and tell `say` what happens."""
+        while self.step(say):
+            time.sleep(LOOK_EVERY_SECONDS)
+        return self.performances
 
     def step(self, say: Callable[[Performance, str], None]) -> bool:
         """Look once, let people do what is due, tell `say` what happened; True while a story is still being played."""

@@ -69,7 +69,7 @@ class DynamoDBLocal:
     def _answers(self, port: int) -> bool:
         patience = Patience()
         while self._process and self._process.poll() is None and not patience.is_over():
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
             try:
                 connection.request("GET", "/")
                 # without a signature it refuses, which is an answer

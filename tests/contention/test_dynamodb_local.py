@@ -9,8 +9,8 @@ import pytest
 
 from tests.contention import dynamodb_local
 from tests.contention.dynamodb_local import DynamoDBLocal, MissingEngineError
+from tests.helpers.processes import assert_group_gone, group_members
 from tests.helpers.waiting import ENDLESS_SECONDS
-from tests.test_local_emulator import assert_gone, group_members
 
 PARENT = """
 from tests.contention.dynamodb_local import DynamoDBLocal
@@ -73,4 +73,4 @@ def test_no_process_is_left_when_the_tests_are_killed() -> None:
         parent.send_signal(signal.SIGKILL)
         parent.wait(ENDLESS_SECONDS)
     # Then nothing of the engine is left
-    assert_gone(group)
+    assert_group_gone(group)

@@ -1,6 +1,5 @@
 """Exports on the emulator: what they import from Amplify's API, and every story played on them."""
 
-import time
 from typing import Any
 
 from hourbank import ledger_view
@@ -48,10 +47,8 @@ def play(emulator: Emulator, template: dict[str, Any], parameters: dict[str, str
         outputs={name: outputs[output] for name, (output, _) in parameterised.OUTPUTS.items()},
         credentials=emulator.credentials,
     )
-    stage = stories.Stage(deployment)
-    while stage.step(lambda _performance, _what: None):
-        time.sleep(0.1)
-    assert [(one.story.title, one.problem) for one in stage.performances if one.problem] == []
+    performances = stories.Stage(deployment).play()
+    assert [(one.story.title, one.problem) for one in performances if one.problem] == []
     after = ledger_view.read(dynamodb, tables)
     assert after.balances == stories.expected_balances(stories.STORIES)
     assert ledger_view.broken_conservation(before, after) == []

@@ -22,13 +22,15 @@ def until(find: Callable[[], Found], *, moving: Callable[[], object] = lambda: N
     find
         Looks once, without waiting.
     moving
-        All of what may change on the way. Where it has been the same for minutes, the test fails.
+        All of what may change on the way, asked once a second. Where it stays the same for minutes, the test fails.
     what
         What is waited for, for the failure.
     """
-    patience = Patience()
+    patience, looked = Patience(), time.monotonic()
     while not (found := find()):
-        if patience.is_over(seen := moving()):
-            pytest.fail(f"{what or 'what is waited for'} does not come; it stays at {seen!r}")
+        if time.monotonic() - looked > 1:
+            if patience.is_over(seen := moving()):
+                pytest.fail(f"{what or 'what is waited for'} does not come; it stays at {seen!r}")
+            looked = time.monotonic()
         time.sleep(0.05)
     return found

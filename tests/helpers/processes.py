@@ -1,0 +1,52 @@
+"""The command line as a process of its own, and what is left of processes."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.helpers.waiting import until
+
+HOURBANK = [sys.executable, "-c", "from hourbank.cli import main; main()"]
+
+
+def read_until(process: subprocess.Popen, text: str) -> str:
+    """Read lines until one has the text; fails at the end of the output."""
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if text in line:
+            return seen
+    pytest.fail(f"{text!r} was not printed: {seen}")
+
+
+def descendants(pid: int) -> set[int]:
+    """Process ids of everything that a process started, and what that started."""
+    rows = subprocess.run(["ps", "-axo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout.split()
+    parents = dict(zip(map(int, rows[::2]), map(int, rows[1::2]), strict=True))
+    found, ahead = set(), {pid}
+    while ahead:
+        ahead = {child for child, parent in parents.items() if parent in ahead}
+        found |= ahead
+    return found
+
+
+def assert_gone(pids: set[int]) -> None:
+    """Wait for the ends of processes; one that only waits to be waited for is gone."""
+
+    def running() -> set[int]:
+        rows = subprocess.run(["ps", "-axo", "pid=,stat="], capture_output=True, text=True, check=True).stdout
+        return pids & {int(line.split()[0]) for line in rows.splitlines() if not line.split()[1].startswith("Z")}
+
+    until(lambda: not running(), moving=running, what="the end of the processes")
+
+
+def group_members(group: int) -> list[str]:
+    """The command lines of a process group's live members."""
+    listed = subprocess.run(["ps", "-axwwo", "pgid=,stat=,command="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(maxsplit=2) for line in listed.splitlines()]
+    return [row[2] for row in rows if int(row[0]) == group and not row[1].startswith("Z")]
+
+
+def assert_group_gone(group: int) -> None:
+    until(lambda: not group_members(group), moving=lambda: group_members(group), what="the end of the group")
