@@ -15,7 +15,7 @@ from hourbank.simulate.expressions import Refusal
 from hourbank.simulate.tables import LARGEST_ITEM, Tables
 from tests.contention.dynamodb_local import DynamoDBLocal, MissingEngineError
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("end-to-end")]
+pytestmark = [pytest.mark.thorough, pytest.mark.xdist_group("end-to-end")]
 
 TABLE = "ServiceRequest-api-test"
 NUMBERS = (
