@@ -520,7 +520,7 @@ def test_an_alarm_more_is_paid_for_every_month():
         resources.append(alarm | {"name": "more", "logical_id": "More", "inputs": alarm["inputs"] | {"name": "more"}})
 
     text = said(change)
-    assert "Alarms and dashboards cost $5.90 a month, $5.80 before." in text
+    assert "Alarms and dashboards cost $6.10 a month, $6.00 before." in text
     assert "transitions" not in text
 
 
@@ -712,7 +712,7 @@ class TestCommits:
 
     def test_files_that_are_not_committed_are_the_change(self, clone):
         clone.branch("files", {})
-        with (clone.folder / "handlers" / "hours.py").open("a") as file:
+        with (clone.folder / "handlers" / "bank" / "hours.py").open("a") as file:
             file.write("# more\n")
         text = clone.text("--base", "main")
         clone.git("checkout", "--quiet", "--force", "main")
