@@ -199,7 +199,11 @@ def handlers(rounds: int, archive: bytes) -> list[Handler]:
             origin = Path(spec.origin)
             source = origin.parent if spec.submodule_search_locations else origin
             (runtime / source.name).symlink_to(source)
-        names = [path.stem for path in sorted((code / "handlers").glob("*.py")) if "def handler(" in path.read_text()]
+        names = [
+            path.stem
+            for path in sorted((code / "handlers").glob("*.py"))
+            if "def handler(" in path.read_text(encoding="utf-8")
+        ]
         boto3: list[float] = []
         times: dict[str, list[float]] = {name: [] for name in names}
         sizes: dict[str, float] = {}

@@ -177,6 +177,16 @@ def requests(args: DashboardArgs) -> list[list[Widget]]:
     ]
 
 
+# Why the router left a record alone for what it is.
+IGNORED = {
+    "createdAt": "requests without a readable createdAt, not started",
+    "size": "records that are full, not started",
+    "name": "requests whose executions' names are used up, not started",
+    "id": "records without a legal id",
+    "taskToken": "records without a legal task token, not answered",
+}
+
+
 def stream(args: DashboardArgs) -> list[list[Widget]]:
     settings, trigger, told = args["settings"], args["trigger"], args["subscriptions"]
     age = [["AWS/Lambda", "IteratorAge", "FunctionName", trigger.router.name, {"label": "milliseconds"}]]
@@ -185,10 +195,12 @@ def stream(args: DashboardArgs) -> list[list[Widget]]:
         ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", queue.name, {"label": label}]
         for label, queue in queues
     ]
-    ignored = ["HourBank", "RequestIgnored", "reason", "createdAt", *service(settings)]
-    late = [
+    late: list[Line] = [
         [*found(settings, "LateAnswer"), {"label": "answers that nobody waited for"}],
-        [*ignored, {"label": "requests without a readable createdAt, not started"}],
+        *(
+            ["HourBank", "RequestIgnored", "reason", reason, *service(settings), {"label": label}]
+            for reason, label in IGNORED.items()
+        ),
     ]
     limit = {"label": "alarm", "value": FIFTEEN_MINUTES_IN_MILLISECONDS}
     return [

@@ -19,8 +19,9 @@ def handler(event: dict[str, Any], context: Any) -> str:
         request = requests.load(run.request_id)
         if not requests.is_owned(request, run.arn):
             raise NotOwner("The request was deleted or replaced")
-        # Only a service that was in progress is completed or, while its execution runs, cancelled from here.
-        if requests.status_of(request) in ("IN_PROGRESS", "COMPLETED", "CANCELLED"):
+        # Run again: what was in progress has no token, and may have been confirmed or given up since.
+        has_ended = requests.status_of(request) in ("COMPLETED", "CANCELLED") and request.get("taskToken") is None
+        if requests.status_of(request) == "IN_PROGRESS" or (has_ended and run.attempt):
             return Plan(request)
         # A service that has not begun cannot have been received.
         early = ("requesterResponse",) if request.get("requesterResponse") == "COMPLETED" else ()

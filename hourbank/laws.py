@@ -13,8 +13,11 @@ from decimal import Decimal
 from typing import Any
 
 Item = dict[str, Any]
+LARGEST_HOURS = 1_000_000
 # longest texts and ids, fewest and most hours, decimals and seconds
-_NUMBERS_OF_RULES = {Decimal(number) for number in (0, 1, 2, 30, 60, 100, 255, 256, 1024, 10**6, 30 * 24 * 3600)}
+_NUMBERS_OF_RULES = {
+    Decimal(number) for number in (0, 1, 2, 30, 60, 100, 255, 256, 1024, 10**6, 30 * 24 * 3600, 384 * 1024)
+}
 WAITING = ("AWAITING_PROVIDER", "NEGOTIATING")
 
 
@@ -96,6 +99,15 @@ def hours_of_others(ledger: Ledger) -> list[str]:
     return problems
 
 
+def illegal_hours(ledger: Ledger) -> list[str]:
+    """Return each escrow of hours that nobody may ask for: above 0, at most a million, at most 2 decimals."""
+    return [
+        f"escrow {key} is of {escrow['hours']} hours"
+        for key, escrow in ledger.escrows.items()
+        if not 0 < escrow["hours"] <= LARGEST_HOURS or escrow["hours"] != round(escrow["hours"], 2)
+    ]
+
+
 def held_for_others(escrow: Item, request: Item) -> list[str]:
     """Return what is wrong with an escrow that was just made: it is for the people of its request."""
     return [
@@ -167,18 +179,18 @@ def decided_by_nobody(old: Item, new: Item, state: str | None = None) -> list[st
     return []
 
 
-def balance_told(old: Item, new: Item) -> list[str]:
-    """Return what is wrong with a reason that both people read: it tells numbers that are in no field of the request.
+def balance_told(old: Item, new: Item, asked: Collection[Decimal]) -> list[str]:
+    """Return what is wrong with a reason that both people read: it tells numbers that nobody asked for.
 
+    `asked` are the numbers that were ever in a field of a request of this id.
     What a requester has, or lacks, is nobody else's business.
     """
     reason = new.get("failureReason")
     if reason == old.get("failureReason") or not isinstance(reason, str):
         return []
-    said = {value for value in new.values() if isinstance(value, Decimal)}
     # how much more an offer asks for than what is held
-    known = said | {more - less for more in said for less in said} | _NUMBERS_OF_RULES
-    told = {Decimal(number.replace(",", "")) for number in re.findall(r"\d[\d,]*(?:\.\d+)?", reason)}
+    known = {*asked, *(more - less for more in asked for less in asked), *_NUMBERS_OF_RULES}
+    told = {Decimal(number.replace(",", "")) for number in re.findall(r"\d[\d,]*(?:\.\d+)?(?:[eE][+-]?\d+)?", reason)}
     return [f"a reason that both read tells {sorted(told - known)}: {reason}"] if told - known else []
 
 

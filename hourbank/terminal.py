@@ -12,6 +12,8 @@ from decimal import Decimal
 from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
+from handlers.bank.hours import in_words
+
 if TYPE_CHECKING:  # what only prints a line starts without Rich
     from rich.console import Console, RenderableType
     from rich.text import Text
@@ -40,9 +42,6 @@ def put(text: str) -> None:
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     if sys.stdout:  # it may be closed
         sys.stdout.write(text)
-
-
-from handlers.bank.hours import in_words
 
 
 def say(console: Console, *parts: str | tuple[str, str]) -> None:

@@ -75,7 +75,7 @@ def is_wrong(status: str | None, escrow: dict[str, Any] | None, log: list[dict[s
     fits = {
         **{name: {needed} for name, needed in (ends | busy).items()},
         "VALIDATING": {None},
-        "REJECTED": {None, "REFUNDED"},
+        "REJECTED": {None, "REFUNDED", "RELEASED"},
         "FAILED": {None, "REFUNDED"},
     }
     if status not in fits or beside not in fits[status]:
@@ -115,6 +115,9 @@ SILENT = {
     ),
     "in progress, and its execution failed: its people end a service": (
         "IN_PROGRESS", escrow_of("HELD"), log_of("ESCROW_HOLD"), "FAILED",
+    ),
+    "rejected, and paid: an older request had the id, and its execution the same name": (
+        "REJECTED", escrow_of("RELEASED"), log_of("ESCROW_HOLD", "ESCROW_RELEASE"), "SUCCEEDED",
     ),
     "rejected, and entries that cancel out: an administrator removed the escrow afterwards": (
         "REJECTED", None, log_of("ESCROW_HOLD", "ESCROW_REFUND"), "SUCCEEDED",

@@ -504,7 +504,7 @@ class TestOnTheEmulator:
 
     def test_what_up_runs_is_examined_without_a_word_on_where(self, emulator, tmp_path):
         deployment = deploy.deploy(emulator, response_timeout_seconds=600)
-        state = {"pid": 0, "deployment": deployment.to_json()}
+        state = {"pid": 0, "console": "x", "deployment": deployment.to_json()}
         (tmp_path / "up.json").write_text(json.dumps(state))
         at_home = os.environ | {"HOURBANK_STATE": str(tmp_path), "COLUMNS": "200", "AWS_PROFILE": "not-there"}
         ended = subprocess.run([*HOURBANK, "doctor"], env=at_home, capture_output=True, text=True, check=False)

@@ -20,7 +20,7 @@ from hourbank.local.emulator import Emulator
 from hourbank.program import cloudformation
 from hourbank.program.recorder import Recording
 from tests.helpers.exports import adapt, play
-from tests.helpers.recordings import recorded
+from tests.helpers.recordings import exports_recorded_once, recorded  # noqa: F401
 
 
 def run(*arguments: object) -> str:

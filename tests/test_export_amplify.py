@@ -23,6 +23,7 @@ from hourbank.local import deploy
 from hourbank.local.emulator import Emulator
 from hourbank.program import cloudformation
 from tests.helpers.exports import adapt, amplify_exports, play
+from tests.helpers.recordings import exports_recorded_once  # noqa: F401
 
 PAGE = (Path(__file__).parent.parent / "docs" / "deploy" / "amplify-gen1.md").read_text(encoding="utf-8")
 API, ENVIRONMENT = "hourbank", "dev"

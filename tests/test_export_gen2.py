@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from hourbank.cli import app
 from hourbank.errors import HourBankError
 from hourbank.export import gen2, parameterised
+from tests.helpers.recordings import exports_recorded_once  # noqa: F401
 
 FILES = ("hourbank-functions.zip", "resource.ts", "template.json")
 

@@ -652,7 +652,7 @@ def test_silence_times_out_and_gives_the_hours_back(bank: Bank, response: str | 
 def test_a_wait_that_ran_out_before_its_token_was_stored_times_out_too(bank: Bank) -> None:
     escrowed(bank)
     assert run(timeout_request, "TimeoutRequest") == {"answer": "TIMED_OUT"}
-    with pytest.raises(ValueError, match="TIMED_OUT to AWAITING_PROVIDER"):
+    with pytest.raises(requests.IllegalMove, match="TIMED_OUT to AWAITING_PROVIDER"):
         run(notify_provider, "WaitForProviderResponse", taskToken="late")
     assert bank.balance("ana") == 10
 

@@ -150,7 +150,10 @@ def left_running(folder: Path, endpoint: str) -> None:
     (folder / "up.json").write_text(json.dumps(state), encoding="utf-8")
 
 
-@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize(
+    "config",
+    [pytest.param(name, marks=[] if at in (0, 4) else pytest.mark.thorough) for at, name in enumerate(CONFIGS)],
+)
 def test_a_command_reaches_the_emulator_whatever_the_user_has_set(
     config: str, tmp_path: Path, stand_in: tuple[str, list[str]]
 ) -> None:
@@ -200,7 +203,9 @@ def test_nothing_that_reads_settings_is_imported_before_they_are_forgotten() -> 
     assert ended.stdout.split() == []
 
 
-@pytest.mark.parametrize("command", ["demo", "up", "cost"])
+@pytest.mark.parametrize(
+    "command", ["demo", *(pytest.param(one, marks=pytest.mark.thorough) for one in ("up", "cost"))]
+)
 def test_a_machine_on_which_nothing_has_room_is_said_at_once(command: str, tmp_path: Path) -> None:
     # Given a limit of 8 blocks for a file, which stands for full disks
     ended = limited("-f 8", tmp_path, command)
@@ -305,6 +310,19 @@ def test_what_nobody_can_read_is_not_taken_for_running(
     with pytest.raises(HourBankError, match="nothing is running"):
         up.running()
     assert not up.STATE.exists()
+
+
+@pytest.mark.parametrize(("pid", "ended"), [(-1, []), (0, []), (1, []), (4711, [4711])])
+def test_a_state_that_names_no_process_of_ours_ends_none(
+    pid: int, ended: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(up, "STATE", tmp_path / "up.json")
+    monkeypatch.setattr(up, "_answers", lambda _: False)
+    monkeypatch.setattr(up, "_read", lambda: up.State(pid, "", Deployment(endpoint="", tables={}, outputs={})))
+    monkeypatch.setattr(up.os, "kill", lambda number, _: told.append(number))
+    assert up.down() == "stopped"
+    assert told == ended
 
 
 def test_a_state_that_is_no_file_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -512,7 +512,7 @@ class World:
         self.said = ""
         self.secrets: set[str] = set()
         with open(f"{state}/up.json", "w") as file:  # noqa: PTH123
-            json.dump({"pid": 0, "deployment": self.deployment.to_json()}, file)
+            json.dump({"pid": 0, "console": "x", "deployment": self.deployment.to_json()}, file)
         self.at_home = os.environ | {"HOURBANK_STATE": state, "AWS_PROFILE": "not-there"}
         self.on_aws = os.environ | {"HOURBANK_STATE": "/nowhere", "AWS_ENDPOINT_URL": emulator.endpoint}
 

@@ -13,6 +13,7 @@ from moto import mock_aws
 from moto.dynamodb.models import dynamodb_backends
 from moto.stepfunctions.models import stepfunctions_backends
 
+from components.dashboard import IGNORED
 from handlers import route_service_request
 from handlers.aws import dynamodb
 
@@ -317,3 +318,7 @@ def test_names_that_somebody_used_up_do_not_hold_the_stream_up(
     monkeypatch.setattr(route_service_request, "_numbers", lambda: iter([1, 2]))
     assert route(record()) == []
     assert ignored(log) == ["name"]
+
+
+def test_the_dashboard_shows_each_reason_to_leave_a_record_alone() -> None:
+    assert IGNORED.keys() == route_service_request.WHY_IGNORED.keys()

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import re
 from collections.abc import Collection
+from datetime import timedelta
+from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from boto3.dynamodb.types import TypeDeserializer
 
-from handlers import process_escrow_release, validate_service_request
+from handlers import process_escrow_release, route_service_request, start_service_execution, validate_service_request
 from handlers.aws import dynamodb
 from handlers.aws.dynamodb import Change, Item, Plan
-from handlers.bank import events, ledger, requests, waiting
+from handlers.bank import audit, events, execution, hours, ledger, requests, waiting
 from handlers.bank.errors import ReleaseRefused
 from handlers.bank.execution import Execution
 from hourbank.simulate.campaign import Case, in_silence, play, single_faults, story_named
+from hourbank.simulate.faults import BESIDE, COLLIDING, FULL, ODD_ANSWERED, ODD_CREATED, Fault
 from hourbank.simulate.paths import WORKFLOWS, stories, ways_out
 from hourbank.simulate.program import definition_of
 from hourbank.simulate.run import Simulation
@@ -56,11 +63,6 @@ def test_without_the_condition_on_the_escrows_status(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(ledger, "_still_held", still_there)
     assert "13 hours in all, but 10 were granted" in str(caught(RELEASE, ("deleted",), "at-odds"))
-
-
-def test_without_the_owners_claim(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(requests, "is_owned", lambda request, arn: request is not None)
-    assert "quietly wrong" in str(caught(ACCEPTED, ("started-too",)))
 
 
 def test_without_a_claim_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,3 +213,137 @@ def test_without_the_retries_of_a_hiccup() -> None:
     definitions = {name: copy.deepcopy(definition_of(workflow)) for name, workflow in WORKFLOWS.items()}
     definitions["ServiceRequestWorkflow"]["States"]["EscrowHours"]["Retry"].pop()
     assert "a harmless fault changed" in str(caught(ACCEPTED, ("raises",), definitions=definitions))
+
+
+# --- records that can hold nobody hostage -----------------------------------------------------------------------------
+
+
+def plays(story: str, *faults: Fault, repair: str = "redrive") -> str:
+    """Return what the simulator says about a story with each of these faults alone."""
+    with in_silence():
+        return str([play(Case(story, (fault,), repair)).problems for fault in faults])
+
+
+def odd(kind: str, field: str, value: object) -> Fault:
+    """Return the fault by which a field has a value: at creation, or while the first wait is entered."""
+    if kind == "odd-created":
+        return Fault(kind, ODD_CREATED.index((field, value)))
+    return Fault(kind, 8, ODD_ANSWERED.index((field, value)))
+
+
+HUGE = (
+    odd("odd-created", "estimatedHours", Decimal("1e50")),
+    odd("odd-answered", "counterOfferHours", Decimal("1e50")),
+)
+FULL_TO_THE_BYTE = tuple(Fault("full", number) for number in range(len(FULL)))
+FILLED = tuple(Fault("filled", call) for call in range(5, 18, 3))
+ROWS_BESIDE = tuple(Fault("beside", number) for number in range(len(BESIDE)))
+
+
+@pytest.mark.parametrize(
+    ("story", "faults"),
+    [
+        (OFFERED, (*HUGE, *FULL_TO_THE_BYTE, *FILLED)),
+        (
+            ACCEPTED,
+            (*ROWS_BESIDE[::9], Fault("reborn"), *(Fault("collides", number) for number in range(len(COLLIDING)))),
+        ),
+        (ACCEPTED, (Fault("stream-stops", 1), Fault("stream-returns", 1))),
+        (RELEASE, (Fault("stream-stops", 2), Fault("reborn"), Fault("pause-requester-confirms", 15))),
+    ],
+)
+def test_nothing_is_caught_where_records_hold_anything(story: str, faults: tuple[Fault, ...]) -> None:
+    assert plays(story, *faults, repair="REFUND") == str([()] * len(faults))
+
+
+def test_where_numbers_are_read_as_boto3_reads_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dynamodb, "plain", TypeDeserializer().deserialize)
+    said = plays(OFFERED, *HUGE)
+    assert "Rounded" in said or "the router failed at a record for what it is" in said
+
+
+def test_where_any_number_of_hours_is_legal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hours, "is_legal", lambda given: isinstance(given, Decimal) and given > 0)
+    assert "escrow r1 is of 0.001 hours" in plays(ACCEPTED, odd("odd-created", "estimatedHours", Decimal("0.001")))
+
+
+def test_where_a_hold_takes_an_older_escrow_for_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    hold = ledger.hold
+
+    def found_done(run: Execution) -> Decimal:
+        escrow = dynamodb.read("Escrow", run.request_id)
+        return escrow["hours"] if escrow and escrow["executionArn"] == run.arn else hold(run)
+
+    unaware = SimpleNamespace(read=lambda *_: None, commit=dynamodb.commit)
+    monkeypatch.setattr(validate_service_request, "dynamodb", unaware)
+    monkeypatch.setattr(ledger, "hold", found_done)
+    assert "what a record says failed an execution" in plays(RELEASE, Fault("reborn"))
+
+
+def test_where_an_id_may_look_like_the_hash_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    def name_of(prefix: str, request_id: str, number: int = 1) -> str:
+        is_plain = re.fullmatch(r"[A-Za-z0-9_-]+", request_id) and not re.search(r"-\d+$", request_id)
+        word = request_id if is_plain else hashlib.sha256(request_id.encode()).hexdigest()[:40]
+        return f"{prefix}{word}" + (f"-{number}" if number > 1 else "")
+
+    monkeypatch.setattr(route_service_request, "execution_name", name_of)
+    monkeypatch.setattr(execution, "execution_name", name_of)
+    is_running = route_service_request._is_running
+    # and whoever has the name is taken for the request's own
+    monkeypatch.setattr(
+        route_service_request, "_is_running", lambda machine, name, _: is_running(machine, name, "order-124")
+    )
+    assert "the execution of another" in plays(ACCEPTED, Fault("collides"))
+
+
+def test_where_what_is_missed_is_no_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "PATIENCE_AFTER_TOUCH", timedelta(days=99))
+    assert "quietly wrong at the end" in plays(ACCEPTED, Fault("stream-stops"))
+
+
+def test_where_what_is_missed_is_touched_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "TOUCHES_END", timedelta(days=9999))
+    assert "touched every day, for ever" in plays(ACCEPTED, Fault("stream-stops"))
+
+
+def test_where_one_malformed_row_ends_an_audit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hours, "is_amount", lambda given: given > 0)
+    assert "TypeError" in plays(ACCEPTED, *ROWS_BESIDE)
+
+
+def test_where_giving_hours_back_needs_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    def only_this(decided: Plan) -> tuple[Plan, bool]:
+        return decided, bool(decided.writes) and dynamodb._written(decided.writes)
+
+    monkeypatch.setattr(dynamodb, "_carried_out", only_this)
+    assert plays("CheckProviderResponse.REJECTED", *FULL_TO_THE_BYTE, *FILLED) != str([()] * 11)
+
+
+def test_where_a_hiccup_and_a_quick_confirmation_fail_the_execution() -> None:
+    def started_or_refused(event: dict[str, Any], context: Any) -> Any:
+        run = Execution.of(event)
+        if requests.status_of(requests.load(run.request_id) or {}) == "COMPLETED":
+            raise ConnectionError("already completed")
+        return start_service_execution.handler(event, context)
+
+    with in_silence():
+        faults, _ = single_faults(story_named(RELEASE))
+        confirmed = [fault for fault in faults if fault.kind == "pause-requester-confirms"]
+        said = str(
+            [
+                Simulation(
+                    story_named(RELEASE), (fault,), handlers={"startServiceExecution": started_or_refused}
+                ).play()
+                for fault in confirmed
+            ]
+        )
+    assert "a hiccup failed service-request-r1" in said
+
+
+def test_where_a_reason_tells_the_requesters_balance(monkeypatch: pytest.MonkeyPatch) -> None:
+    def require(available: Decimal, needed: Decimal, refusal: Any) -> None:
+        if available < needed:
+            raise refusal(f"Not enough hours: {needed} needed, {available:f} available")
+
+    monkeypatch.setattr(ledger, "require", require)
+    assert "a reason that both read tells" in str(caught("ValidateRequest.InsufficientBalance"))

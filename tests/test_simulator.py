@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from decimal import Decimal
 
 import pytest
@@ -26,7 +28,7 @@ from hourbank.simulate.campaign import (
     tell,
     wander,
 )
-from hourbank.simulate.faults import KINDS, MEANWHILE, WAITING, Fault
+from hourbank.simulate.faults import KINDS, MEANWHILE, PAUSE, WAITING, Fault
 from hourbank.simulate.paths import stories
 from hourbank.simulate.run import Simulation
 from hourbank.simulate.wandering import Wander, shortest
@@ -98,7 +100,11 @@ def test_every_fault_is_in_the_table() -> None:
 def test_every_fault_strikes_somewhere(kind: str) -> None:
     """A fault at a point that has it is told in the trace; one that does nothing would prove nothing."""
     story = RELEASE if kind in MEANWHILE else ACCEPTED
-    at = {"call-conflict": 2, "call-conflicts": 2, "call-conflict!": 2, **dict.fromkeys(WAITING, 0)}.get(kind, 1)
+    at = (
+        2
+        if kind in PAUSE
+        else {"call-conflict": 2, "call-conflicts": 2, "call-conflict!": 2, **dict.fromkeys(WAITING, 0)}.get(kind, 1)
+    )
     with in_silence():
         simulation = Simulation(story_named(story), (Fault(kind, at),))
         simulation.play()
@@ -146,3 +152,53 @@ def test_a_violation_is_told_with_its_shortest_story(monkeypatch: pytest.MonkeyP
     assert "make simulate ARGS=\"--again '" in said
     assert "violations" in said
     assert "overdrawn" in said
+
+
+def command(*arguments: str, before: str = "") -> subprocess.CompletedProcess[str]:
+    """Run `hourbank simulate` in a process of its own, which `before` prepares."""
+    start = "sys.argv = ['hourbank', 'simulate', *sys.argv[1:]]\nfrom hourbank.cli import main\nmain()"
+    code = f"import sys\n{before}\n{start}"
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+
+
+def test_the_command_plays_a_run_again() -> None:
+    told = command("--again", f"{ACCEPTED} raises@2 redrive")
+    assert (told.returncode, told.stdout, told.stderr) == (0, f"{ACCEPTED} raises@2 redrive: no violation\n", "")
+    assert command("--seed", "7").stdout == "seed 7: no violation\n"
+
+
+def test_the_command_prints_its_table_as_markdown() -> None:
+    told = command(
+        "--only", "CheckDecision.Default", "--share", "400", "--pairs", "0", "--wander", "1", "--processes", "1"
+    )
+    assert (told.returncode, told.stderr) == (0, "")
+    lines = [line.rstrip() for line in told.stdout.splitlines() if line.startswith("|")]
+    assert lines[0].startswith("| what goes wrong") and set(lines[1]) == {"|", "-"} and lines[-1].startswith("| all ")
+
+
+def test_where_moto_is_missing_one_line_says_how_to_install_it() -> None:
+    hide = "import importlib.util as u\nfind = u.find_spec\n"
+    hide += "u.find_spec = lambda name, *more: None if name == 'moto' else find(name, *more)"
+    told = command("--seed", "1", before=hide)
+    assert (told.returncode, told.stdout) == (1, "")
+    assert told.stderr == (
+        "hourbank: simulating needs moto, which is not here: install it with pip install 'hourbank[simulate]'\n"
+    )
+
+
+def test_the_help_asks_for_no_moto() -> None:
+    told = command("--help", before="sys.modules['moto'] = None")
+    assert told.returncode == 0 and "--again" in told.stdout
+
+
+def test_what_is_no_run_is_refused_in_one_line() -> None:
+    for words in (
+        "nonsense",
+        f"{ACCEPTED} nosuchfault@1 redrive",
+        "NoStory raises@1 redrive",
+        f"{ACCEPTED} raises@x redrive",
+    ):
+        told = command("--again", words)
+        assert (
+            told.returncode == 1 and told.stderr.startswith("hourbank: --again: ") and told.stderr.count("\n") == 1
+        ), told

@@ -1,25 +1,53 @@
-"""How tests, and the commands that run on this machine, wait: as long as anything changes."""
+"""What waits for a busy machine gives up only where nothing moves any more."""
 
 import pytest
 
 from hourbank.local import patience
+from hourbank.local.patience import STALLED_SECONDS, Patience
 from tests.helpers import waiting
+from tests.helpers.waiting import until
+
+
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def monotonic(self) -> float:
+        return self.now
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """A clock that goes on by a minute whenever somebody sleeps."""
-    now = [0.0]
-    monkeypatch.setattr(patience.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(waiting.time, "sleep", lambda _: now.__setitem__(0, now[0] + 60))
-    return now
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(patience, "time", clock)
+    monkeypatch.setattr(waiting, "time", clock)
+    return clock
 
 
-def test_what_takes_hours_is_waited_for_while_something_changes(clock: list[float]) -> None:
-    assert waiting.until(lambda: clock[0] if clock[0] > 36_000 else 0, moving=lambda: clock[0]) > 36_000
+def test_an_event_is_waited_for_as_long_as_anything_moves(clock: Clock) -> None:
+    def find() -> str:
+        return "found" if clock.now > 10 * STALLED_SECONDS else ""
+
+    # something changes each 100 seconds
+    assert until(find, moving=lambda: clock.now // 100) == "found"
 
 
-def test_what_stays_the_same_for_minutes_is_given_up(clock: list[float]) -> None:
-    with pytest.raises(pytest.fail.Exception, match="the moon does not come; it stays at 'dark'"):
-        waiting.until(lambda: clock[0] > 36_000, moving=lambda: "dark", what="the moon")
-    assert patience.STALLED_SECONDS < clock[0] < 2 * patience.STALLED_SECONDS
+def test_what_does_not_move_any_more_fails_and_is_shown(clock: Clock) -> None:
+    moves = iter(["PENDING", "VALIDATING", "ESCROWED"])
+    with pytest.raises(pytest.fail.Exception, match="the answer does not come; it stays at 'ESCROWED'"):
+        until(lambda: False, moving=lambda: next(moves, "ESCROWED"), what="the answer")
+    assert STALLED_SECONDS < clock.now < STALLED_SECONDS + 10
+
+
+def test_a_machine_that_slept_has_not_waited(clock: Clock) -> None:
+    given = Patience()
+    clock.sleep(24 * 3600)
+    assert not given.is_over()
+    for _ in range(STALLED_SECONDS + 1):
+        clock.sleep(1)
+        assert given.is_over() is (clock.now > 24 * 3600 + STALLED_SECONDS - 5)

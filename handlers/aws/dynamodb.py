@@ -152,8 +152,10 @@ def _size(value: Any) -> int:
         case str():
             return _bytes(value)
         case int() | Decimal():
-            digits = len(Decimal(value).normalize(_AS_STORED).as_tuple().digits) if value else 0
-            return 1 + (digits + 1) // 2 + (value < 0)
+            _, digits, exponent = Decimal(value).normalize(_AS_STORED).as_tuple()
+            # two digits a byte, counted from the point
+            pairs = (len(digits) + int(exponent) % 2 + 1) // 2 if value else 0
+            return 1 + pairs + (value < 0)
         case dict():
             return 3 + sum(1 + _bytes(name) + _size(one) for name, one in value.items())
         case list():

@@ -24,7 +24,8 @@ ENTRIES = ("ESCROW_HOLD", "ESCROW_ADJUST", "ESCROW_REFUND", "ESCROW_RELEASE")
 STATUSES = {
     None: {"PENDING", "VALIDATING", "REJECTED", "FAILED"},
     "HELD": {"ESCROWED", "AWAITING_PROVIDER", "NEGOTIATING", "IN_PROGRESS"},
-    "RELEASED": {"COMPLETED"},
+    # REJECTED: an id that was used before, whose older execution had the same name
+    "RELEASED": {"COMPLETED", "REJECTED"},
     "REFUNDED": {"REJECTED", "DECLINED", "CANCELLED", "TIMED_OUT", "FAILED"},
 }
 # The entries that say how an escrow ended.

@@ -201,7 +201,8 @@ def _give_back(
     decided_on = ("providerResponse", "requesterResponse") if unless else ()
     as_it_is = Change("ServiceRequest", run.request_id).unchanged(request, "status", OWNER, *decided_on).check()
     ended, closed = Ended(status, requester, _amount(escrow)), _close(escrow, "REFUNDED")
-    without = Plan(ended, (*closed, as_it_is))
+    # Nobody is told of an end that is not in the record.
+    without = Plan(ended._replace(outcome=_known(current)), (*closed, as_it_is))
     return _with_status(ended, closed, request, status, reason, decided_on, without)
 
 
@@ -212,6 +213,10 @@ def _as_it_ended(run: Execution, escrow: Item | None, status: str) -> Plan:
     if requests.is_owned(request, run.arn):
         return Plan(Ended(requests.status_of(request), request.get("requesterId")))
     return Plan(Ended(status, escrow.get("requesterId")) if escrow else Ended(NOT_OWNER))
+
+
+def _known(status: str) -> str:
+    return status if status in requests.TRANSITIONS else "UNKNOWN"
 
 
 def _with_status(
@@ -310,9 +315,9 @@ def settle(request_id: str, decision: str, reason: str) -> Ended:
         if not is_held(escrow):
             return Plan(Ended(current or status if escrow["status"] == settled else NOTHING_TO_DO, requester))
         ended, closed = Ended(status, requester, _amount(escrow)), _close(escrow, settled)
-        without = Plan(ended, closed)
         if own is None:
-            return without
+            return Plan(ended, closed)
+        without = Plan(ended._replace(outcome=_known(requests.status_of(own))), closed)
         return _with_status(ended, closed, own, status, None if status == "COMPLETED" else reason, (), without)
 
     return _count("HoursReleased" if decision == "RELEASE" else "HoursRefunded", *dynamodb.commit(plan))

@@ -62,8 +62,9 @@ def down() -> str:
     state = _read()
     if state is None:
         return "nothing was running"
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(state.pid, signal.SIGTERM)
+    if state.pid > 1:  # what is less means all of this group, or the machine's first process
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended, or is somebody else's
+            os.kill(state.pid, signal.SIGTERM)
     patience = Patience()
     while STATE.exists() or _answers(state.deployment.endpoint):
         if patience.is_over():
@@ -127,7 +128,7 @@ def _read() -> State | None:
     """Return the state of what runs; one that a killed process left behind, or that nobody can read, is removed."""
     try:
         told = json.loads(STATE.read_text(encoding="utf-8"))
-        state = State(int(told["pid"]), str(told["console"]), Deployment(**told["deployment"]))
+        state = State(int(told["pid"]), str(told.get("console", "")), Deployment(**told["deployment"]))
         if _answers(state.deployment.endpoint):
             return state
     except (FileNotFoundError, NotADirectoryError):

@@ -38,6 +38,7 @@ from hourbank.simulate.faults import (
     FULL,
     HARMLESS,
     INVOCATION,
+    KINDS,
     MEANWHILE,
     ODD_ANSWERED,
     ODD_CREATED,
@@ -472,8 +473,20 @@ def replay(console: Console, *, seed: int | None = None, again: str = "") -> boo
 
 
 def play_again(words: str) -> Result:
-    """Play the case of these words."""
-    case = Case.of(words)
+    """Play the case of these words.
+
+    Raises
+    ------
+    HourBankError
+        If they are no case.
+    """
+    try:
+        case = Case.of(words)
+        story_named(case.story)
+    except (ValueError, StopIteration):
+        case = None
+    if case is None or case.repair not in REPAIRS or any(fault.kind not in KINDS for fault in case.faults):
+        raise HourBankError(f"--again: {words!r} is no run: give the words that a violation was told with")
     try:
         return play(case, single_faults(story_named(case.story))[1])
     except WrongWithoutFaultError as wrong:

@@ -145,6 +145,11 @@ class Machines:
         """Forget every execution that has ended, as Step Functions does after 90 days: its name is free again."""
         self._names = {arn: execution for arn, execution in self._names.items() if not execution.ended}
 
+    @property
+    def remembered(self) -> list[Execution]:
+        """The executions that DescribeExecution knows: one of each name."""
+        return list(self._names.values())
+
     def answer(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Answer one call as boto3 returns it.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from decimal import Decimal
+from decimal import Context, Decimal
 from functools import cached_property
 from typing import Any
 from unittest import mock
@@ -35,6 +35,7 @@ from hourbank.simulate.expressions import (
 
 LARGEST_ITEM = 400 * 1024
 LARGEST_KEY = 2048
+_STORED = Context(prec=300)
 PAGE = 1024 * 1024
 _UNUSED = "Value provided in ExpressionAttribute{} unused in expressions: keys: {{{}}}"
 _TYPES: dict[str, Any] = {"S": str, "N": str, "B": (bytes, bytearray), "BOOL": bool, "NULL": bool, "L": list, "M": dict}
@@ -336,8 +337,9 @@ def size_of(value: Value) -> int:
     if kind in ("NULL", "BOOL"):
         return 1
     if kind == "N":
-        digits = content.lstrip("-").replace(".", "").strip("0")
-        return 1 + (len(digits) + 1) // 2 + content.startswith("-") if digits else 1
+        _, digits, exponent = Decimal(content).normalize(_STORED).as_tuple()
+        pairs = (len(digits) + int(exponent) % 2 + 1) // 2  # two digits a byte, counted from the point
+        return 1 + pairs + content.startswith("-") if digits != (0,) else 1
     if kind == "L":
         return 3 + sum(1 + size_of(part) for part in content)
     if kind == "M":

@@ -15,6 +15,7 @@ After each write the laws of `hourbank.laws` are checked; `World.settle` raises 
 
 from __future__ import annotations
 
+import base64
 import importlib
 import json
 import os
@@ -43,6 +44,7 @@ from hourbank.laws import (
     hours_held_for_nobody,
     hours_lost,
     hours_of_others,
+    illegal_hours,
     illegal_transition,
     tokens_outside_a_wait,
     told_too_early,
@@ -136,6 +138,7 @@ class World:
         self.problems: list[str] = []
         self.granted: dict[str, Decimal] = {}
         self.legacy: set[str] = set()
+        self._asked: dict[Any, set[Decimal]] = {}
         self.is_stream_read = True
         self._escrows_seen: set[str] = set()
         self.on_invoke: Callable[[Invocation, Moment], None] | None = None
@@ -166,6 +169,11 @@ class World:
     def executions(self) -> list[Execution]:
         """All executions there ever were, in the order of their starts."""
         return self._machines.executions
+
+    @property
+    def remembered(self) -> list[Execution]:
+        """The executions that are not forgotten; see `free_names`."""
+        return self._machines.remembered
 
     def redeploy(self) -> None:
         """Publish version 2, 3, ... of every function, and definitions that name it, as a deploy does."""
@@ -451,6 +459,8 @@ class World:
         if table != TABLES["ServiceRequest"]:
             return
         self._sequence += 1
+        asked = self._asked.setdefault((old or new or Row({})).plain.get("id"), set())
+        asked |= {value for value in (new.plain.values() if new else ()) if isinstance(value, Decimal)}
         images = {"OldImage": old, "NewImage": new}
         written = old or new
         change: dict[str, Any] = {
@@ -459,12 +469,12 @@ class World:
             "SequenceNumber": str(self._sequence),
             "SizeBytes": sum(row.size for row in images.values() if row),
             "StreamViewType": "NEW_AND_OLD_IMAGES",
-            **{name: row.image for name, row in images.items() if row},
+            **{name: streamed(row.image) for name, row in images.items() if row},
         }
         if self._invocation and self._legal is not None and new:
             before, after = old.plain if old else {}, new.plain
             broken = illegal_transition(before.get("status"), after.get("status"), self._legal)
-            broken += balance_told(before, after)
+            broken += balance_told(before, after, asked)
             if not _is_ordered(self._invocation):
                 broken += decided_by_nobody(before, after, self._invocation.state)
             self.problems += [f"{self._invocation.function}: {problem}" for problem in broken]
@@ -554,11 +564,12 @@ class World:
     def broken_laws(self, ledger: Ledger | None = None) -> list[str]:
         """Return every law that does not hold right now, in words."""
         ledger = ledger or self.lawful_ledger()
-        ended = {execution.arn: execution.status for execution in self.executions if execution.ended}
+        ended = {execution.arn: execution.status for execution in self.remembered if execution.ended}
         return [
             *hours_lost(ledger, self.granted),
             *entries_that_do_not_add_up(ledger, self.granted),
             *hours_of_others(ledger),
+            *illegal_hours(ledger),
             *hours_held_for_nobody(ledger, ended, self._deleted_in_progress),
             *tokens_outside_a_wait(ledger, ended),
         ]
@@ -663,6 +674,15 @@ class Report:
     findings: dict[str, str]
     missed: int
     remedies: dict[str, str]
+
+
+def streamed(value: Any) -> Any:
+    """Return an image as it is in a stream's event, which is JSON: bytes are base64."""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, Mapping):
+        return {name: streamed(part) for name, part in value.items()}
+    return [streamed(part) for part in value] if isinstance(value, list) else value
 
 
 def plain(image: Mapping[str, Any]) -> Item:

@@ -1,9 +1,12 @@
 """The program as tests read it: each stack with each configuration is evaluated once in a process."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 
+import pytest
+
+from hourbank.export import parameterised
 from hourbank.program.recorder import Recording, record
 
 
@@ -15,3 +18,14 @@ def recorded(stack: str, config: Mapping[str, str] | None = None) -> Recording:
 @cache
 def _recorded(stack: str, config: str) -> Recording:
     return record(stack, config=json.loads(config))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def exports_recorded_once() -> Iterator[None]:
+    """A file that imports this shares the recordings of exports among its tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parameterised, "record", _exported)
+        yield
+
+
+_exported = cache(parameterised.record)
