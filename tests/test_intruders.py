@@ -465,7 +465,9 @@ def test_a_task_token_is_nowhere_but_in_its_record(
 
 def commands(world: Guarded, directory: Any) -> Iterator[str]:
     """What commands print about a request that waits, is answered and goes on, and about one that is stuck."""
-    (directory / "up.json").write_text(json.dumps({"pid": os.getpid(), "deployment": world.deployment.to_json()}))
+    (directory / "up.json").write_text(
+        json.dumps({"pid": os.getpid(), "console": "", "deployment": world.deployment.to_json()})
+    )
     environment = os.environ | {"HOURBANK_STATE": str(directory), "COLUMNS": "200"}
 
     def run(*arguments: str, statuses: Collection[int] = (0,)) -> subprocess.CompletedProcess:
