@@ -126,14 +126,14 @@ def typed(value: Any) -> dict[str, Any]:
         case str():
             return {"S": value}
         case int() | Decimal():
-            return {"N": str(value)}
+            return {"N": f"{Decimal(value):f}"}  # plain digits, which stand-ins for DynamoDB read too
         case list():
             return {"L": [typed(one) for one in value]}
         case dict():
             return {"M": {name: typed(one) for name, one in value.items()}}
         case set():
             ((kind, _),) = typed(next(iter(value))).items()
-            return {f"{kind}S": [str(one) if kind == "N" else one for one in value]}
+            return {f"{kind}S": [typed(one)[kind] for one in value]}
     return {"B": value}
 
 
