@@ -12,8 +12,6 @@ from decimal import Decimal
 from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
-from handlers.bank.hours import in_words
-
 if TYPE_CHECKING:  # what only prints a line starts without Rich
     from rich.console import Console, RenderableType
     from rich.text import Text
@@ -96,6 +94,8 @@ def one_line(error: Exception) -> str:
 
 def in_hours(hours: Decimal) -> str:
     """Return `1 hour` or `2.5 hours`."""
+    from handlers.bank.hours import in_words  # the command line must start without the handlers
+
     return f"{in_words(hours)} hour{'' if hours == 1 else 's'}"
 
 

@@ -34,6 +34,8 @@ NEEDS_OWNER = {"VALIDATING", "ESCROWED", "AWAITING_PROVIDER", "NEGOTIATING"}
 # AccessDenied: the ARN of another machine, such as of the environment that a table was copied from.
 UNKNOWN_EXECUTION = ("ExecutionDoesNotExist", "InvalidArn", "ValidationException", "AccessDeniedException")
 LONGEST_ARN = 256
+# of the provider, and then of the requester
+LONGEST_WAITS = timedelta(seconds=2 * requests.LONGEST_RESPONSE_TIMEOUT_SECONDS)
 THROTTLED_TRIES = 10
 # How long the stream has for a record before it is touched; how long it has after that before it is a finding.
 PATIENCE = timedelta(minutes=15)
@@ -44,7 +46,8 @@ TOUCHES_END = timedelta(days=7)
 
 INSPECT = "`hourbank show` says what there is, and what helps"
 READ_THE_STREAM = (
-    "see that routeServiceRequest reads the table's stream (`hourbank doctor`), then `hourbank audit --touch`"
+    "see that routeServiceRequest reads the table's stream (`hourbank doctor`), then `hourbank audit --touch`; "
+    "where a release is refused, `hourbank settle`"
 )
 MEND_THE_RECORD = "nothing can be done with this record: let an administrator of the tables mend or remove it"
 ASK_PEOPLE = "ask its people to end the service, or decide with `hourbank settle`"
@@ -119,18 +122,20 @@ class Audit:
             for case in cases(page):
                 try:
                     yield from self._about(case)
-                except (ClientError, dynamodb.Contended) as error:
-                    # one record that cannot be looked at must not hide the others
-                    problem = f"The request could not be audited ({type(error).__name__})"
-                    yield Finding("MISMATCH", case.request_id, problem, case.held, INSPECT)
+                except Exception as error:  # noqa: BLE001  one record must not hide the others, whatever it is
+                    yield could_not_be_audited(case, error)
         # An escrow whose request is gone or another's is in no request's case.
         for page in self._pages("Escrow"):
             owners = dynamodb.read_many("ServiceRequest", [escrow["id"] for escrow in page])
             for escrow in page:
                 case = Case(escrow["id"], owners.get(escrow["id"]), escrow, [])
                 self.held = hours.total([self.held, case.held])
-                if not case.is_owner:
+                if case.is_owner:
+                    continue
+                try:
                     yield from self._about_orphan(load(escrow["id"]))
+                except Exception as error:  # noqa: BLE001  as above
+                    yield could_not_be_audited(case, error)
 
     def _pages(self, model: str) -> Iterator[list[Item]]:
         for page in dynamodb.pages(model):
@@ -163,7 +168,7 @@ class Audit:
         what = missed_in_words(request)
         if self.touch and is_touch_due(request, self.now, again=self.again):
             try:
-                self.touched += touch(case.request_id, requests.status_of(request), again=self.again)
+                self.touched += touch(case.request_id, requests.status_of(request))
             except dynamodb.Unwritable:
                 problem = f"{what}; the record is so full that it cannot be shown to the stream again"
                 yield Finding("MISSED", case.request_id, problem, case.held, MEND_THE_RECORD)
@@ -182,6 +187,12 @@ class Audit:
             yield Finding("MISMATCH", case.request_id, problem, case.held, INSPECT)
 
 
+def could_not_be_audited(case: Case, error: Exception) -> Finding:
+    # by its name alone: the message of an error of AWS can quote what must be in no log
+    problem = f"The request could not be audited ({type(error).__name__})"
+    return Finding("MISMATCH", case.request_id, problem, case.held, INSPECT)
+
+
 def cases(page: list[Item]) -> Iterator[Case]:
     """What there is about each request of a page, in a few calls; not all at one moment."""
     # An id that is too long for the log was rejected or never begun with: asking for its entries would be an error.
@@ -196,7 +207,7 @@ def cases(page: list[Item]) -> Iterator[Case]:
 def load(request_id: str) -> Case:
     """What there is about a request, all of it at one moment."""
     if not requests.is_short(request_id):
-        return Case(request_id, requests.load(request_id), None, [])
+        return Case(request_id, requests.load(request_id), dynamodb.read("Escrow", request_id), [])
     keys = [("TransactionLog", f"{request_id}#{entry}") for entry in ENTRIES]
     request, escrow, *entries = dynamodb.snapshot(("ServiceRequest", request_id), ("Escrow", request_id), *keys)
     return Case(request_id, request, escrow, [entry for entry in entries if entry])
@@ -308,8 +319,10 @@ def in_progress_for(case: Case, now: datetime) -> timedelta:
         return timedelta(0)
     if started := requests.moment(request, requests.STARTED):
         return now - started
-    # begun by an older version: the hold is older than the service, and the record's last change may be newer
-    return min(age(now, case.escrow), age(now, request))
+    # Begun by an older version, or in a record that was full: the hold is older than the service, by both waits at
+    # most, and the record's last change may be newer.
+    held = age(now, case.escrow)
+    return max(min(held, age(now, request)), held - LONGEST_WAITS)
 
 
 def is_missed(request: Item) -> bool:
@@ -342,7 +355,7 @@ def is_touch_due(request: Item, now: datetime, *, again: bool) -> bool:
     return age(now, request) >= TOUCH_AGAIN and now - first < TOUCHES_END
 
 
-def touch(request_id: str, status: str, *, again: bool = False) -> bool:
+def touch(request_id: str, status: str) -> bool:
     """Makes the stream show a record again, while it is there and its status is what it was; whether it was written.
 
     When it was done first stays in the record until its status moves.
@@ -353,7 +366,7 @@ def touch(request_id: str, status: str, *, again: bool = False) -> bool:
         if request is None or requests.status_of(request) != status:
             return Plan(None)
         change = Change("ServiceRequest", request_id).exists().unchanged(request, "status")
-        if again or requests.moment(request, requests.TOUCHED) is None:
+        if requests.moment(request, requests.TOUCHED) is None:
             change.set(**{requests.TOUCHED: dynamodb.now()})
         return Plan(None, (change.write(),))
 

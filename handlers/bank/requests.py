@@ -5,7 +5,7 @@ Attributes are those of the contract; absent means missing or of type NULL.
 
 import os
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple, TypeGuard
 
@@ -177,7 +177,12 @@ def moment(item: Mapping[str, Any], attribute: str) -> datetime | None:
         parsed = datetime.fromisoformat(item[attribute])
     except (KeyError, TypeError, ValueError):
         return None
-    return parsed if parsed.utcoffset() is not None else None
+    if parsed.utcoffset() is None:
+        return None
+    try:
+        return parsed.astimezone(UTC)
+    except OverflowError:  # a moment of the year 1 that is before it in UTC
+        return None
 
 
 def start_requests_from() -> datetime:

@@ -44,7 +44,7 @@ def audit(console: Console, stack: Stack, *, touch: bool) -> bool:
             case = load(found.request_id)
             helps = stuck.remedies(stack, case, stuck.owner_of(stack, case))
             if found.kind == "MISSED":
-                helps = (Remedy("", found.remedy),)
+                helps = (Remedy("", found.remedy), *helps)
             findings.append(Finding(what=found.problem, request_id=found.request_id, hours=found.hours, remedies=helps))
     _print_findings(console, findings, "" if run.missed else "nothing that does not fit")
     held, oldest = in_hours(run.held), duration(run.oldest_wait)

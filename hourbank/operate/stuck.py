@@ -459,7 +459,9 @@ def remedies(stack: Stack, case: Case, run: Run) -> tuple[Remedy, ...]:
         stack.command("settle", case.request_id, f' {way} --reason "WHY"') for way in ("--refund", "--release")
     )
     otherwise = "otherwise: " if run.can_go_on else ""
-    if case.held:
+    if (case.escrow or {}).get("status") == "HELD" and not case.held:
+        found.append(Remedy("", "the escrow does not say how many hours it holds: let an administrator mend it"))
+    elif case.held:
         found.append(Remedy(back, f"{otherwise}the hours go back to the requester"))
         found.append(Remedy(paid, "if the service was received: the provider is paid"))
     elif ledger.is_unfinished(case.request, case.escrow):
