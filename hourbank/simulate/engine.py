@@ -165,7 +165,7 @@ class Machines:
             "SendTaskSuccess": self._send_task_success,
         }
         if operation not in answers:
-            raise NotImplementedError(f"{operation} of Step Functions")
+            raise ValueError(f"nothing of ours calls {operation} of Step Functions")
         return answers[operation](**parameters)
 
     def _machine(self, arn: str) -> StateMachineInstance:

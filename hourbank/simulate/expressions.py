@@ -374,7 +374,7 @@ def apply(made: Expression, scope: Scope) -> dict[str, Value]:
     changed = dict(scope.item)
     for clause, path, operand in made.steps:
         if len(path) > 1:
-            raise NotImplementedError(f"an update of {path}: nothing of ours changes a part of an attribute")
+            raise ValueError(f"an update of {path}: nothing of ours changes a part of an attribute")
         name, value = _real(path[0], scope.names), operand(scope) if operand else None
         if clause == "REMOVE":
             changed.pop(name, None)
@@ -385,5 +385,5 @@ def apply(made: Expression, scope: Scope) -> dict[str, Value]:
         elif clause == "ADD" and value is not None and "N" in value:
             changed[name] = _added(scope.item.get(name, {"N": "0"}), value)
         else:
-            raise NotImplementedError(f"{clause} of {value}: nothing of ours uses sets")
+            raise ValueError(f"{clause} of {value}: nothing of ours uses sets")
     return changed

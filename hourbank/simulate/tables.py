@@ -100,7 +100,7 @@ class Tables:
             return _OPERATIONS[operation](self, **parameters)
         except KeyError as error:
             if operation not in _OPERATIONS:
-                raise NotImplementedError(f"{operation} of DynamoDB") from None
+                raise ValueError(f"nothing of ours calls {operation} of DynamoDB") from None
             raise Refusal("ResourceNotFoundException", f"Requested resource not found: {error}") from None
 
     # --- reads
@@ -178,7 +178,7 @@ class Tables:
         wanted = asked.get("ReturnValues", "NONE")
         shown = {"ALL_OLD": old, "ALL_NEW": new}.get(wanted)
         if wanted not in ("NONE", "ALL_OLD", "ALL_NEW"):
-            raise NotImplementedError(f"ReturnValues {wanted}")
+            raise ValueError(f"nothing of ours asks for ReturnValues {wanted}")
         return {"Attributes": dict(shown.image)} if shown else {}
 
     def _transact_write_items(self, TransactItems: list[Mapping[str, Any]], **_: Any) -> dict[str, Any]:  # noqa: N803
