@@ -57,7 +57,7 @@ def deploy_template(emulator: Emulator) -> None:
     code = {"S3Bucket": "code", "S3Key": "functions.zip"}
     template = parameterised.template(parameterised.record("cloudformation"), code=code, retain=True)
     assert {part["DeletionPolicy"] for part in template["Resources"].values()} == {"Retain"}
-    template = deploy.adapt(template, response_timeout_seconds=900)
+    template = deploy.adapt(template)
     store.put_object(Bucket="code", Key="template.json", Body=json.dumps(template).encode())
     config = yaml.safe_load((PROJECT / "Pulumi.dev.yaml").read_text())["config"]
     described = emulator.client("dynamodb").describe_table(TableName=table_name("dev", "ServiceRequest"))
