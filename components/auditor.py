@@ -8,7 +8,8 @@ import pulumi_aws as aws
 
 from components.alarms import alarm
 from components.archive import handler_archive
-from components.functions import GET, TABLE_VARIABLES, UPDATE
+from components.functions import GET, UPDATE
+from components.models import MODELS
 from components.service_role import service_role
 from components.settings import THIRTY_DAYS, Settings
 from components.tables import Table
@@ -92,7 +93,7 @@ class Auditor(pulumi.ComponentResource):
                 ],
                 "environment": {
                     **{
-                        TABLE_VARIABLES[key]: tables[key].name for key in ("serviceRequest", "escrow", "transactionLog")
+                        MODELS[key].variable: tables[key].name for key in ("serviceRequest", "escrow", "transactionLog")
                     },
                     "START_REQUESTS_FROM": settings.start_requests_from,
                     "CONFIRMATION_DAYS": str(settings.confirmation_days),

@@ -8,6 +8,7 @@ import pulumi
 
 from components.archive import handler_archive
 from components.event_bus import EventBus
+from components.models import MODELS
 from components.settings import Settings
 from components.tables import Table
 from components.workflow_function import WorkflowFunction
@@ -17,13 +18,6 @@ GET = "dynamodb:GetItem"
 PUT = "dynamodb:PutItem"
 UPDATE = "dynamodb:UpdateItem"
 CHECK = "dynamodb:ConditionCheckItem"
-
-TABLE_VARIABLES = {
-    "serviceRequest": "SERVICE_REQUEST_TABLE_NAME",
-    "escrow": "ESCROW_TABLE_NAME",
-    "userBalance": "USER_BALANCE_TABLE_NAME",
-    "transactionLog": "TRANSACTION_LOG_TABLE_NAME",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +33,13 @@ class Access:
 
     @property
     def tables(self) -> dict[str, tuple[str, ...]]:
-        by_table = zip(TABLE_VARIABLES, (self.request, self.escrow, self.balance, self.log), strict=True)
-        return {table: actions for table, actions in by_table if actions}
+        by_table = {
+            "serviceRequest": self.request,
+            "escrow": self.escrow,
+            "userBalance": self.balance,
+            "transactionLog": self.log,
+        }
+        return {table: actions for table, actions in by_table.items() if actions}
 
 
 # These say no to people by raising a typed error, which Lambda counts as one of the function's: their alarm is for a
@@ -95,7 +94,7 @@ def workflow_functions(settings: Settings, tables: Mapping[str, Table], bus: Eve
             for table, actions in access.tables.items()
         ]
         environment: dict[str, pulumi.Input[str]] = {
-            TABLE_VARIABLES[table]: tables[table].name for table in access.tables
+            MODELS[table].variable: tables[table].name for table in access.tables
         }
         if access.events:
             statements.append({"Effect": "Allow", "Action": "events:PutEvents", "Resource": bus.arn})

@@ -11,6 +11,8 @@ import pulumi
 import pulumi_aws as aws
 from pulumi.runtime.config import CONFIG, get_config_env
 
+from components.models import MODELS
+
 KEYS = (
     "amplifyApiId",
     "amplifyEnv",
@@ -25,12 +27,6 @@ KEYS = (
     "amplifyAuthRoleName",
     "appsyncEndpoint",
 )
-MODELS = {
-    "serviceRequest": "ServiceRequest",
-    "escrow": "Escrow",
-    "userBalance": "UserBalance",
-    "transactionLog": "TransactionLog",
-}
 PROTECTED_STACKS = ("staging", "prod")
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
 LOG_RETENTION_DAYS = (
@@ -261,7 +257,7 @@ def table_names() -> dict[str, str]:
     explicit = explicit_table_names()
     names = {}
     for key, model in MODELS.items():
-        names[key] = explicit.get(key) or amplify_table_name(key, model)
+        names[key] = explicit.get(key) or amplify_table_name(key, model.name)
         if not TABLE_NAME.fullmatch(names[key]):
             source = f"tables.{key}" if key in explicit else "amplifyApiId"
             raise wrong(source, f"makes {names[key]!r} a table's name", "use letters, digits, '_', '-' and '.' only")

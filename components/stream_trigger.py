@@ -10,7 +10,8 @@ import pulumi_aws as aws
 from components.alarms import alarm
 from components.archive import handler_archive
 from components.failure_queue import failure_queue
-from components.functions import GET, TABLE_VARIABLES
+from components.functions import GET
+from components.models import MODELS
 from components.settings import Settings
 from components.tables import Table
 from components.workflow import Workflow
@@ -116,7 +117,7 @@ class StreamTrigger(pulumi.ComponentResource):
                     {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": self.failures.arn},
                 ],
                 "environment": {
-                    TABLE_VARIABLES["serviceRequest"]: table.name,
+                    MODELS["serviceRequest"].variable: table.name,
                     "START_REQUESTS_FROM": settings.start_requests_from,
                     "SERVICE_REQUEST_WORKFLOW_ARN": requests.arn,
                     "ESCROW_MANAGEMENT_WORKFLOW_ARN": releases.arn,

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
-from components.settings import MODELS, Settings
+from components.models import MODELS
+from components.settings import Settings
 
-HASH_KEYS = {"serviceRequest": "id", "escrow": "id", "userBalance": "userId", "transactionLog": "id"}
 STREAMED = "serviceRequest"
 # The router reads new images only; Amplify's own tables stream both.
 STREAM_VIEWS = ("NEW_AND_OLD_IMAGES", "NEW_IMAGE")
@@ -49,13 +49,13 @@ def exported_names(settings: Settings) -> Mapping[str, str]:
     names = {}
     for key in [key for key in MODELS if key not in settings.told_tables]:
         try:
-            name = aws.cloudformation.get_export(name=f"{settings.amplify_api_id}:GetAtt:{MODELS[key]}Table:Name").value
+            name = aws.cloudformation.get_export(name=f"{settings.amplify_api_id}:GetAtt:{MODELS[key].export}").value
         except Exception:  # noqa: BLE001 the SDK raises just that; there is no such export, or nobody may look at it
             break  # an API exports all of its tables or none: each look-up reads every export of the account
         api_and_env = f"-{settings.amplify_api_id}-"
         if api_and_env in name and (environment := name.rpartition(api_and_env)[2]) != settings.amplify_env:
             raise pulumi.RunError(
-                f"hourbank:amplifyEnv is {settings.amplify_env!r}, but {MODELS[key]}'s table of API "
+                f"hourbank:amplifyEnv is {settings.amplify_env!r}, but {MODELS[key].name}'s table of API "
                 f"{settings.amplify_api_id} is {name}: set it to {environment}, or amplifyApiId to the API of "
                 f"{settings.amplify_env} (stack {settings.env})"
             )
@@ -65,7 +65,7 @@ def exported_names(settings: Settings) -> Mapping[str, str]:
 
 def look_up_one(key: str, name: str, settings: Settings) -> Table:
     def refused(what: str, instead: str) -> pulumi.RunError:
-        return pulumi.RunError(f"table {name} ({MODELS[key]}): {what}: {instead}")
+        return pulumi.RunError(f"table {name} ({MODELS[key].name}): {what}: {instead}")
 
     try:
         table = aws.dynamodb.get_table(name=name)
@@ -104,10 +104,10 @@ class Description:
 
 def objection_to(key: str, table: Description, *, allow_conflict_resolution: bool) -> tuple[str, str] | None:
     """What is wrong with a table and what to do; None if it can serve as the model of this key."""
-    if table.hash_key != HASH_KEYS[key] or table.range_key or table.types.get(table.hash_key, "S") != "S":
+    if table.hash_key != MODELS[key].hash_key or table.range_key or table.types.get(table.hash_key, "S") != "S":
         parts = [part for part in (table.hash_key, table.range_key) if part]
         found = " and ".join(f"{part} ({table.types.get(part, '?')})" for part in parts)
-        return f"its key is {found}", f"the workflows need {HASH_KEYS[key]} (S) alone; check @primaryKey"
+        return f"its key is {found}", f"the workflows need {MODELS[key].hash_key} (S) alone; check @primaryKey"
     if table.ttl_attribute == "_ttl" and not allow_conflict_resolution:
         return (
             "it has conflict resolution (DataStore), which the workflows' writes would break",

@@ -11,8 +11,8 @@ import boto3
 import moto
 import pytest
 
+from components.models import MODELS
 from hourbank.local import people
-from hourbank.local.deploy import MODELS
 from hourbank.local.deployment import MACHINES, Deployment
 from hourbank.local.page import server as module
 from hourbank.local.page.api import token_for
@@ -38,7 +38,7 @@ class Mocked(Deployment):
 def deployment():
     with moto.mock_aws():
         dynamodb = boto3.client("dynamodb", region_name="us-east-1")
-        tables = {key: f"{model}-test" for key, model in MODELS.items()}
+        tables = {key: f"{model.name}-test" for key, model in MODELS.items()}
         for key, table in tables.items():
             name = "userId" if key == "userBalance" else "id"
             dynamodb.create_table(

@@ -17,6 +17,7 @@ from botocore.response import StreamingBody
 from botocore.stub import Stubber
 from rich.console import Console
 
+from components.models import MODELS
 from hourbank.account import doctor
 from hourbank.account.doctor import Account, Check, State
 from hourbank.local import deploy
@@ -246,9 +247,9 @@ class World:
         self.appsync = emulator.client("appsync")
         self.api = self.appsync.create_graphql_api(name="timebank", authenticationType="AMAZON_COGNITO_USER_POOLS")
         self.api_id = self.api["graphqlApi"]["apiId"]
-        for model in deploy.MODELS.values():
-            self.table(f"{model}-{self.api_id}-dev", "userId" if model == "UserBalance" else "id")
-            self.reads(f"{model}Table", f"{model}-{self.api_id}-dev")
+        for model in MODELS.values():
+            self.table(f"{model.name}-{self.api_id}-dev", model.hash_key)
+            self.reads(f"{model.name}Table", f"{model.name}-{self.api_id}-dev")
         self.says()
 
     def reads(self, source: str, table: str) -> None:
@@ -438,14 +439,14 @@ class TestOnTheEmulator:
         assert world.finds() == [("schema TransactionLog", "there is no type TransactionLog")]
 
     def test_a_wrong_api_is_told_the_ones_that_are_there(self, world):
-        told = {key: f"{model}-{world.api_id}-dev" for key, model in deploy.MODELS.items()}
+        told = {key: f"{model.name}-{world.api_id}-dev" for key, model in MODELS.items()}
         (miss,) = misses(world.examine(amplifyApiId="nowhere", tables=json.dumps(told)))
         assert miss.found == "there is no API nowhere in us-east-1"
         assert f"{world.api_id} (timebank)" in miss.remedy
 
     def test_an_api_without_a_schema_is_told_beside_everything_else(self, world):
         bare = world.appsync.create_graphql_api(name="bare", authenticationType="API_KEY")["graphqlApi"]["apiId"]
-        told = {key: f"{model}-{world.api_id}-dev" for key, model in deploy.MODELS.items()}
+        told = {key: f"{model.name}-{world.api_id}-dev" for key, model in MODELS.items()}
         try:
             checks = world.examine(amplifyApiId=bare, tables=json.dumps(told))
         finally:
@@ -476,9 +477,9 @@ class TestOnTheEmulator:
 
     def test_what_is_proposed_for_an_amplify_project_fits(self, world, tmp_path):
         # Given the file of a Gen 2 backend, whose tables' names end in NONE, and whose users have a role
-        for model in deploy.MODELS.values():
-            world.table(f"{model}-{world.api_id}-NONE", "userId" if model == "UserBalance" else "id")
-            world.reads(f"{model}None", f"{model}-{world.api_id}-NONE")
+        for model in MODELS.values():
+            world.table(f"{model.name}-{world.api_id}-NONE", model.hash_key)
+            world.reads(f"{model.name}None", f"{model.name}-{world.api_id}-NONE")
         cognito, iam = world.emulator.client("cognito-identity"), world.emulator.client("iam")
         document = trust("authenticated")
         role = iam.create_role(RoleName="signed-in", AssumeRolePolicyDocument=document)["Role"]["Arn"]

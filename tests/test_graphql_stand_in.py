@@ -14,9 +14,9 @@ import graphql
 import moto
 import pytest
 
+from components.models import MODELS
 from hourbank.errors import HourBankError
 from hourbank.local import people
-from hourbank.local.deploy import MODELS
 from hourbank.local.page import amplify_schema
 from hourbank.local.page.api import MOST_TOKENS, Api, token_for
 
@@ -43,7 +43,7 @@ class World:
 
     def __init__(self) -> None:
         self.dynamodb = boto3.client("dynamodb", region_name="us-east-1")
-        self.tables = {key: f"{model}-test" for key, model in MODELS.items()}
+        self.tables = {key: f"{model.name}-test" for key, model in MODELS.items()}
         for key, table in self.tables.items():
             hash_key = "userId" if key == "userBalance" else "id"
             self.dynamodb.create_table(

@@ -16,6 +16,8 @@ from pulumi.runtime.settings import get_root_resource
 
 from components import archive
 from components.functions import ACCESS
+from components.models import MODELS
+from handlers.aws import dynamodb
 from hourbank.program.recorder import STACKS, Recording, Resource, record
 from tests.helpers.recordings import recorded
 from tests.helpers.rights import RIGHTS
@@ -230,6 +232,11 @@ def test_the_time_to_answer_comes_from_the_stack(recording: Recording) -> None:
     local = recording.stack == "local"
     assert variables["PROVIDER_RESPONSE_TIMEOUT_SECONDS"] == ("900" if local else "604800")
     assert variables["MINIMUM_RESPONSE_TIMEOUT_SECONDS"] == ("1" if local else "60")
+
+
+def test_functions_know_the_models_as_the_program_does() -> None:
+    assert {model.name: model.variable for model in MODELS.values()} == dynamodb._VARIABLE
+    assert {model.name: model.hash_key for model in MODELS.values()} == dynamodb._KEY
 
 
 def test_functions_may_do_what_they_use_and_nothing_else(recording: Recording) -> None:

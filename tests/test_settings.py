@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from components import settings
+from components.models import MODELS
 from hourbank.names import ROOT
 from hourbank.program.recorder import GET_EXPORT, GET_ROLE, GET_TABLE, STACKS, record, stack_config
 
@@ -270,7 +271,7 @@ def test_a_name_is_told_or_exported_or_computed_in_this_order() -> None:
 
 
 def test_exports_are_not_looked_at_where_every_table_is_told() -> None:
-    told = {key: f"Table-{key}" for key in settings.MODELS}
+    told = {key: f"Table-{key}" for key in MODELS}
     account = Account()
     record("dev", config={"hourbank:tables": json.dumps(told)}, invokes=account.invokes)
     assert (account.asked, account.tables) == ([], list(told.values()))

@@ -20,6 +20,7 @@ from botocore.exceptions import ClientError
 Item = dict[str, Any]
 Write = dict[str, dict[str, Any]]
 
+# As components/models.py has them: the archive holds nothing but handlers. tests/test_program.py keeps both alike.
 _VARIABLE = {
     "ServiceRequest": "SERVICE_REQUEST_TABLE_NAME",
     "Escrow": "ESCROW_TABLE_NAME",

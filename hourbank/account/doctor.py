@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from components.settings import MODELS
+from components.models import MODELS, key_of
 from components.subscriptions import ARGUMENTS, MUTATION
-from components.tables import HASH_KEYS, STREAMED, Description, objection_to
+from components.tables import STREAMED, Description, objection_to
 from handlers.aws.dynamodb import client
 from hourbank.account.stack import LOCAL, configuration, in_words, is_refusal, reach
 from hourbank.names import PROJECT
@@ -190,13 +190,13 @@ def whoami() -> Account:
 
 def plan(env: str, config: Mapping[str, str], account: Account) -> tuple[Recording, Mapping[str, str]]:
     """Let the program say what it would make here, and in which tables."""
-    names: list[str] = []
+    told = recorder.told_tables(config)
+    names: dict[str, str] = {}
 
     def get_table(args: dict[str, Any]) -> dict[str, Any]:
-        key = HASH_KEYS[list(MODELS)[len(names)]]
-        names.append(args["name"])
-        serves = {"hashKey": key, "attributes": [{"name": key, "type": "S"}]}
-        return recorder.table_that_serves(args["name"], config) | serves
+        if key := key_of(args["name"], told):
+            names[key] = args["name"]
+        return recorder.table_that_serves(args["name"], told)
 
     exports: dict[str, str] = {}
 
@@ -204,7 +204,9 @@ def plan(env: str, config: Mapping[str, str], account: Account) -> tuple[Recordi
         if not exports:
             pages = client("cloudformation").get_paginator("list_exports").paginate()
             exports.update({one["Name"]: one["Value"] for page in pages for one in page["Exports"]})
-        return {"name": args["name"], "value": exports[args["name"]]}
+        table = exports[args["name"]]
+        told.update({key: table for key, model in MODELS.items() if args["name"].endswith(f":{model.export}")})
+        return {"name": args["name"], "value": table}
 
     answers: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
         "aws:index/getCallerIdentity:getCallerIdentity": lambda _: {"accountId": account.id},
@@ -214,7 +216,7 @@ def plan(env: str, config: Mapping[str, str], account: Account) -> tuple[Recordi
         GET_EXPORT: get_export,
     }
     recording = recorder.record(env, config=config, invokes=answers)
-    return recording, dict(zip(MODELS, names, strict=True))
+    return recording, names
 
 
 def seen(what: str, look: Callable[[], Iterable[Check]]) -> Iterator[Check]:
@@ -233,7 +235,7 @@ def seen(what: str, look: Callable[[], Iterable[Check]]) -> Iterator[Check]:
 
 def tables(names: Mapping[str, str], account: Account, *, accepts: bool, env: str) -> Iterator[Check]:
     for key, name in names.items():
-        what = f"table {MODELS[key]}"
+        what = f"table {MODELS[key].name}"
         try:
             description = describe(name)
         except ClientError as error:
@@ -300,10 +302,11 @@ def foreign(api_id: str, names: Mapping[str, str]) -> Iterator[Check]:
     own = {one["dynamodbConfig"]["tableName"]: one["name"] for one in sources}
     for key, name in names.items():
         if own and name not in own:
+            model = MODELS[key].name
             # what Amplify calls a model's data source
-            right = next((table for table, source in own.items() if source == f"{MODELS[key]}Table"), None)
-            remedy = f"its {MODELS[key]} is {right}: set tables.{key} to it" if right else "see tables and amplifyApiId"
-            yield Check(f"table {MODELS[key]}", State.MISS, f"{name} is no table of API {api_id}", remedy)
+            right = next((table for table, source in own.items() if source == f"{model}Table"), None)
+            remedy = f"its {model} is {right}: set tables.{key} to it" if right else "see tables and amplifyApiId"
+            yield Check(f"table {model}", State.MISS, f"{name} is no table of API {api_id}", remedy)
 
 
 # ---- names, and what the configuration names

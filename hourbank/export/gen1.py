@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.settings import MODELS
+from components.models import MODELS
 from hourbank.errors import HourBankError
 from hourbank.export import parameterised
 from hourbank.export.package import ARCHIVE
@@ -146,7 +146,7 @@ def template(api: str, *, key: str, retain: bool = False) -> dict[str, Any]:
         BUCKET: {"Type": "String", "Description": "The environment's deployment bucket, which has the functions' code"},
     }
     forms, conditions = {}, {}
-    imported = {name: f"{MODELS[table]}Table:Name" for table, name in TABLE_NAMES.items()}
+    imported = {name: MODELS[table].export for table, name in TABLE_NAMES.items()}
     imported[STREAM_ARN] = "ServiceRequestTable:StreamArn"
     for name, declared in ours.items():
         parameters[name] = dict(declared)

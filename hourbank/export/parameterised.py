@@ -10,16 +10,17 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from components.settings import LOG_RETENTION_DAYS, MODELS, THIRTY_DAYS, Settings
+from components.models import MODELS
+from components.settings import LOG_RETENTION_DAYS, THIRTY_DAYS, Settings
 from hourbank.program import cloudformation, recorder
 from hourbank.program.recorder import Recording
 
 ENVIRONMENT = "Environment"
-TABLE_NAMES = {key: f"{model}TableName" for key, model in MODELS.items()}
+TABLE_NAMES = {key: f"{model.name}TableName" for key, model in MODELS.items()}
 STREAM_ARN = "ServiceRequestStreamArn"
 # What the program is told while it is recorded: legal, and replaced by a parameter afterwards.
 CONFIG = {
-    "hourbank:tables": json.dumps({key: f"{model}-parameter" for key, model in MODELS.items()}),
+    "hourbank:tables": json.dumps({key: f"{model.name}-parameter" for key, model in MODELS.items()}),
     "hourbank:startRequestsFrom": "2026-01-01T00:00:00Z",
 }
 
@@ -42,7 +43,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     **{
         TABLE_NAMES[key]: {
             "Type": "String",
-            "Description": f"Name of {model}'s DynamoDB table, which Amplify owns",
+            "Description": f"Name of {model.name}'s DynamoDB table, which Amplify owns",
             "AllowedPattern": "[A-Za-z0-9_.-]{3,60}",
             # four of them stand in the description of a function's version, which has 256 characters
             "ConstraintDescription": "3 to 60 letters, digits, '_', '-' and '.'; Amplify's names have at most 52",
@@ -158,10 +159,8 @@ def record(tool: str, *, environment: str = "${Environment}", permissions_bounda
 
 def described(args: Mapping[str, Any]) -> dict[str, Any]:
     """Describe a table whose name is a parameter."""
-    name = args["name"]
-    return recorder.table_that_serves(
-        name, {"hourbank:tables": json.dumps({"userBalance": f"${{{TABLE_NAMES['userBalance']}}}"})}
-    ) | {"streamArn": f"${{{STREAM_ARN}}}"}
+    told = {key: f"${{{parameter}}}" for key, parameter in TABLE_NAMES.items()}
+    return recorder.table_that_serves(args["name"], told) | {"streamArn": f"${{{STREAM_ARN}}}"}
 
 
 def template(

@@ -20,6 +20,7 @@ from typing import Any
 import botocore.exceptions
 import pulumi
 
+from components.models import MODELS
 from hourbank.errors import HourBankError
 from hourbank.local import lambda_runtime
 from hourbank.local.deployment import Deployment
@@ -29,12 +30,6 @@ from hourbank.program import cloudformation, recorder
 
 STACK = "local"
 BUCKET = "hourbank-local-code"
-MODELS = {
-    "serviceRequest": "ServiceRequest",
-    "escrow": "Escrow",
-    "userBalance": "UserBalance",
-    "transactionLog": "TransactionLog",
-}
 Properties = dict[str, Any]
 
 
@@ -87,13 +82,12 @@ def create_tables(emulator: Emulator) -> dict[str, str]:
     dynamodb = emulator.client("dynamodb")
     names = {}
     for key, model in MODELS.items():
-        names[key] = f"{model}-{config['hourbank:amplifyApiId']}-{config['hourbank:amplifyEnv']}"
-        hash_key = "userId" if key == "userBalance" else "id"
+        names[key] = f"{model.name}-{config['hourbank:amplifyApiId']}-{config['hourbank:amplifyEnv']}"
         try:
             dynamodb.create_table(
                 TableName=names[key],
-                AttributeDefinitions=[{"AttributeName": hash_key, "AttributeType": "S"}],
-                KeySchema=[{"AttributeName": hash_key, "KeyType": "HASH"}],
+                AttributeDefinitions=[{"AttributeName": model.hash_key, "AttributeType": "S"}],
+                KeySchema=[{"AttributeName": model.hash_key, "KeyType": "HASH"}],
                 BillingMode="PAY_PER_REQUEST",
                 StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
             )

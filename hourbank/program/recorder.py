@@ -28,6 +28,7 @@ from pulumi.runtime.mocks import MockCallArgs, MockMonitor, MockResourceArgs, Mo
 from pulumi.runtime.settings import get_root_resource
 from pulumi.runtime.stack import run_pulumi_func
 
+from components.models import MODELS, key_of
 from hourbank.names import PROJECT, ROOT
 
 if TYPE_CHECKING:
@@ -288,7 +289,7 @@ class Recorder(Mocks):
             "aws:index/getCallerIdentity:getCallerIdentity": lambda _: {"accountId": "${AWS::AccountId}"},
             "aws:index/getRegion:getRegion": lambda _: {"region": "${AWS::Region}"},
             "aws:index/getPartition:getPartition": lambda _: {"partition": "${AWS::Partition}"},
-            GET_TABLE: lambda args: table_that_serves(args["name"], config),
+            GET_TABLE: lambda args: table_that_serves(args["name"], told_tables(config)),
             GET_EXPORT: lambda args: nothing_exports(args["name"]),
             GET_ROLE: lambda args: nobody_has(args["name"]),
             **invokes,
@@ -362,11 +363,16 @@ class Monitor(MockMonitor):
         return response
 
 
-def table_that_serves(name: str, config: Mapping[str, str]) -> dict[str, Any]:
-    """What the look-up of a good table gives, with the key that its model has in the configuration."""
-    explicit = json.loads(config.get(f"{PROJECT}:tables") or "{}")
-    is_balance = name == explicit.get("userBalance") or name.startswith("UserBalance-")
-    key = "userId" if is_balance else "id"
+def told_tables(config: Mapping[str, str]) -> dict[str, str]:
+    """The tables' names that the configuration gives in full, by key."""
+    told: dict[str, str] = json.loads(config.get(f"{PROJECT}:tables") or "{}")
+    return told
+
+
+def table_that_serves(name: str, told: Mapping[str, str]) -> dict[str, Any]:
+    """What the look-up of a good table gives; names that were told say which model it is of, else Amplify's rule."""
+    model = key_of(name, told)
+    key = MODELS[model].hash_key if model else "id"
     arn = f"arn:${{AWS::Partition}}:dynamodb:${{AWS::Region}}:${{AWS::AccountId}}:table/{name}"
     return {
         "name": name,

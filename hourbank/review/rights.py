@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+from components.models import MODELS, key_of
 from hourbank.program.recorder import FUNCTION, Resource
 
-MODELS = ("ServiceRequest", "Escrow", "UserBalance", "TransactionLog")
 KINDS = {
     FUNCTION: "function",
     "aws:sfn/stateMachine:StateMachine": "workflow",
@@ -172,8 +172,8 @@ class Names:
             return wide(arn)
         tail = PSEUDO_PARAMETER.sub("", arn).split(":", 5)[-1]
         if found := re.fullmatch(r"table/([^/]+)(/stream/.*)?", tail):
-            model = next((model for model in MODELS if found[1].startswith(f"{model}-")), found[1])
-            return f"{'the stream of ' if found[2] else ''}the table {code(model)}"
+            key = key_of(found[1])
+            return f"{'the stream of ' if found[2] else ''}the table {code(MODELS[key].name if key else found[1])}"
         if (found := re.fullmatch(r"log-group:\$\{(\w+)\}:\*", tail)) and found[1] in self.by_id:
             return f"the {self.of(self.by_id[found[1]])}"
         if found := re.fullmatch(r"execution:([^:]+):\*", tail):

@@ -10,14 +10,15 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
+from components.models import MODELS
 from handlers.bank import errors
 from hourbank.program import recorder
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
 BUS = "hourbank-event-bus-test"
-TABLES = {name: f"{name}-api-test" for name in ("ServiceRequest", "Escrow", "UserBalance", "TransactionLog")}
-KEYS = {table: "userId" if name == "UserBalance" else "id" for name, table in TABLES.items()}
+TABLES = {model.name: f"{model.name}-api-test" for model in MODELS.values()}
+KEYS = {TABLES[model.name]: model.hash_key for model in MODELS.values()}
 SEVEN_DAYS = 7 * 24 * 3600
 REFUSALS = frozenset(refusal.__name__ for refusal in errors.Refusal.__subclasses__())
 
@@ -44,10 +45,7 @@ def snake_case(name: str) -> str:
 
 # in place of what a stack configures; other variables are as recorded
 VALUES = {
-    "SERVICE_REQUEST_TABLE_NAME": TABLES["ServiceRequest"],
-    "ESCROW_TABLE_NAME": TABLES["Escrow"],
-    "USER_BALANCE_TABLE_NAME": TABLES["UserBalance"],
-    "TRANSACTION_LOG_TABLE_NAME": TABLES["TransactionLog"],
+    **{model.variable: TABLES[model.name] for model in MODELS.values()},
     "EVENT_BUS_NAME": BUS,
     "PROVIDER_RESPONSE_TIMEOUT_SECONDS": str(SEVEN_DAYS),
     "MINIMUM_RESPONSE_TIMEOUT_SECONDS": "60",

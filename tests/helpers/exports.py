@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from components.models import MODELS
 from hourbank import ledger_view
 from hourbank.export import parameterised
 from hourbank.local import deploy, people
@@ -13,7 +14,7 @@ from hourbank.stories import stories
 def amplify_exports(emulator: Emulator, api_id: str, tables: dict[str, str]) -> str:
     """Export what the stacks of Amplify's API do, and return the ARN of ServiceRequest's stream."""
     described = emulator.client("dynamodb").describe_table(TableName=tables["serviceRequest"])["Table"]
-    values = {f"{model}Table:Name": tables[key] for key, model in deploy.MODELS.items()}
+    values = {model.export: tables[key] for key, model in MODELS.items()}
     values["ServiceRequestTable:StreamArn"] = described["LatestStreamArn"]
     exporting = {
         "Resources": {"Handle": {"Type": "AWS::CloudFormation::WaitConditionHandle"}},

@@ -1,0 +1,40 @@
+"""The four models of the app's schema whose tables the workflows work with: what each is called, and where.
+
+The functions have a table of their own, in `handlers/aws/dynamodb.py`: the archive holds nothing but handlers.
+`tests/test_program.py` keeps the two alike.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """One of the four."""
+
+    name: str
+    """In Amplify's schema, in the names of its tables and in records' ``__typename``."""
+    hash_key: str
+    """The attribute that is its table's key, alone."""
+    variable: str
+    """The environment variable in which a function finds its table's name."""
+
+    @property
+    def export(self) -> str:
+        """What the API's stacks export the table's name as, after ``<API's id>:GetAtt:``."""
+        return f"{self.name}Table:Name"
+
+
+# By the key that each has in `hourbank:tables` and everywhere in this program.
+MODELS = {
+    "serviceRequest": Model(name="ServiceRequest", hash_key="id", variable="SERVICE_REQUEST_TABLE_NAME"),
+    "escrow": Model(name="Escrow", hash_key="id", variable="ESCROW_TABLE_NAME"),
+    "userBalance": Model(name="UserBalance", hash_key="userId", variable="USER_BALANCE_TABLE_NAME"),
+    "transactionLog": Model(name="TransactionLog", hash_key="id", variable="TRANSACTION_LOG_TABLE_NAME"),
+}
+
+
+def key_of(table: str, told: Mapping[str, str] = {}) -> str | None:
+    """The key of the model that a table is of: by names told in full, by key, else by Amplify's rule for names."""
+    in_full = next((key for key, name in told.items() if name == table), None)
+    return in_full or next((key for key, model in MODELS.items() if table.startswith(f"{model.name}-")), None)
