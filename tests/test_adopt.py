@@ -39,7 +39,7 @@ def made(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> dict[str, dic
     monkeypatch.setattr(adopt, "queue_url", lambda name: f"https://queues/{name}")
     monkeypatch.setattr(adopt, "mapping_uuid", lambda function: f"mapping of {function}")
     with mock_aws():
-        entries = adopt.imports(recording, adopt.Names(recording))["resources"]
+        entries = adopt.imports(recording, adopt.Placeholders(recording))["resources"]
     assert len({entry["name"] for entry in entries}) == len(entries)
     return {entry["name"]: entry for entry in entries}
 

@@ -5,14 +5,16 @@ Write one here when the program declares a new type of resource.
 
 import dataclasses
 import json
+from string import Formatter
 from typing import Any
 
 import pytest
 from cfnlint.api import ManualArgs, lint
 
 from hourbank.program import cloudformation
-from hourbank.program.cloudformation import TARGET, TYPES, references, template
+from hourbank.program.cloudformation import references, template
 from hourbank.program.recorder import Recording, Resource, record
+from hourbank.program.resource_types import RESOURCE_TYPES
 from tests.helpers.recordings import recorded
 from workflows import service_request
 
@@ -85,7 +87,16 @@ def test_every_recorded_resource_is_in_the_template(dev: Recording, resources: d
 
 
 def test_every_form_is_used(opted_in: Recording) -> None:
-    assert {resource.type for resource in opted_in.resources} == {*TYPES, TARGET}
+    assert {resource.type for resource in opted_in.resources} == set(RESOURCE_TYPES)
+
+
+@pytest.mark.parametrize("type_", RESOURCE_TYPES)
+def test_an_entry_speaks_of_inputs_that_the_template_knows(type_: str) -> None:
+    entry = RESOURCE_TYPES[type_]
+    asked = {name.rpartition(" of ")[2] for _, name, _, _ in Formatter().parse(entry.import_id) if name}
+    named = {name for name in asked if not name.startswith("AWS::")} | {*entry.replaced_by} | {*entry.defaults}
+    assert named <= {*entry.properties, *entry.defaults}
+    assert entry.defaults.keys() <= {*entry.replaced_by}
 
 
 def test_every_input_reaches_the_template(resources: dict[str, Any]) -> None:

@@ -339,7 +339,7 @@ def test_a_permission_of_a_function_is_a_right():
     text = said(lambda resources: attach(resources, "aws:lambda/permission:Permission", **given))
     assert "- ⚠️ **anybody** may now call the function `adjustEscrow` (`lambda:InvokeFunction`)\n" in text
     assert (
-        "- ➕ Permission `x-admin` is added\n  - `action`: `lambda:InvokeFunction`\n"
+        "- ➕ permission `x-admin` is added\n  - `action`: `lambda:InvokeFunction`\n"
         "  - `function`: `${AdjustEscrow.Arn}`\n  - `principal`: `*`\n" in text
     )
     given |= {"principal": "s3.amazonaws.com", "sourceAccount": "1"}

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,9 @@ import pulumi
 from hourbank.account.stack import configuration, errors_in_words, reach
 from hourbank.errors import HourBankError
 from hourbank.program.recorder import Recording, Resource, record
+from hourbank.program.resource_types import RESOURCE_TYPES
 
 REFERENCE = re.compile(r"\$\{([^}]+)\}")
-QUEUE = "aws:sqs/queue:Queue"
-MAPPING = "aws:lambda/eventSourceMapping:EventSourceMapping"
 
 
 def write(out: Path, stack: str, region: str | None) -> int:
@@ -42,7 +43,7 @@ def write(out: Path, stack: str, region: str | None) -> int:
         raise HourBankError(str(error)) from None
     reach(stack, region or configured)
     with errors_in_words():
-        made = imports(recording, Names(recording))
+        made = imports(recording, Placeholders(recording))
     try:
         out.write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
@@ -50,7 +51,7 @@ def write(out: Path, stack: str, region: str | None) -> int:
     return len(recording.resources)
 
 
-def imports(recording: Recording, names: Names) -> dict[str, Any]:
+def imports(recording: Recording, placeholders: Placeholders) -> dict[str, Any]:
     """Return the import file; https://www.pulumi.com/docs/iac/guides/migration/import/ describes it.
 
     A component and a part of it can have one name, so each is known here by its type too.
@@ -61,7 +62,7 @@ def imports(recording: Recording, names: Names) -> dict[str, Any]:
         for part in recording.components.values()
     ]
     resources = [
-        entry(part.type, part.name, known.get(part.parent or "")) | {"id": names.import_id(part)}
+        entry(part.type, part.name, known.get(part.parent or "")) | {"id": placeholders.import_id(part)}
         for part in recording.resources
     ]
     return {"resources": components + resources}
@@ -76,7 +77,7 @@ def entry(type_: str, name: str, parent: str | None) -> dict[str, Any]:
     }
 
 
-class Names:
+class Placeholders:
     """What the recording's placeholders stand for in an account and region."""
 
     def __init__(self, recording: Recording) -> None:
@@ -91,9 +92,9 @@ class Names:
             name: part.inputs["name"]
             for part in recording.resources
             if "name" in part.inputs
-            for name in (part.logical_id, f"{part.logical_id}.Name", f"{part.logical_id}.QueueName")
+            # where AWS is asked for a function or a queue, a name is as good as an ARN or a URL
+            for name in (part.logical_id, *(f"{part.logical_id}.{of}" for of in ("Arn", "Name", "QueueName")))
         }
-        self.queues = {part.logical_id: part for part in recording.of_type(QUEUE)}
 
     def resolve(self, text: str) -> str:
         """Return a text with names in place of placeholders."""
@@ -109,31 +110,23 @@ class Names:
         HourBankError
             The resource is not there, or the type has no id that is known here.
         """
-        inputs, kind = part.inputs, part.type.rpartition(":")[2]
-        if kind in ("EventBus", "EventRule", "Function", "LogGroup", "MetricAlarm", "Role"):
-            bus = f"{self.resolve(inputs['eventBusName'])}/" if "eventBusName" in inputs else ""
-            return bus + self.resolve(inputs["name"])
-        if kind == "Dashboard":
-            return self.resolve(inputs["dashboardName"])
-        if kind == "RolePolicy":
-            return f"{self.resolve(inputs['role'])}:{inputs['name']}"
-        if kind == "StateMachine":
-            machine = self.resolve(inputs["name"])
-            return self.resolve(
-                f"arn:${{AWS::Partition}}:states:${{AWS::Region}}:${{AWS::AccountId}}:stateMachine:{machine}"
-            )
-        if kind == "Schedule":
-            return f"default/{inputs['name']}"
-        if kind == "EventTarget":
-            return "/".join(self.resolve(inputs[key]) for key in ("eventBusName", "rule", "targetId"))
-        if kind == "Queue":
-            return queue_url(self.resolve(inputs["name"]))
-        if kind == "QueuePolicy":
-            queue = self.queues[inputs["queueUrl"][2:-1]]
-            return queue_url(self.resolve(queue.inputs["name"]))
-        if part.type == MAPPING:
-            return mapping_uuid(self.resolve(self.values[inputs["functionName"][2:-1].removesuffix(".Arn")]))
-        raise HourBankError(f"{part.name}: it is not known by which id {part.type} is imported")
+        form = RESOURCE_TYPES.get(part.type)
+        if not form:
+            raise HourBankError(f"{part.name}: it is not known by which id {part.type} is imported")
+        return self.resolve(form.import_id.format_map(Answers(self, {**form.defaults, **part.inputs})))
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A resource's inputs, and what AWS alone knows of one: `url of name`, `uuid of functionName`."""
+
+    placeholders: Placeholders
+    inputs: Mapping[str, Any]
+
+    def __getitem__(self, key: str) -> str:
+        question, _, name = key.rpartition(" of ")
+        ask = {"": str, "url": queue_url, "uuid": mapping_uuid}[question]
+        return ask(self.placeholders.resolve(self.inputs[name]))
 
 
 def queue_url(name: str) -> str:

@@ -4,204 +4,19 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from components.archive import handler_files
-from hourbank.program.recorder import FUNCTION, Recording, Resource
+from hourbank.program.recorder import Recording, Resource
+from hourbank.program.resource_types import FUNCTION, RESOURCE_TYPES, RULE, TARGET
 
 PLACEHOLDER = re.compile(r"\$\{([A-Za-z0-9:]+)(?:\.([A-Za-z]+))?\}")
 PSEUDO_PARAMETERS = ("AWS::AccountId", "AWS::NoValue", "AWS::Partition", "AWS::Region", "AWS::StackName")
 
 # The earliest time a zip can hold, so that the archive does not depend on when it was made.
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
-
-
-def tags(value: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"Key": key, "Value": text} for key, text in sorted(value.items())]
-
-
-def dimensions(value: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"Name": key, "Value": text} for key, text in sorted(value.items())]
-
-
-def logging_configuration(value: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "Level": value["level"],
-        "IncludeExecutionData": value["includeExecutionData"],
-        "Destinations": [{"CloudWatchLogsLogGroup": {"LogGroupArn": value["logDestination"]}}],
-    }
-
-
-RULE = "aws:cloudwatch/eventRule:EventRule"
-TARGET = "aws:cloudwatch/eventTarget:EventTarget"
-
-# Pulumi's type: CloudFormation's, and for each input the property and, where its shape is another, how to make it.
-# An input of `None` has no property of its own.
-Property = str | tuple[str, Callable[[Any], Any]] | None
-TYPES: dict[str, tuple[str, dict[str, Property]]] = {
-    FUNCTION: (
-        "AWS::Lambda::Function",
-        {
-            "name": "FunctionName",
-            "runtime": "Runtime",
-            "architectures": "Architectures",
-            "handler": "Handler",
-            "code": None,  # the bucket and key
-            "role": "Role",
-            "timeout": "Timeout",
-            "memorySize": "MemorySize",
-            "environment": ("Environment", lambda value: {"Variables": dict(sorted(value["variables"].items()))}),
-            "publish": None,  # an AWS::Lambda::Version
-            "tracingConfig": ("TracingConfig", lambda value: {"Mode": value["mode"]}),
-            "tags": ("Tags", tags),
-        },
-    ),
-    "aws:lambda/eventSourceMapping:EventSourceMapping": (
-        "AWS::Lambda::EventSourceMapping",
-        {
-            "functionName": "FunctionName",
-            "eventSourceArn": "EventSourceArn",
-            "startingPosition": "StartingPosition",
-            "batchSize": "BatchSize",
-            "filterCriteria": (
-                "FilterCriteria",
-                lambda value: {"Filters": [{"Pattern": one["pattern"]} for one in value["filters"]]},
-            ),
-            "functionResponseTypes": "FunctionResponseTypes",
-            "bisectBatchOnFunctionError": "BisectBatchOnFunctionError",
-            "maximumRetryAttempts": "MaximumRetryAttempts",
-            "maximumRecordAgeInSeconds": "MaximumRecordAgeInSeconds",
-            "destinationConfig": (
-                "DestinationConfig",
-                lambda value: {"OnFailure": {"Destination": value["onFailure"]["destinationArn"]}},
-            ),
-            "tags": ("Tags", tags),
-        },
-    ),
-    "aws:sfn/stateMachine:StateMachine": (
-        "AWS::StepFunctions::StateMachine",
-        {
-            "name": "StateMachineName",
-            "type": "StateMachineType",
-            "roleArn": "RoleArn",
-            "definition": ("Definition", json.loads),
-            "loggingConfiguration": ("LoggingConfiguration", logging_configuration),
-            "tracingConfiguration": ("TracingConfiguration", lambda value: {"Enabled": value["enabled"]}),
-            "tags": ("Tags", tags),
-        },
-    ),
-    "aws:iam/role:Role": (
-        "AWS::IAM::Role",
-        {
-            "name": "RoleName",
-            "assumeRolePolicy": ("AssumeRolePolicyDocument", json.loads),
-            "permissionsBoundary": "PermissionsBoundary",
-            "tags": ("Tags", tags),
-        },
-    ),
-    "aws:iam/rolePolicy:RolePolicy": (
-        "AWS::IAM::Policy",
-        {
-            "name": "PolicyName",
-            "role": ("Roles", lambda value: [value]),
-            "policy": ("PolicyDocument", json.loads),
-        },
-    ),
-    "aws:cloudwatch/logGroup:LogGroup": (
-        "AWS::Logs::LogGroup",
-        {"name": "LogGroupName", "retentionInDays": "RetentionInDays", "tags": ("Tags", tags)},
-    ),
-    "aws:cloudwatch/eventBus:EventBus": ("AWS::Events::EventBus", {"name": "Name", "tags": ("Tags", tags)}),
-    RULE: (
-        "AWS::Events::Rule",
-        {
-            "name": "Name",
-            "description": "Description",
-            "eventBusName": "EventBusName",
-            "eventPattern": ("EventPattern", json.loads),
-            "targets": "Targets",
-            "tags": ("Tags", tags),
-        },
-    ),
-    "aws:cloudwatch/metricAlarm:MetricAlarm": (
-        "AWS::CloudWatch::Alarm",
-        {
-            "name": "AlarmName",
-            "alarmDescription": "AlarmDescription",
-            "namespace": "Namespace",
-            "metricName": "MetricName",
-            "dimensions": ("Dimensions", dimensions),
-            "statistic": "Statistic",
-            "period": "Period",
-            "evaluationPeriods": "EvaluationPeriods",
-            "threshold": "Threshold",
-            "comparisonOperator": "ComparisonOperator",
-            "treatMissingData": "TreatMissingData",
-            "alarmActions": "AlarmActions",
-            "okActions": "OKActions",
-            "tags": ("Tags", tags),
-        },
-    ),
-    "aws:cloudwatch/dashboard:Dashboard": (
-        "AWS::CloudWatch::Dashboard",
-        {"dashboardName": "DashboardName", "dashboardBody": "DashboardBody"},
-    ),
-    "aws:scheduler/schedule:Schedule": (
-        "AWS::Scheduler::Schedule",
-        {
-            "name": "Name",
-            "scheduleExpression": "ScheduleExpression",
-            "flexibleTimeWindow": (
-                "FlexibleTimeWindow",
-                lambda value: {
-                    "Mode": value["mode"],
-                    "MaximumWindowInMinutes": value["maximumWindowInMinutes"],
-                },
-            ),
-            "target": ("Target", lambda value: {"Arn": value["arn"], "RoleArn": value["roleArn"]}),
-        },
-    ),
-    "aws:sqs/queue:Queue": (
-        "AWS::SQS::Queue",
-        {
-            "name": "QueueName",
-            "messageRetentionSeconds": "MessageRetentionPeriod",
-            "sqsManagedSseEnabled": "SqsManagedSseEnabled",
-            "tags": ("Tags", tags),
-        },
-    ),
-    "aws:sqs/queuePolicy:QueuePolicy": (
-        "AWS::SQS::QueuePolicy",
-        {"queueUrl": ("Queues", lambda value: [value]), "policy": ("PolicyDocument", json.loads)},
-    ),
-}
-
-# A target is no resource in CloudFormation: these are its properties in its rule.
-TARGET_FORMS: dict[str, Property] = {
-    "rule": None,
-    "eventBusName": None,
-    "targetId": "Id",
-    "arn": "Arn",
-    "roleArn": "RoleArn",
-    "appsyncTarget": ("AppSyncParameters", lambda value: {"GraphQLOperation": value["graphqlOperation"]}),
-    "inputTransformer": (
-        "InputTransformer",
-        lambda value: {
-            "InputPathsMap": dict(sorted(value["inputPaths"].items())),
-            "InputTemplate": value["inputTemplate"],
-        },
-    ),
-    "deadLetterConfig": ("DeadLetterConfig", lambda value: {"Arn": value["arn"]}),
-    "retryPolicy": (
-        "RetryPolicy",
-        lambda value: {
-            "MaximumEventAgeInSeconds": value["maximumEventAgeInSeconds"],
-            "MaximumRetryAttempts": value["maximumRetryAttempts"],
-        },
-    ),
-}
 
 
 def template(recording: Recording, *, bucket: str, key: str) -> dict[str, Any]:
@@ -262,13 +77,13 @@ def with_targets(resources: Sequence[Resource]) -> list[Resource]:
     targets = [resource for resource in resources if resource.type == TARGET]
 
     def merged(rule: Resource) -> Resource:
-        own = [one for one in targets if one.inputs["rule"] == f"${{{rule.logical_id}}}"]
+        own = [target for target in targets if target.inputs["rule"] == f"${{{rule.logical_id}}}"]
         if not own:
             return rule
-        before = {*rule.dependencies, *(name for one in own for name in one.dependencies)} - {rule.logical_id}
+        before = {*rule.dependencies, *(name for target in own for name in target.dependencies)} - {rule.logical_id}
         return replace(
             rule,
-            inputs={**rule.inputs, "targets": [converted(one, TARGET_FORMS) for one in own]},
+            inputs={**rule.inputs, "targets": [converted(target) for target in own]},
             dependencies=tuple(sorted(before)),
         )
 
@@ -278,19 +93,23 @@ def with_targets(resources: Sequence[Resource]) -> list[Resource]:
 
 
 def to_cloudformation(resource: Resource, code: str | Mapping[str, Any]) -> dict[str, Any]:
-    if resource.type not in TYPES:
+    if resource.type not in RESOURCE_TYPES:
         raise ValueError(f"{resource.name}: {resource.type} has no form in the template")
-    type_, forms = TYPES[resource.type]
     properties: dict[str, Any] = (
         {"Code": code if isinstance(code, str) else dict(code)} if resource.type == FUNCTION else {}
     )
-    properties |= substitute(converted(resource, forms))
+    properties |= substitute(converted(resource))
     # What Pulumi protects, CloudFormation keeps.
-    return {"Type": type_, **(retained() if resource.protect else {}), "Properties": properties}
+    return {
+        "Type": RESOURCE_TYPES[resource.type].template,
+        **(retained() if resource.protect else {}),
+        "Properties": properties,
+    }
 
 
-def converted(resource: Resource, forms: Mapping[str, Property]) -> dict[str, Any]:
+def converted(resource: Resource) -> dict[str, Any]:
     """The inputs by CloudFormation's names and in its shapes, references still as placeholders."""
+    forms = RESOURCE_TYPES[resource.type].properties
     if unknown := sorted(set(resource.inputs) - set(forms)):
         raise ValueError(f"{resource.name}: {unknown[0]} of {resource.type} has no form in the template")
     properties = {}

@@ -30,6 +30,7 @@ from pulumi.runtime.stack import run_pulumi_func
 
 from components.models import MODELS, key_of
 from hourbank.names import PROJECT, ROOT
+from hourbank.program.resource_types import FUNCTION, known
 
 if TYPE_CHECKING:
     from components.settings import Settings
@@ -39,27 +40,9 @@ if TYPE_CHECKING:
 ORGANIZATION = "organization"
 STACKS = ("dev", "staging", "prod", "local")
 
-FUNCTION = "aws:lambda/function:Function"
 GET_TABLE = "aws:dynamodb/getTable:getTable"
 GET_EXPORT = "aws:cloudformation/getExport:getExport"
 GET_ROLE = "aws:iam/getRole:getRole"
-
-# What other resources refer to, by type, in CloudFormation's words: Ref gives a name here and an ARN or a URL there.
-REFERENCES: dict[str, dict[str, str]] = {
-    "aws:cloudwatch/metricAlarm:MetricAlarm": {"arn": "${%s.Arn}"},
-    "aws:cloudwatch/eventBus:EventBus": {"name": "${%s}", "arn": "${%s.Arn}"},
-    # Only targets refer to a rule, and in a template they are a part of it.
-    "aws:cloudwatch/eventRule:EventRule": {"name": "${%s}"},
-    "aws:cloudwatch/logGroup:LogGroup": {
-        "name": "${%s}",
-        # Fn::GetAtt of a log group's Arn ends in ":*", Pulumi's arn does not
-        "arn": "arn:${AWS::Partition}:logs:${AWS::Region}:${AWS::AccountId}:log-group:${%s}",
-    },
-    "aws:iam/role:Role": {"name": "${%s}", "arn": "${%s.Arn}"},
-    FUNCTION: {"name": "${%s}", "arn": "${%s.Arn}"},
-    "aws:sfn/stateMachine:StateMachine": {"name": "${%s.Name}", "arn": "${%s}"},
-    "aws:sqs/queue:Queue": {"name": "${%s.QueueName}", "arn": "${%s.Arn}", "url": "${%s}"},
-}
 
 Invoke = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -319,7 +302,7 @@ class Recorder(Mocks):
             version_id=to_version_id(args.typ, logical_id, args.inputs),
         )
         self.resources[logical_id] = resource
-        references = {name: form % logical_id for name, form in REFERENCES.get(args.typ, {}).items()}
+        references = {name: form % logical_id for name, form in known(args.typ).references.items()}
         if resource.version_id:
             references["qualifiedArn"] = f"${{{resource.version_id}}}"
         # Nothing else: what nobody refers to, the archive above all, need not be carried back.

@@ -20,9 +20,10 @@ from hourbank.cost import paths, prices
 from hourbank.drawing import diagram, graph
 from hourbank.errors import HourBankError
 from hourbank.program import recorder
-from hourbank.program.recorder import FUNCTION, Resource
-from hourbank.review.rights import KINDS, Names, Right, code, rights, sentences
-from hourbank.review.versions import MACHINE, ROOT, Stack, Version, extract, find, key_of, read
+from hourbank.program.recorder import Resource
+from hourbank.program.resource_types import ALARM, DASHBOARD, FUNCTION, MACHINE, RESOURCE_TYPES, known
+from hourbank.review.rights import Names, Right, code, rights, sentences
+from hourbank.review.versions import ROOT, Stack, Version, extract, find, key_of, read
 
 ALL = "all"
 # What is never deployed.
@@ -35,29 +36,7 @@ MACHINES = ("ServiceRequestWorkflow", "EscrowManagementWorkflow")
 NOTHING = "catches nothing"
 UPGRADING = "docs/operate/upgrade.md"
 # What is paid for by the month, whatever happens.
-MONTHLY = {
-    "aws:cloudwatch/dashboard:Dashboard": prices.DASHBOARD,
-    "aws:cloudwatch/metricAlarm:MetricAlarm": prices.ALARM,
-}
-# Inputs with which the provider makes another resource, as its documentation says ("Forces new resource").
-REPLACED_BY: dict[str, tuple[str, ...]] = {
-    "aws:cloudwatch/eventRule:EventRule": ("name", "eventBusName"),
-    "aws:cloudwatch/eventTarget:EventTarget": ("rule", "targetId", "eventBusName"),
-    "aws:iam/rolePolicy:RolePolicy": ("name", "role"),
-    "aws:lambda/eventSourceMapping:EventSourceMapping": ("eventSourceArn", "startingPosition"),
-    "aws:scheduler/schedule:Schedule": ("name", "groupName"),
-    MACHINE: ("name", "type"),
-    "aws:sqs/queue:Queue": ("name", "fifoQueue"),
-    "aws:sqs/queuePolicy:QueuePolicy": ("queueUrl",),
-}
-# Of those, what the provider takes where nothing is set: to set it replaces nothing.
-DEFAULTS: dict[tuple[str, str], Any] = {
-    ("aws:cloudwatch/eventRule:EventRule", "eventBusName"): "default",
-    ("aws:cloudwatch/eventTarget:EventTarget", "eventBusName"): "default",
-    ("aws:scheduler/schedule:Schedule", "groupName"): "default",
-    (MACHINE, "type"): "STANDARD",
-    ("aws:sqs/queue:Queue", "fifoQueue"): False,
-}
+MONTHLY = {DASHBOARD: prices.DASHBOARD, ALARM: prices.ALARM}
 # Said in a section of their own.
 ELSEWHERE = {"definition": "Workflows", "policy": "Permissions", "assumeRolePolicy": "Permissions"}
 
@@ -179,7 +158,7 @@ def with_reasons(changed: Sequence[Change], before: Stack, after: Stack) -> list
     replaced = {f"${{{change.before.logical_id}}}": change.before for change in found.values() if change.replaced}
     for key in before.resources.keys() & after.resources.keys():
         resource = before.resources[key]
-        owners = [replaced.get(str(resource.inputs.get(name))) for name in REPLACED_BY.get(resource.type, ())]
+        owners = [replaced.get(str(resource.inputs.get(name))) for name in known(resource.type).replaced_by]
         change = found.get(key) or Change(before=resource, after=after.resources[key], values=[])
         if not change.replaced and (owner := next(filter(None, owners), None)):
             found[key] = replace(change, replaced=f"what it belongs to is replaced, {Names.of(owner)}")
@@ -187,10 +166,11 @@ def with_reasons(changed: Sequence[Change], before: Stack, after: Stack) -> list
 
 
 def reason_of(change: Change) -> str:
-    forcing = REPLACED_BY.get(change.before.type, ("name",))
+    type_ = known(change.before.type)
     for path, old, new in change.values:
-        default = DEFAULTS.get((change.before.type, path), MISSING)
-        if path in forcing and {default if given is MISSING else given for given in (old, new)} != {default}:
+        # to set what the provider takes anyway replaces nothing
+        default = type_.defaults.get(path, MISSING)
+        if path in type_.replaced_by and {default if given is MISSING else given for given in (old, new)} != {default}:
             if MISSING in (old, new) and default is MISSING:
                 return f"its {code(path)} is {'set' if old is MISSING else 'no longer set'}, unless that is the default"
             return f"its {code(path)} changes"
@@ -494,8 +474,12 @@ def resources(difference: Difference) -> Iterator[str]:
         for resource in found:
             named = f" ({code(str(resource.inputs['name']))})" if "name" in resource.inputs else ""
             # what these types are is in no other section
-            inputs = resource.inputs.items() if what == "added" and resource.type not in KINDS else ()
-            lines = [f"  - {code(path)}: {value(given)}" for path, given in sorted(inputs) if path != "name"]
+            inputs = resource.inputs.items() if what == "added" and resource.type not in RESOURCE_TYPES else ()
+            lines = [
+                f"  - {code(path)}: {value(given)}"
+                for path, given in sorted(inputs)
+                if path not in ("name", *ELSEWHERE)
+            ]
             yield "\n".join([f"- {mark} {Names.of(resource)} is {what}{named}", *lines])
     for change in difference.replaced:
         head = f"- 🔁 {Names.of(change.before)} is **replaced**: {change.replaced}"

@@ -10,33 +10,9 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from components.models import MODELS, key_of
-from hourbank.program.recorder import FUNCTION, Resource
+from hourbank.program.recorder import Resource
+from hourbank.program.resource_types import known
 
-KINDS = {
-    FUNCTION: "function",
-    "aws:sfn/stateMachine:StateMachine": "workflow",
-    "aws:cloudwatch/eventBus:EventBus": "bus",
-    "aws:sqs/queue:Queue": "queue",
-    "aws:cloudwatch/logGroup:LogGroup": "log group",
-    "aws:scheduler/schedule:Schedule": "schedule",
-    "aws:cloudwatch/eventTarget:EventTarget": "event target",
-    "aws:cloudwatch/eventRule:EventRule": "event rule",
-    "aws:cloudwatch/dashboard:Dashboard": "dashboard",
-    "aws:cloudwatch/metricAlarm:MetricAlarm": "alarm",
-    "aws:iam/role:Role": "role",
-    "aws:iam/policy:Policy": "policy",
-    "aws:iam/rolePolicy:RolePolicy": "policy",
-    "aws:lambda/eventSourceMapping:EventSourceMapping": "event source mapping",
-    "aws:sqs/queuePolicy:QueuePolicy": "queue policy",
-}
-# What else names a role, such as an attachment of a policy, is not its user.
-RUN_AS_ROLES = (
-    FUNCTION,
-    "aws:sfn/stateMachine:StateMachine",
-    "aws:scheduler/schedule:Schedule",
-    "aws:cloudwatch/eventTarget:EventTarget",
-    "aws:lambda/eventSourceMapping:EventSourceMapping",
-)
 # Transitive, for what follows; what is not here is said by its action.
 VERBS = {
     "dynamodb:GetItem": "read",
@@ -149,7 +125,7 @@ class Names:
     @staticmethod
     def of(resource: Resource) -> str:
         """Such as "function `createEscrow`"."""
-        return f"{KINDS.get(resource.type, resource.type.rpartition(':')[2])} {code(resource.name)}"
+        return f"{known(resource.type).word} {code(resource.name)}"
 
     def who(self, role: Any) -> str:
         """Whom a policy is for, given its role: what runs as it."""
@@ -193,7 +169,7 @@ def wide(arn: str) -> str:
 
 def roles_of(resource: Resource) -> Iterator[str]:
     """The logical ids of the roles that a resource runs as."""
-    if resource.type not in RUN_AS_ROLES:
+    if not known(resource.type).runs_as_role:
         return
     inputs = resource.inputs
     for role in (inputs.get("role"), inputs.get("roleArn"), (inputs.get("target") or {}).get("roleArn")):

@@ -19,8 +19,8 @@ from hourbank.errors import HourBankError
 from hourbank.names import ROOT
 from hourbank.program import cloudformation
 from hourbank.program.recorder import Resource
+from hourbank.program.resource_types import MACHINE
 
-MACHINE = "aws:sfn/stateMachine:StateMachine"
 SECONDS = 60
 
 
