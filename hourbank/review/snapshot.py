@@ -28,8 +28,11 @@ def snapshot(tree: Path, stacks: Sequence[str]) -> dict[str, Any]:
     sets.
     """
     sys.path[:] = [str(tree), *(place for place in sys.path if Path(place).resolve() != HERE)]
+    # the recorder needs some of this project's, and keeps them
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("components", "workflows", "handlers")]:
+        del sys.modules[name]
     recorder.ROOT = tree
-    found: dict[str, Any] = {
+    seen: dict[str, Any] = {
         "stacks": {},
         "code": {},
         "keys": recorder.load_yaml(tree / "Pulumi.yaml").get("config") or {},
@@ -39,18 +42,18 @@ def snapshot(tree: Path, stacks: Sequence[str]) -> dict[str, Any]:
 
     for stack in stacks:
         file = tree / f"Pulumi.{stack}.yaml"
-        found["config"][stack] = (recorder.load_yaml(file).get("config") or {}) if file.exists() else {}
+        seen["config"][stack] = (recorder.load_yaml(file).get("config") or {}) if file.exists() else {}
         try:
             recording = recorder.record(stack)
         except pulumi.RunError as error:
-            found["stacks"][stack] = {"refused": str(error)}
+            seen["stacks"][stack] = {"refused": str(error)}
             continue
-        found["stacks"][stack] = {
+        seen["stacks"][stack] = {
             "resources": [declared(resource) for resource in recording.resources],
             "outputs": recording.outputs,
         }
-        found["code"] = {name: str(path) for name, path in recording.code.items()}
-    return found
+        seen["code"] = {name: str(path) for name, path in recording.code.items()}
+    return seen
 
 
 def declared(resource: recorder.Resource) -> dict[str, Any]:
