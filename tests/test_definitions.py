@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from handlers.bank import errors
+from hourbank.drawing import graph
 from hourbank.simulate.program import definition_of, function_arn, function_of, recorded, snake_case
 from workflows import escrow_management, service_request
 
@@ -47,21 +48,12 @@ def tasks(definition: Definition) -> Iterator[tuple[str, dict[str, Any]]]:
     return ((name, state) for name, state in definition["States"].items() if state["Type"] == "Task")
 
 
-def targets(state: dict[str, Any]) -> Iterator[str]:
-    if "Next" in state:
-        yield state["Next"]
-    if "Default" in state:
-        yield state["Default"]
-    for way in [*state.get("Catch", []), *state.get("Choices", [])]:
-        yield way["Next"]
-
-
-def is_wait(state: dict[str, Any]) -> bool:
-    return state["Resource"].endswith(".waitForTaskToken")
+def targets(state: dict[str, Any]) -> list[str]:
+    return [way.target for way in graph.ways(state) if way.target is not None]
 
 
 def called_function(state: dict[str, Any]) -> str:
-    return function_of(state["Parameters"]["FunctionName"] if is_wait(state) else state["Resource"])
+    return function_of(state["Parameters"]["FunctionName"] if graph.waits_for_token(state) else state["Resource"])
 
 
 def is_request(definition: Definition) -> bool:
@@ -117,7 +109,7 @@ def tasks_retry_as_designed(definition: Definition) -> Problems:
             yield f"{name} must spread its retries"
         if transient.get("MaxAttempts", 3) < 3:
             yield f"{name} gives up on a transient error too soon"
-        expected = ["States.TaskFailed"] if is_wait(state) else ["States.TaskFailed", "States.Timeout"]
+        expected = ["States.TaskFailed"] if graph.waits_for_token(state) else ["States.TaskFailed", "States.Timeout"]
         if failed["ErrorEquals"] != expected or failed.get("MaxAttempts") != 3:
             yield f"{name} must retry {expected} three times"
         pause, factor = failed.get("IntervalSeconds", 1), failed.get("BackoffRate", 2)
@@ -127,7 +119,7 @@ def tasks_retry_as_designed(definition: Definition) -> Problems:
 
 def tasks_time_out_after_their_function(definition: Definition) -> Problems:
     for name, state in tasks(definition):
-        if is_wait(state):
+        if graph.waits_for_token(state):
             if not state.get("TimeoutSecondsPath", "").startswith("$.states.") or "TimeoutSeconds" in state:
                 yield f"{name} must take its time-out from the request"
         elif state.get("TimeoutSeconds", 0) <= recorded().timeout_seconds[called_function(state)]:
@@ -136,7 +128,7 @@ def tasks_time_out_after_their_function(definition: Definition) -> Problems:
 
 def waits_end(definition: Definition) -> Problems:
     for name, state in tasks(definition):
-        if is_wait(state) and not {"TimeoutSeconds", "TimeoutSecondsPath"} & state.keys():
+        if graph.waits_for_token(state) and not {"TimeoutSeconds", "TimeoutSecondsPath"} & state.keys():
             yield f"{name} would wait for a year"
         if state.get("HeartbeatSeconds", 0) >= state.get("TimeoutSeconds", float("inf")):
             yield f"{name} has a heartbeat that its time-out never lets happen"
@@ -162,7 +154,7 @@ def tasks_catch_as_designed(definition: Definition) -> Problems:
             expected = [(error, "NotOwner" if error == "NotOwner" else "RejectRequest") for error in typed]
             expected += [("States.ALL", "RefundAfterFailure")]
         else:
-            expected = [("States.Timeout", TIMEOUTS[name])] if is_wait(state) else []
+            expected = [("States.Timeout", TIMEOUTS[name])] if graph.waits_for_token(state) else []
             expected += [*((error, "RefundEscrow") for error in typed), ("States.ALL", "RefundAfterFailure")]
         if actual != expected:
             yield f"{name} catches {actual}, not {expected}"
@@ -197,7 +189,7 @@ def functions_are_files(definition: Definition) -> Problems:
     module = service_request if is_request(definition) else escrow_management
     called = set()
     for name, state in tasks(definition):
-        arn = state["Parameters"]["FunctionName"] if is_wait(state) else state["Resource"]
+        arn = state["Parameters"]["FunctionName"] if graph.waits_for_token(state) else state["Resource"]
         called.add(function := function_of(arn))
         if arn != function_arn(function):
             yield f"{name} calls {arn}, which is not the version it was given"
@@ -233,9 +225,9 @@ def results_have_a_path_of_their_own(definition: Definition) -> Problems:
 
 def tasks_know_their_execution(definition: Definition) -> Problems:
     for name, state in tasks(definition):
-        payload = state["Parameters"]["Payload"] if is_wait(state) else state["Parameters"]
+        payload = state["Parameters"]["Payload"] if graph.waits_for_token(state) else state["Parameters"]
         expected = {"execution.$": "$$.Execution", "state.$": "$$.State"}
-        if is_wait(state):
+        if graph.waits_for_token(state):
             expected["taskToken.$"] = "$$.Task.Token"
         for key, value in expected.items():
             if payload.get(key) != value:
@@ -364,5 +356,5 @@ def test_every_typed_error_is_caught_by_name() -> None:
 def test_the_waits_stay_in_their_partition(partition: str) -> None:
     functions = {name: name for name in service_request.FUNCTIONS}
     definition = service_request.definition(functions=functions, partition=partition)
-    waits = {state["Resource"] for _, state in tasks(definition) if is_wait(state)}
+    waits = {state["Resource"] for _, state in tasks(definition) if graph.waits_for_token(state)}
     assert waits == {f"arn:{partition}:states:::lambda:invoke.waitForTaskToken"}

@@ -54,8 +54,9 @@ def allow(resources: list[dict], policy: str, *statements: dict) -> None:
     named(resources, policy)["inputs"]["policy"] = json.dumps(document)
 
 
-def said(change: Callable[[list[dict]], None], **changes) -> str:
-    return plan.render(version({"dev": stack()}), version({"dev": stack(change)}, **changes), ["dev"])
+def said(change: Callable[[list[dict]], None], before: Callable[[list[dict]], None] | None = None, **changes) -> str:
+    was = stack(before) if before else stack()
+    return plan.render(version({"dev": was}), version({"dev": stack(change)}, **changes), ["dev"])
 
 
 # --- resources --------------------------------------------------------------------------------------------------------
@@ -512,6 +513,94 @@ def test_a_new_state_says_what_it_does():
     )
     assert "- state `Say` is added: `Pass`, `@everyone`\n" in text
     assert "- State `Ask` of `ServiceRequestWorkflow` catches nothing" in text
+
+
+def tell_both(states: dict, catch: list | None = None, seconds: int = 3, timeout: int = 60) -> None:
+    """Put a Parallel, with a Map in it, in the way of an accepted request."""
+    ask = {"Type": "Task", "Resource": "${AdjustEscrow.Arn}", "TimeoutSeconds": timeout, "End": True}
+    tell = {"Type": "Pass", "End": True}
+    each = {"Type": "Map", "ItemProcessor": {"StartAt": "Tell", "States": {"Tell": tell}}, "End": True}
+    states["CheckProviderResponse"]["Choices"][0]["Next"] = "TellBoth"
+    states["TellBoth"] = {
+        "Type": "Parallel",
+        "Branches": [
+            {
+                "StartAt": "CoolDown",
+                "States": {"CoolDown": {"Type": "Wait", "Seconds": seconds, "Next": "AskAgain"}, "AskAgain": ask},
+            },
+            {"StartAt": "EachDay", "States": {"EachDay": each}},
+        ],
+        **({"Catch": catch} if catch else {}),
+        "Next": "StartServiceExecution",
+    }
+
+
+CATCHES_ALL = [{"ErrorEquals": ["States.ALL"], "Next": "RefundAfterFailure"}]
+
+
+def test_a_new_parallel_says_what_is_inside_and_that_nothing_is_caught():
+    text = said(lambda resources: definition(resources, tell_both))
+    first = text.partition("### Workflows")[0]
+    assert (
+        "- State `TellBoth` of `ServiceRequestWorkflow` catches nothing: an error ends the execution, hours held.\n"
+        in first
+    )
+    assert first.count("hours held") == 1, "what is inside of it ends it alone"
+    assert "- state `TellBoth` is added: `Parallel`, 2 branches at once, 3 states, catches nothing\n" in text
+    assert (
+        "- state `AskAgain` in `TellBoth` is added: `Task`, calls `${AdjustEscrow.Arn}`, `TimeoutSeconds` `60`" in text
+    )
+    assert "- state `EachDay` in `TellBoth` is added: `Map`, for each item: 1 state, catches nothing\n" in text
+    assert "- state `Tell` in `EachDay` is added: `Pass`\n" in text
+    assert "### Before" not in said(lambda resources: definition(resources, lambda asl: tell_both(asl, CATCHES_ALL)))
+
+
+def test_a_map_that_catches_no_longer_is_said_first():
+    def mapped(states, **ways):
+        states["AdjustEscrow"] = states["AdjustEscrow"] | {"Type": "Map", "ItemProcessor": {"States": {}}} | ways
+
+    text = said(
+        lambda resources: definition(resources, lambda states: mapped(states, Catch=[])),
+        before=lambda resources: definition(resources, mapped),
+    )
+    assert "- State `AdjustEscrow` of `ServiceRequestWorkflow` catches nothing: an error ends" in text
+
+
+def test_branches_are_compared_state_by_state():
+    text = said(
+        lambda resources: definition(resources, lambda states: tell_both(states, CATCHES_ALL, seconds=4, timeout=90)),
+        before=lambda resources: definition(resources, lambda states: tell_both(states, CATCHES_ALL)),
+    )
+    workflows = text.partition("### Workflows")[2].partition("```")[0]
+    assert workflows.count("- ") == 2
+    assert "- state `AskAgain` in `TellBoth`, `TimeoutSeconds`: `60` → `90`\n" in workflows
+    assert "- state `CoolDown` in `TellBoth`, `Seconds`: `3` → `4`\n" in workflows
+
+
+def test_where_branches_begin_and_what_moves_is_said():
+    def moved(states):
+        tell_both(states, CATCHES_ALL)
+        first, second = states["TellBoth"]["Branches"]
+        states["CoolDown"] = first["States"].pop("CoolDown") | {"Next": "TellBoth"}
+        first["StartAt"] = "AskAgain"
+        second["Comment"] = "Each day"
+
+    text = said(
+        lambda resources: definition(resources, moved),
+        before=lambda resources: definition(resources, lambda states: tell_both(states, CATCHES_ALL)),
+    )
+    assert "- state `CoolDown`: it was in `TellBoth`\n" in text
+    assert "- state `TellBoth`, `Branches.1.StartAt`: `CoolDown` → `AskAgain`\n" in text
+    assert "- state `TellBoth`, `Branches.2.Comment`: `Each day`, new\n" in text
+
+
+def test_a_choice_without_its_default_is_said_first():
+    text = said(lambda resources: definition(resources, lambda states: states["CheckProviderResponse"].pop("Default")))
+    first = text.partition("### Workflows")[0]
+    assert (
+        "- State `CheckProviderResponse` of `ServiceRequestWorkflow` has no Default: what no rule is for ends the "
+        "execution, hours held.\n"
+    ) in first
 
 
 def test_an_alarm_more_is_paid_for_every_month():

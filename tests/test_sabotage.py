@@ -20,9 +20,10 @@ from handlers.aws.dynamodb import Change, Item, Plan
 from handlers.bank import audit, events, execution, hours, ledger, requests, waiting
 from handlers.bank.errors import ReleaseRefused
 from handlers.bank.execution import Execution
+from hourbank.drawing import graph
 from hourbank.simulate.campaign import Case, in_silence, play, single_faults, story_named
 from hourbank.simulate.faults import BESIDE, COLLIDING, FULL, ODD_ANSWERED, ODD_CREATED, Fault
-from hourbank.simulate.paths import WORKFLOWS, stories, ways_out
+from hourbank.simulate.paths import WORKFLOWS, stories
 from hourbank.simulate.program import definition_of
 from hourbank.simulate.run import Simulation
 
@@ -165,7 +166,7 @@ CATCHERS = [
 @pytest.mark.thorough
 @pytest.mark.parametrize(("machine", "state", "index", "error"), CATCHERS)
 def test_without_one_catch(machine: str, state: str, index: int, error: str) -> None:
-    assert error in [way for way, _ in ways_out(definition_of(WORKFLOWS[machine])["States"][state])]
+    assert error in [way.name for way in graph.ways(definition_of(WORKFLOWS[machine])["States"][state])]
     story = next(s for s in stories() if s.machine == machine and (state, error) in s.path)
     definitions = {
         name: without_catcher(workflow, state if name == machine else "", index) for name, workflow in WORKFLOWS.items()

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hourbank.drawing import graph
+
 Definition = Mapping[str, Any]
 # A state, and how it is left: an error that it catches, or what a Choice compares with.
 Ways = Mapping[str, str]
@@ -128,15 +130,11 @@ def walk(definition: Definition, ways: Ways) -> list[str]:
 
 
 def next_state(name: str, state: Definition, way: str | None) -> str | None:
-    if state["Type"] in ("Parallel", "Map"):
+    if graph.insides(state):
         raise NoSuchWayError(f"{name} runs several states at once")
-    if state["Type"] == "Choice":
-        exits = {choice.get("StringEquals"): choice["Next"] for choice in state["Choices"]}
-        exits["Default"] = state.get("Default")
-        way = way or "Default"
-    else:
-        exits = {error: catch["Next"] for catch in state.get("Catch", []) for error in catch["ErrorEquals"]}
-        exits[None] = state.get("Next")
+    # of two of one name the first is taken
+    exits = {out.name: out.target for out in reversed(list(graph.ways(state)))}
+    way = way or (graph.DEFAULT if state["Type"] == "Choice" else graph.NEXT)
     if way not in exits:
         raise NoSuchWayError(f"{name} has no {way}")
     return exits[way]

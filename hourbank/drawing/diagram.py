@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from hourbank.drawing import graph as flows
-from hourbank.drawing.graph import ANY_ERROR, Edge, Flow, State, between
+from hourbank.drawing.flow import ANY_ERROR, Edge, Flow, State, between, flow_of
 from hourbank.drawing.layout import Box, Item, Layout, Size, arrange
 
 # What can be said of a state or a transition: of an execution, and of a comparison. The mark is for those to whom
@@ -46,7 +45,7 @@ def lit(definition: Mapping[str, Any], path: Sequence[str], status: str) -> dict
     status
         Of the execution, as Step Functions says it: RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED, PENDING_REDRIVE.
     """
-    ways = {between(source, target) for source, target in _ways(flows.read(definition))}
+    ways = {between(source, target) for source, target in _ways(flow_of(definition))}
     taken = dict.fromkeys(path, "taken")
     taken |= dict.fromkeys(
         (way for way in itertools.starmap(between, itertools.pairwise(path)) if way in ways), "taken"
@@ -68,8 +67,8 @@ def compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dict[
     classes |= dict.fromkeys(
         (name for name in new if name in old and _inside(new[name]) != _inside(old[name])), "changed"
     )
-    ways = {way: edge.words if edge else None for way, edge in _ways(flows.read(after)).items()}
-    were = {way: edge.words if edge else None for way, edge in _ways(flows.read(before)).items()}
+    ways = {way: edge.words if edge else None for way, edge in _ways(flow_of(after)).items()}
+    were = {way: edge.words if edge else None for way, edge in _ways(flow_of(before)).items()}
     for way in {**ways, **were}:
         if way not in were:
             classes[between(*way)] = "added"
@@ -120,7 +119,7 @@ _MERMAID_LINES = {
 
 def mermaid(definition: Mapping[str, Any], *, classes: Mapping[str, str] = {}) -> str:
     """Draw a state machine as a Mermaid flowchart, without the fence; `definition` and `classes` as for `svg`."""
-    flow = flows.read(definition, classes)
+    flow = flow_of(definition, classes)
     ids = _ids(flow.states)
     used: dict[str, list[str]] = {}
     nodes, arrows, styles = [], [], []
@@ -194,7 +193,7 @@ def svg(definition: Mapping[str, Any], *, classes: Mapping[str, str] = {}) -> st
         the SVG can add the classes of `MARKS` to them as well. Where many states fall to one whatever fails in them,
         each has a dot for that, and the one arrow of all has an empty `data-from`.
     """
-    flow = flows.read(definition, classes)
+    flow = flow_of(definition, classes)
     layout = arrange(flow, lambda item: _size(flow, item, classes))
     about = _text(str(definition.get("Comment") or "A state machine"))
     wide, high = f"{layout.width:.0f}", f"{layout.height:.0f}"

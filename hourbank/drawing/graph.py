@@ -1,215 +1,100 @@
-"""A state machine as a graph: its states and transitions, with the words that a picture of it needs.
+"""The state language as a graph: the states of a definition, and how each can be left.
 
-Any definition in Amazon States Language (JSONPath or JSONata) can be read; what is inside of a Map or a Parallel stays
-one state. https://docs.aws.amazon.com/step-functions/latest/dg/concepts-amazon-states-language.html
+All that reads definitions reads them here: pictures, prices, `hourbank plan` and the simulator. Any definition in
+Amazon States Language can be read, JSONPath or JSONata, also one that AWS would refuse.
+https://docs.aws.amazon.com/step-functions/latest/dg/concepts-amazon-states-language.html
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
-# A state that so many others fall to, whatever fails in them, is drawn with one arrow for all of them.
-SHARED_BY = 3
-ANY_ERROR = "any other error"
-LONGEST = 48
-ARROW = " → "
+Definition = Mapping[str, Any]
+"""A state machine, or what runs inside of a Parallel or a Map."""
 
-_COMPARISONS = {
-    "Equals": "{}",
-    "LessThan": "< {}",
-    "GreaterThan": "> {}",
-    "LessThanEquals": "≤ {}",
-    "GreaterThanEquals": "≥ {}",
-    "Matches": "like {}",
-}
-_TESTS = {
-    "IsPresent": "there",
-    "IsNull": "null",
-    "IsString": "a string",
-    "IsNumeric": "a number",
-    "IsBoolean": "a boolean",
-    "IsTimestamp": "a time",
-}
+NEXT = "Next"
+DEFAULT = "Default"
+EVERY_ERROR = "States.ALL"
+GROUPS = ("Parallel", "Map")
 
 
-@dataclass(frozen=True)
-class State:
-    """A state.
+class Cause(Enum):
+    """What makes an execution leave a state in a way."""
 
-    Attributes
-    ----------
-    kind : str
-        task, wait (for a task token, or for a time), choice, pass, group (Map, Parallel), succeed or fail.
-    ends : bool
-        Whether the execution ends with it.
-    notes : tuple of str
-        What stands under its name, a line each.
-    comment : str
-        What it is for.
-    """
+    DONE = "it has done what it is for"
+    CHOICE = "a rule of a Choice is true"
+    DEFAULT = "no rule of a Choice is true"
+    CATCH = "an error is caught"
 
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """A way out of a state."""
+
+    cause: Cause
     name: str
-    kind: str
-    ends: bool
-    notes: tuple[str, ...]
-    comment: str
+    """Of the ways of one state: Next, Default, an error, what a rule compares with (else the rule, as JSON)."""
+    target: str | None
+    """The next state; None where the execution, or the branch, ends."""
+    rule: Mapping[str, Any]
+    """What says so in the definition: a rule of a Choice, a catcher; else the state."""
 
 
-@dataclass(frozen=True)
-class Edge:
-    """All transitions from a state to another, or to itself.
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A state where it stands."""
 
-    Attributes
-    ----------
-    words : tuple of str
-        When it is taken: an answer, an error in words. Empty if always.
-    is_catch : bool
-        Whether only errors lead this way.
-    """
-
-    source: str
-    target: str
-    words: tuple[str, ...]
-    is_catch: bool
+    state: Mapping[str, Any]
+    within: str = ""
+    """The Parallel or Map that it is a part of; empty for a state of the machine itself."""
 
 
-@dataclass(frozen=True)
-class Flow:
-    """A state machine.
-
-    Attributes
-    ----------
-    states : dict
-        By name, as the definition has them.
-    edges : tuple of Edge
-        Without those of `shared`.
-    happy : tuple of str
-        The path if every state succeeds and every choice takes its first way.
-    shared : dict
-        For each state that at least three fall to whatever fails in them: those states.
-    """
-
-    states: dict[str, State]
-    edges: tuple[Edge, ...]
-    happy: tuple[str, ...]
-    shared: dict[str, tuple[str, ...]]
+def ways(state: Mapping[str, Any]) -> Iterator[Way]:
+    """Give every way out of a state, in order; a Choice without a Default ends where no rule is true."""
+    if state.get("Type") == "Choice":
+        for rule in state.get("Choices", ()):
+            yield Way(cause=Cause.CHOICE, name=name_of(rule), target=rule.get("Next"), rule=rule)
+        yield Way(cause=Cause.DEFAULT, name=DEFAULT, target=state.get("Default"), rule=state)
+    else:
+        yield Way(cause=Cause.DONE, name=NEXT, target=state.get("Next"), rule=state)
+    for catcher in state.get("Catch", ()):
+        for error in catcher.get("ErrorEquals") or ("",):
+            yield Way(cause=Cause.CATCH, name=error, target=catcher.get("Next"), rule=catcher)
 
 
-def between(source: str, target: str) -> str:
-    """Return the name of a transition."""
-    return source + ARROW + target
+def name_of(rule: Mapping[str, Any]) -> str:
+    """What a rule of a Choice compares with, if that is a text; else all of it but where it leads."""
+    if isinstance(compared := rule.get("StringEquals"), str):
+        return compared
+    return json.dumps({key: value for key, value in rule.items() if key != "Next"}, sort_keys=True)
 
 
-def read(definition: Mapping[str, Any], gone: Iterable[str] = ()) -> Flow:
-    """Read a definition; a transition to a state that is not there is left out.
-
-    Parameters
-    ----------
-    gone
-        Among others, names of transitions that the definition no longer has, and its picture should.
-    """
-    raw: Mapping[str, Any] = definition.get("States", {})
-    states = {name: _state(name, state) for name, state in raw.items()}
-    edges: dict[tuple[str, str], Edge] = {}
-    falls: dict[str, dict[str, None]] = {}  # in order, each once
-    for name, state in raw.items():
-        for target, words, is_catch in ways(state):
-            if target not in raw:
-                continue
-            if is_catch and words == (ANY_ERROR,) and target != name:
-                falls.setdefault(target, {})[name] = None
-                continue
-            known = edges.get((name, target), Edge(name, target, (), is_catch))
-            more = tuple(word for word in words if word not in known.words)
-            edges[name, target] = Edge(name, target, known.words + more, known.is_catch and is_catch)
-    for target, sources in falls.items():
-        if len(sources) < SHARED_BY:
-            for name in sources:
-                known = edges.get((name, target), Edge(name, target, (), True))
-                edges[name, target] = Edge(name, target, (*known.words, ANY_ERROR), known.is_catch)
-    shared = {target: tuple(sources) for target, sources in falls.items() if len(sources) >= SHARED_BY}
-    for name in gone:
-        source, _, target = name.partition(ARROW)
-        if source in raw and target in raw and source not in shared.get(target, ()):
-            edges.setdefault((source, target), Edge(source, target, (), False))
-    order = {name: number for number, name in enumerate(raw)}
-    return Flow(
-        states=states,
-        edges=tuple(sorted(edges.values(), key=lambda edge: (order[edge.source], edge.is_catch))),
-        happy=tuple(_happy(definition.get("StartAt", ""), raw)),
-        shared=shared,
-    )
-
-
-def _happy(name: str, raw: Mapping[str, Any]) -> Iterator[str]:
-    passed = set()
-    while name in raw and name not in passed:
-        passed.add(name)
-        yield name
-        state = raw[name]
-        choices = state.get("Choices") or [{"Next": state.get("Default", "")}]
-        name = state.get("Next") or choices[0].get("Next", "")
-
-
-def ways(state: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, ...], bool]]:
-    """Give where a state can lead, each with its words, and whether an error is what leads there."""
-    if "Next" in state:
-        yield state["Next"], ("answered",) if waits_for_token(state) else (), False
-    for choice in state.get("Choices", []):
-        yield choice.get("Next", ""), (_shorten(_rule(choice)),), False
-    if "Default" in state:
-        yield state["Default"], ("otherwise",), False
-    for catch in state.get("Catch", []):
-        yield catch.get("Next", ""), tuple(_error(name, state) for name in catch.get("ErrorEquals", [])), True
-
-
-def _state(name: str, state: Mapping[str, Any]) -> State:
-    kind = str(state.get("Type", "Task"))
-    if kind == "Task" and waits_for_token(state):
-        kind = "Wait"
-    elif kind in ("Map", "Parallel"):
-        kind = "Group"
-    ends = state.get("End") is True or kind in ("Succeed", "Fail")
-    return State(name, kind.lower(), ends, tuple(map(_shorten, _notes(name, state))), str(state.get("Comment", "")))
-
-
-def _notes(name: str, state: Mapping[str, Any]) -> list[str]:
-    match state.get("Type"):
-        case "Task" if waits_for_token(state):
-            return _until(state)
-        case "Wait":
-            return _for_how_long(state)
-        case "Parallel":
-            branches = state.get("Branches", [])
-            count = sum(len(branch.get("States", {})) for branch in branches)
-            return [f"{_many(len(branches), 'branch', 'branches')} at once", _many(count, "state", "states")]
-        case "Map":
-            inside = state.get("ItemProcessor", state.get("Iterator", {}))
-            return [f"for each item: {_many(len(inside.get('States', {})), 'state', 'states')}"]
-        case "Pass" if isinstance(result := state.get("Result"), str):
-            return [result]
-        case "Fail" if (error := state.get("Error")) and error != name:
-            return [str(error)]
+def insides(state: Mapping[str, Any]) -> list[Definition]:
+    """What runs inside of a state: the branches of a Parallel, or what a Map does for each item."""
+    if state.get("Type") == "Parallel":
+        return list(state.get("Branches", ()))
+    if state.get("Type") == "Map":
+        return [state.get("ItemProcessor", state.get("Iterator", {}))]
     return []
 
 
-def _until(state: Mapping[str, Any]) -> list[str]:
-    if path := state.get("TimeoutSecondsPath"):
-        return ["waits, up to", _last(path)]
-    if seconds := state.get("TimeoutSeconds"):
-        return [f"waits, up to {_seconds(seconds)}"]
-    return ["waits, without a limit"]
+def places(definition: Definition, within: str = "") -> dict[str, Place]:
+    """Every state by its name, those inside of others too; of a second one of a name, which AWS refuses, by both."""
+    placed: dict[str, Place] = {}
+    for name, state in definition.get("States", {}).items():
+        inner = [pair for inside in insides(state) for pair in places(inside, name).items()]
+        for own, place in [(name, Place(state=state, within=within)), *inner]:
+            placed[f"{own} in {place.within}" if own in placed else own] = place
+    return placed
 
 
-def _for_how_long(state: Mapping[str, Any]) -> list[str]:
-    if "Seconds" in state:
-        return [f"waits {_seconds(state['Seconds'])}"]
-    if "SecondsPath" in state:
-        return ["waits, for", _last(state["SecondsPath"])]
-    return ["waits, until", str(state.get("Timestamp") or _last(state.get("TimestampPath", "")))]
+def ends(state: Mapping[str, Any]) -> bool:
+    """Whether the execution, or the branch, ends with it."""
+    return state.get("End") is True or state.get("Type") in ("Succeed", "Fail")
 
 
 def waits_for_token(state: Mapping[str, Any]) -> bool:
@@ -217,66 +102,7 @@ def waits_for_token(state: Mapping[str, Any]) -> bool:
     return str(state.get("Resource", "")).endswith(".waitForTaskToken")
 
 
-def _seconds(value: Any) -> str:
-    """Return a time in its largest whole unit; an expression is left as it is."""
-    if not isinstance(value, int):
-        return _plain(value)
-    for size, one, several in ((86_400, "day", "days"), (3600, "hour", "hours"), (60, "minute", "minutes")):
-        if value >= size and value % size == 0:
-            return _many(value // size, one, several)
-    return f"{value} s"
-
-
-def _many(count: int, one: str, several: str) -> str:
-    return f"{count} {one if count == 1 else several}"
-
-
-def _error(name: str, state: Mapping[str, Any]) -> str:
-    if name == "States.ALL":
-        return ANY_ERROR
-    if name == "States.Timeout":
-        return "nobody answers" if waits_for_token(state) else "time-out"
-    # InsufficientBalance: insufficient balance; an abbreviation stays one
-    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[^A-Z_]+", _last(name))
-    return " ".join(word if word.isupper() else word.lower() for word in words).strip() or name
-
-
-def _rule(rule: Mapping[str, Any]) -> str:
-    """Return a choice rule in words: the value alone where a string is compared, since the picture has little room."""
-    if "Condition" in rule:
-        return _plain(rule["Condition"])
-    for name, joint in (("And", " and "), ("Or", " or ")):
-        if name in rule:
-            return joint.join(map(_rule, rule[name]))
-    if "Not" in rule:
-        return f"not {_rule(rule['Not'])}"
-    variable = _last(rule.get("Variable", ""))
-    for key, value in rule.items():
-        if key in _TESTS:
-            return f"{variable} is {'' if value else 'not '}{_TESTS[key]}"
-        if found := re.fullmatch(r"(String|Numeric|Boolean|Timestamp)([A-Z]\w*?)(Path)?", key):
-            return _comparison(variable, found[1], found[2], _last(value) if found[3] else value)
-    return variable
-
-
-def _comparison(variable: str, kind: str, operator: str, value: Any) -> str:
-    if kind == "Boolean" and isinstance(value, bool):
-        return variable if value else f"not {variable}"
-    words = _COMPARISONS.get(operator, operator + " {}").format(value)
-    if kind == "String":
-        return words
-    return f"{variable} = {words}" if operator == "Equals" else f"{variable} {words}"
-
-
-def _last(path: Any) -> str:
-    return str(path).rpartition(".")[2]
-
-
-def _plain(expression: Any) -> str:
-    """Return an expression of JSONata without its brackets."""
-    return re.sub(r"^\{%\s*|\s*%\}$", "", str(expression))
-
-
-def _shorten(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+def called(state: Mapping[str, Any]) -> str:
+    """What a Task calls: the function where its parameters name one, else its resource."""
+    parameters = state.get("Parameters") or state.get("Arguments") or {}
+    return str(parameters.get("FunctionName", state.get("Resource", "")) if isinstance(parameters, Mapping) else "")

@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 
 from rich.text import Text
 
-from hourbank.drawing import graph as flows
 from hourbank.drawing.diagram import MARKS, lit
-from hourbank.drawing.graph import ANY_ERROR, Flow
+from hourbank.drawing.flow import ANY_ERROR, Flow, flow_of
 from hourbank.drawing.layout import rows
 
 STYLES = {"taken": "green", "current": "bold yellow", "failed": "bold red"}
@@ -54,7 +53,7 @@ def lanes(definition: Mapping[str, Any], passages: Sequence[Passage], *, waits: 
         Lines of at most about 80 letters, to print whole: `console.print(text, soft_wrap=True)`. Marks and words say
         all that the colours say.
     """
-    flow = flows.read(definition)
+    flow = flow_of(definition)
     order = rows(flow)
     columns = [_lane(definition, passage, order) for passage in passages]
     wide = [max(len(passage.name), 1) for passage in passages]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from hourbank.drawing.graph import Flow
+from hourbank.drawing.flow import Flow
 
 APART = 22  # between neighbours in a layer
 TRACK = 11  # between parallel lines

@@ -28,6 +28,7 @@ from handlers.bank.requests import OWNER
 from hourbank import ledger_view, names
 from hourbank.account.stack import Stack, is_refusal
 from hourbank.drawing import graph
+from hourbank.drawing.flow import flow_of
 from hourbank.drawing.lanes import Passage, lanes
 from hourbank.drawing.layout import rows
 from hourbank.drawing.pictures import DEFINITIONS
@@ -294,7 +295,7 @@ def _print_way(console: Console, story: Story, run: Run, definition: Mapping[str
     if story.case.request and run.status == "RUNNING":
         waits = f"until {at(_wait(story, story.case.request)[1])}"
     drawn = lanes(definition, [Passage([step.state for step in steps], run.status)], waits=waits).split("\n")
-    order = rows(graph.read(definition))
+    order = rows(flow_of(definition))
     # a state of an older definition is in no picture
     older = [step.state for step in steps if step.state not in order]
     for state, line in zip([*order, *older], [*drawn, *(Text(f"✓ {state}") for state in older)], strict=True):
@@ -357,12 +358,12 @@ def refused(run: Run) -> str | None:
 
 def functions() -> dict[str, str]:
     """The function that each Task of both machines calls."""
-    found = {}
-    for definition in DEFINITIONS.values():
-        for name, state in definition["States"].items():
-            if state["Type"] == "Task":
-                found[name] = state.get("Parameters", {}).get("FunctionName", state["Resource"])
-    return found
+    return {
+        name: graph.called(place.state)
+        for definition in DEFINITIONS.values()
+        for name, place in graph.places(definition).items()
+        if place.state["Type"] == "Task"
+    }
 
 
 def _what_waits(stack: Stack, story: Story) -> Iterator[str | Remedy]:

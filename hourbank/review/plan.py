@@ -18,6 +18,8 @@ from typing import Any
 
 from hourbank.cost import paths, prices
 from hourbank.drawing import diagram, graph
+from hourbank.drawing.flow import ANY_ERROR, flow_of, word_of
+from hourbank.drawing.graph import Cause
 from hourbank.errors import HourBankError
 from hourbank.program import recorder
 from hourbank.program.recorder import Resource
@@ -33,7 +35,9 @@ MARKER = "<!-- hourbank plan -->"
 LONGEST = 58_000
 LONGEST_VALUE = 90
 MACHINES = ("ServiceRequestWorkflow", "EscrowManagementWorkflow")
-NOTHING = "catches nothing"
+MAY_CATCH = ("Task", *graph.GROUPS)
+CATCHES_NOTHING = "catches nothing: an error"
+CATCHES_SOME = "does not catch every error: an error"
 UPGRADING = "docs/operate/upgrade.md"
 # What is paid for by the month, whatever happens.
 MONTHLY = {DASHBOARD: prices.DASHBOARD, ALARM: prices.ALARM}
@@ -267,12 +271,12 @@ def warnings(difference: Difference) -> Iterator[str]:
 
 
 def less_caught(difference: Difference) -> Iterator[str]:
-    """The states whose errors end an execution now."""
+    """The states that end an execution now, by an error that nothing catches or an answer that no rule is for."""
     for machine in sorted(resource.name for resource in difference.after.of_type(MACHINE)):
-        were = uncaught(difference.before.definition(machine))
-        for name, left in uncaught(difference.after.definition(machine)).items():
-            if were.get(name) not in (left, NOTHING):
-                yield f"State {code(name)} of {code(machine)} {left}: an error ends the execution, hours held."
+        were = unguarded(difference.before.definition(machine))
+        for name, left in unguarded(difference.after.definition(machine)).items():
+            if were.get(name) not in (left, CATCHES_NOTHING):
+                yield f"State {code(name)} of {code(machine)} {left} ends the execution, hours held."
 
 
 def unsafe(difference: Difference, names: Names) -> Iterator[str]:
@@ -333,34 +337,60 @@ def workflows(difference: Difference) -> Iterator[str]:
 
 
 def states(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    were, now = before.get("States", {}), after.get("States", {})
+    """What differs state by state, also inside of a Parallel or a Map."""
+    were, now = graph.places(before), graph.places(after)
     for path, old, new in differing({**before, "States": None}, {**after, "States": None}):
         yield f"- {code(path)}: {from_to(old, new)}"
     for name in sorted({*were, *now}):
         if name not in were:
-            state = now[name]
-            yield f"- state {code(name)} is added: {', '.join(inside(name, state))}"
+            yield f"- {titled(name, now[name])} is added: {', '.join(inside(name, now[name].state))}"
         elif name not in now:
-            yield f"- state {code(name)} is removed"
+            yield f"- {titled(name, were[name])} is removed"
         else:
-            for path, old, new in differing(were[name], now[name]):
-                led = [] if path not in ("Catch", "Choices") else list(leads(path, were[name], now[name]))
-                yield from (f"- state {code(name)}: {line}" for line in led)
-                if not led or others(path, were[name], now[name]):
-                    yield f"- state {code(name)}, {code(path)}: {from_to(old, new)}"
+            yield from changed_state(name, were[name], now[name])
+
+
+def titled(name: str, place: graph.Place) -> str:
+    """Such as "state `A`", or "state `A` in `B`"."""
+    return f"state {code(name)} in {code(place.within)}" if place.within else f"state {code(name)}"
+
+
+def changed_state(name: str, before: graph.Place, after: graph.Place) -> Iterator[str]:
+    title = titled(name, after)
+    if before.within != after.within:
+        yield f"- {title}: it was {f'in {code(before.within)}' if before.within else 'in no other state'}"
+    were, now = without_insides(before.state), without_insides(after.state)
+    for path, old, new in differing(were, now):
+        led = [] if path not in ("Catch", "Choices") else list(leads(path, were, now))
+        yield from (f"- {title}: {line}" for line in led)
+        if not led or others(path, were, now):
+            yield f"- {title}, {code(path)}: {from_to(old, new)}"
+
+
+def without_insides(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A state without the states inside of it, which are compared by themselves; branches by their number."""
+    inner = [{key: part for key, part in inside.items() if key != "States"} for inside in graph.insides(state)]
+    if not inner:
+        return dict(state)
+    if state["Type"] == "Parallel":
+        return {**state, "Branches": {str(number): branch for number, branch in enumerate(inner, 1)}}
+    return {**state, "ItemProcessor" if "ItemProcessor" in state else "Iterator": inner[0]}
 
 
 def inside(name: str, state: Mapping[str, Any]) -> Iterator[str]:
     """What there is to know of a new state."""
     yield code(state["Type"])
-    if called(state):
-        yield f"calls {code(called(state))}"
-    if notes := graph.read({"States": {name: state}}).states[name].notes:
-        yield words(" ".join(notes))
+    if call := graph.called(state):
+        yield f"calls {code(call)}"
+    drawn = flow_of({"States": {name: state}}).states[name]
+    if drawn.kind == "group":
+        yield from map(words, drawn.notes)
+    elif drawn.notes:
+        yield words(" ".join(drawn.notes))
     elif "TimeoutSeconds" in state:
         yield f"{code('TimeoutSeconds')} {value(state['TimeoutSeconds'])}"
-    if state["Type"] == "Task" and "Catch" not in state:
-        yield NOTHING
+    if state["Type"] in MAY_CATCH and "Catch" not in state:
+        yield "catches nothing"
 
 
 def words(text: str) -> str:
@@ -368,19 +398,20 @@ def words(text: str) -> str:
     return text if re.fullmatch(r"[a-z0-9 ,:-]+", text) else code(text)
 
 
+# Of a state, by what differs: which of its ways say so.
+CAUSES = {"Catch": Cause.CATCH, "Choices": Cause.CHOICE}
+
+
 def leading(key: str, state: Mapping[str, Any]) -> dict[str, str]:
-    """Where the ways of a state lead by its Catch or its Choices, by their words."""
-    found: dict[str, str] = {}
-    for target, said, _ in graph.ways({key: state.get(key, []), "Resource": state.get("Resource")}):
-        for word in said:
-            found.setdefault(word, target)
-    return found
+    """Where the ways of a state lead by its Catch or its Choices, by their words; the first of each counts."""
+    ways = [way for way in graph.ways(state) if way.cause is CAUSES[key]]
+    return {word_of(way, state): str(way.target) for way in reversed(ways)}
 
 
 def leads(key: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
     """Which errors or answers lead elsewhere than before."""
     led, lead = leading(key, before), leading(key, after)
-    for word in dict.fromkeys([*led, *lead]):
+    for word in dict.fromkeys([*reversed(led), *reversed(lead)]):
         old, new = led.get(word), lead.get(word)
         if old == new:
             continue
@@ -398,27 +429,26 @@ def others(key: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> boo
 
     def kept(state: Mapping[str, Any]) -> list[tuple[str, Any]]:
         return [
-            (word, {name: given for name, given in way.items() if name not in ("Next", "ErrorEquals")})
-            for way in state.get(key, [])
-            for word in leading(key, {key: [way], "Resource": state.get("Resource")})
-            if word in both
+            (word, {name: part for name, part in way.rule.items() if name not in ("Next", "ErrorEquals")})
+            for way in graph.ways(state)
+            if way.cause is CAUSES[key] and (word := word_of(way, state)) in both
         ]
 
     return kept(before) != kept(after)
 
 
-def uncaught(definition: Mapping[str, Any] | None) -> dict[str, str]:
-    """The Tasks that an error may leave with nothing done about it, and what they catch; endings have nothing to do."""
-    return {
-        name: "does not catch every error" if state.get("Catch") else NOTHING
-        for name, state in (definition or {}).get("States", {}).items()
-        if state["Type"] == "Task" and not state.get("End") and graph.ANY_ERROR not in leading("Catch", state)
-    }
+def unguarded(definition: Mapping[str, Any] | None) -> dict[str, str]:
+    """What ends an execution in a state of the machine, with nothing done about it; endings have nothing to do.
 
-
-def called(state: Mapping[str, Any]) -> str:
-    """What a Task calls."""
-    return str(state.get("Parameters", {}).get("FunctionName", state.get("Resource", "")))
+    Inside of a Parallel or a Map an error ends all of it, so it is this which must catch.
+    """
+    left = {}
+    for name, state in (definition or {}).get("States", {}).items():
+        if state["Type"] == "Choice" and "Default" not in state:
+            left[name] = "has no Default: what no rule is for"
+        elif state["Type"] in MAY_CATCH and not graph.ends(state) and ANY_ERROR not in leading("Catch", state):
+            left[name] = CATCHES_SOME if state.get("Catch") else CATCHES_NOTHING
+    return left
 
 
 def costs(difference: Difference) -> Iterator[str]:

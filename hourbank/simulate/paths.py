@@ -15,6 +15,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
+from hourbank.drawing import graph
 from hourbank.simulate.executions import Execution, Invocation, Moment
 from hourbank.simulate.expressions import Refusal
 from hourbank.simulate.program import definition_of
@@ -29,25 +30,14 @@ Way = tuple[str, str]
 # --- paths ------------------------------------------------------------------------------------------------------------
 
 
-def ways_out(state: Definition) -> Iterator[tuple[str, str | None]]:
-    """Yield how a state can be left, and where to (None: the execution ends)."""
-    if state["Type"] == "Choice":
-        yield from ((choice["StringEquals"], choice["Next"]) for choice in state["Choices"])
-        yield "Default", state["Default"]
-    else:
-        yield "Next", state.get("Next")
-        for catch in state.get("Catch", []):
-            yield from ((error, catch["Next"]) for error in catch["ErrorEquals"])
-
-
 def paths(definition: Definition, start: str | None = None) -> Iterator[tuple[Way, ...]]:
     """Yield every path from `start` (by default the first state) to an end."""
     state = start or definition["StartAt"]
-    for way, target in ways_out(definition["States"][state]):
-        if target is None:
-            yield ((state, way),)
+    for way in graph.ways(definition["States"][state]):
+        if way.target is None:
+            yield ((state, way.name),)
         else:
-            yield from (((state, way), *rest) for rest in paths(definition, target))
+            yield from (((state, way.name), *rest) for rest in paths(definition, way.target))
 
 
 # --- levers -----------------------------------------------------------------------------------------------------------

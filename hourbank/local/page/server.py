@@ -24,7 +24,7 @@ from handlers.aws.dynamodb import date_time
 from handlers.bank.hours import in_words
 from hourbank import ledger_view
 from hourbank.drawing import diagram
-from hourbank.drawing.graph import waits_for_token
+from hourbank.drawing.graph import places, waits_for_token
 from hourbank.local.deployment import MACHINES, Deployment, entered
 from hourbank.local.emulator import REGION
 from hourbank.local.page.api import Api, refused, token_for
@@ -159,11 +159,11 @@ class Console:
         if states and execution["status"] == "RUNNING":
             name, at = states[-1]
             progress |= {"current": name, "enteredAt": date_time(at)}
-            state = self._definitions[execution["machine"]]["States"].get(name, {})  # it may have been changed since
-            if waits_for_token(state):
+            place = places(self._definitions[execution["machine"]]).get(name)  # it may have been changed since
+            if place and waits_for_token(place.state):
                 # not since the entry: each attempt has the whole time
                 tried = [event["timestamp"] for event in events if event["type"] == "TaskScheduled"][-1]
-                progress["deadline"] = date_time(tried + timedelta(seconds=_seconds_to_answer(state, events)))
+                progress["deadline"] = date_time(tried + timedelta(seconds=_seconds_to_answer(place.state, events)))
         return progress
 
 
