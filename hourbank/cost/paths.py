@@ -23,18 +23,12 @@ class Path:
         The title of the story that plays it.
     request, release : mapping
         The ways out of the states of ServiceRequestWorkflow, and of EscrowManagementWorkflow where it is started.
-    sketch : pair of mappings, optional
-        The same for the first sketch (`hourbank.cost.first_sketch`), where it brings such a request to its end.
-    sketch_says : str
-        What becomes of such a request there instead.
     """
 
     name: str
     story: str
     request: Ways
     release: Ways | None = None
-    sketch: tuple[Ways, Ways | None] | None = None
-    sketch_says: str = ""
 
 
 ACCEPTED = {"CheckProviderResponse": "ACCEPTED"}
@@ -45,57 +39,48 @@ PATHS = (
         story="Accepted, completed and released",
         request=ACCEPTED,
         release={"CheckDecision": "RELEASE"},
-        sketch=(ACCEPTED, {}),
     ),
     Path(
         name="declined",
         story="Declined",
         request={"CheckProviderResponse": "REJECTED"},
-        sketch=({"CheckProviderResponse": "REJECTED"}, None),
     ),
     Path(
         name="timed out",
         story="Nobody answers",
         request={"WaitForProviderResponse": "States.Timeout", "CheckProviderResponse": "TIMED_OUT"},
-        sketch=({"CheckProviderResponse": "Default"}, None),
     ),
     Path(
         name="counter-offer accepted and released",
         story="Counter-offer, accepted and adjusted",
         request=OFFERED | {"CheckRequesterResponse": "ACCEPTED"},
         release={"CheckDecision": "RELEASE"},
-        sketch_says="ends at the offer, the hours held for ever",
     ),
     Path(
         name="counter-offer declined",
         story="Counter-offer, declined",
         request=OFFERED | {"CheckRequesterResponse": "Default"},
-        sketch_says="ends at the offer, the hours held for ever",
     ),
     Path(
         name="cancelled",
         story="Cancelled before an answer",
         request={"CheckProviderResponse": "CANCELLED"},
-        sketch_says="nobody can cancel",
     ),
     Path(
         name="withdrawn",
         story="Withdrawn while in progress",
         request=ACCEPTED,
         release={"CheckDecision": "REFUND"},
-        sketch_says="nobody can withdraw",
     ),
     Path(
         name="not enough hours",
         story="Not enough hours",
         request={"ValidateRequest": "InsufficientBalance"},
-        sketch=({"EscrowHours": "States.ALL"}, None),
     ),
     Path(
         name="invalid",
         story="Invalid",
         request={"ValidateRequest": "ValidationFailed"},
-        sketch=({"ValidateRequest": "States.ALL"}, None),
     ),
 )
 

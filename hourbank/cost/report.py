@@ -1,6 +1,6 @@
 """`hourbank cost`: what a request costs on AWS, path by path, and what a month costs in which nothing happens.
 
-Every path is played on the emulator by the real functions, metered; the first sketch's is counted from its definition.
+Every path is played on the emulator by the real functions, metered.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hourbank.cost import first_sketch, paths, prices
+from hourbank.cost import paths, prices
 from hourbank.cost.measure import Measurement, Usage, measure
 from hourbank.program import recorder
 from hourbank.program.recorder import Recording
@@ -22,9 +22,6 @@ from hourbank.terminal import show, step
 
 REQUESTS = 1000
 MACHINES = ("ServiceRequestWorkflow", "EscrowManagementWorkflow")
-SKETCH = (first_sketch.SERVICE_REQUEST, first_sketch.ESCROW_MANAGEMENT)
-# https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html: what an account may go on asking
-DESCRIPTIONS_A_SECOND = 15
 SLOWER = (2, 5)
 KB, GB = 1000, 10**9
 MEASURED = (
@@ -40,26 +37,12 @@ NOT_COUNTED = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class SketchCost:
-    """The same path in the first sketch: states entered, calls of functions."""
-
-    transitions: int
-    calls: int
-
-    @property
-    def dollars(self) -> float:
-        """For one request: its transitions and calls alone, as nobody knows what its functions would have done."""
-        return self.transitions * prices.TRANSITION.each + self.calls * prices.INVOCATION.each
-
-
-@dataclass(frozen=True, kw_only=True)
 class PathCost:
     """A path, what it uses, and dollars for one request by what is paid for."""
 
     path: paths.Path
     usage: Usage
     parts: dict[str, float]
-    sketch: SketchCost | None
 
     @property
     def dollars(self) -> float:
@@ -87,37 +70,22 @@ class Report:
     measurement: Measurement
     memory: list[int]
     """Of the functions, in MB."""
-    timeout_seconds: int
-    """How long people have to answer."""
 
 
 def report(measurement: Measurement, recording: Recording) -> Report:
     """Price what was measured; what is declared comes from the recording."""
-    variables = recording.named("validateServiceRequest").inputs["environment"]["variables"]
     return Report(
         paths=[path_cost(path, measurement) for path in paths.PATHS],
         idle=list(idle_month(measurement, recording)),
         records=list(records_month(measurement)),
         measurement=measurement,
         memory=sorted({function.inputs["memorySize"] for function in recording.of_type("Function")}),
-        timeout_seconds=int(variables["PROVIDER_RESPONSE_TIMEOUT_SECONDS"]),
     )
 
 
 def path_cost(path: paths.Path, measurement: Measurement) -> PathCost:
     usage = measurement.stories[path.story].usage
-    return PathCost(path=path, usage=usage, parts=parts(usage), sketch=sketch_cost(path))
-
-
-def sketch_cost(path: paths.Path) -> SketchCost | None:
-    """What the first sketch takes for a path; None where it does not bring such a request to its end."""
-    if path.sketch is None:
-        return None
-    passed = [(asl, paths.walk(asl, ways)) for asl, ways in zip(SKETCH, path.sketch, strict=True) if ways is not None]
-    return SketchCost(
-        transitions=sum(len(states) for _, states in passed),
-        calls=sum(paths.calls(asl, states) for asl, states in passed),
-    )
+    return PathCost(path=path, usage=usage, parts=parts(usage))
 
 
 def parts(usage: Usage, *, slower: float = 1, cold: bool = False) -> dict[str, float]:
@@ -171,30 +139,28 @@ def records_month(measurement: Measurement) -> Iterator[Idle]:
     yield Idle(what="DynamoDB stores them", count=f"{size / KB:,.0f} KB", dollars=size / GB * prices.STORED_GB.each)
 
 
-def to_json(made: Report) -> dict[str, Any]:
+def to_json(priced: Report) -> dict[str, Any]:
     """The report as plain values; dollars of a path are for one request."""
 
     def of_path(cost: PathCost) -> dict[str, Any]:
-        sketch = cost.sketch
         return {
             "name": cost.path.name,
             "states": {
-                machine: list(states) for machine, states in made.measurement.stories[cost.path.story].states.items()
+                machine: list(states) for machine, states in priced.measurement.stories[cost.path.story].states.items()
             },
             "usage": asdict(cost.usage),
             "dollars": cost.parts | {"all": cost.dollars},
             "dollarsWhenCold": sum(parts(cost.usage, cold=True).values()),
-            "firstSketch": {**asdict(sketch), "dollars": sketch.dollars} if sketch else cost.path.sketch_says,
         }
 
     return {
         "region": prices.REGION,
         "prices": [asdict(price) for price in prices.TABLE],
-        "memory": made.memory,
-        "paths": [of_path(cost) for cost in made.paths],
-        "idleMonth": [asdict(part) for part in made.idle],
-        "monthOf1000Records": [asdict(part) for part in made.records],
-        "metricsOfABusyStack": made.measurement.metrics,
+        "memory": priced.memory,
+        "paths": [of_path(cost) for cost in priced.paths],
+        "idleMonth": [asdict(part) for part in priced.idle],
+        "monthOf1000Records": [asdict(part) for part in priced.records],
+        "metricsOfABusyStack": priced.measurement.metrics,
         "notCounted": list(NOT_COUNTED),
     }
 
@@ -207,30 +173,26 @@ def cost(console: Console, progress: Console, *, as_json: bool) -> None:
     HourBankError
         A path could not be played, or not as it must be.
     """
-    made = report(measure(lambda text: step(progress, text)), recorder.record("dev"))
+    priced = report(measure(lambda text: step(progress, text)), recorder.record("dev"))
     if as_json:
-        console.file.write(json.dumps(to_json(made), indent=1) + "\n")
+        console.file.write(json.dumps(to_json(priced), indent=1) + "\n")
         return
-    print_report(console, made)
+    print_report(console, priced)
 
 
-def print_report(console: Console, made: Report) -> None:
+def print_report(console: Console, priced: Report) -> None:
     """Print the report for a person."""
 
     def say(text: str = "") -> None:
         show(console, Text(text))
 
-    accepted = made.paths[0]
+    accepted = priced.paths[0]
     say()
-    show(console, paths_table(made))
-    say("After the slash: the first sketch, counted from its definition; its price is for transitions and calls alone.")
-    for says in sorted({cost.path.sketch_says for cost in made.paths} - {""}):
-        names = ", ".join(cost.path.name for cost in made.paths if cost.path.sketch_says == says)
-        say(f"It has no path {names}: {says}.")
+    show(console, paths_table(priced))
     say()
     show(console, parts_table(accepted))
     say()
-    memory = " or ".join(map(str, made.memory))
+    memory = " or ".join(map(str, priced.memory))
     say(
         f"Time is this machine's, not Lambda's: {accepted.usage.milliseconds} ms for {accepted.path.name}, billed by "
         f"the millisecond at {memory} MB. {REQUESTS:,} of these requests cost {dollars(accepted.dollars)}, and"
@@ -241,41 +203,32 @@ def print_report(console: Console, made: Report) -> None:
     price = sum(parts(accepted.usage, cold=True).values())
     say(f"    {dollars(price)} where every call starts a process: a request now and then")
     say()
-    show(console, idle_table("A month in which nothing happens", made.idle))
-    more = made.measurement.metrics - made.measurement.audit_metrics
+    show(console, idle_table("A month in which nothing happens", priced.idle))
+    more = priced.measurement.metrics - priced.measurement.audit_metrics
     most = dollars(more * prices.METRIC.each, 1)
     say(
         f"Requests tell up to {more} metrics more, each paid for the hours in which it is told: at most {most} a month."
     )
     say()
-    show(console, idle_table(f"What every {REQUESTS:,} requests ever made add to each month", made.records))
+    show(console, idle_table(f"What every {REQUESTS:,} requests ever made add to each month", priced.records))
     say()
-    for line in waiting(made):
-        say(line)
+    say(waiting(priced))
     say()
     console.print(f"Prices, {prices.REGION}, and when they were last compared with the page", style="bold")
-    for one in prices.TABLE:
-        say(f"{one.what}: {one.words} ({one.compared}, {one.page})")
+    for price in prices.TABLE:
+        say(f"{price.what}: {price.words} ({price.compared}, {price.page})")
     say()
     for note in (*MEASURED, *(f"Not counted: {what}." for what in NOT_COUNTED)):
         say(note)
 
 
-def waiting(made: Report) -> Iterator[str]:
-    """What it costs to wait, here and in the first sketch."""
-    reads = (made.measurement.audit.read - made.measurement.idle_audit.read) / made.measurement.records
+def waiting(priced: Report) -> str:
+    """What it costs to wait."""
+    reads = (priced.measurement.audit.read - priced.measurement.idle_audit.read) / priced.measurement.records
     day = reads * 24 * REQUESTS * prices.READ.each
-    polls = made.timeout_seconds // first_sketch.POLL_SECONDS
-    pages = DESCRIPTIONS_A_SECOND * first_sketch.POLL_SECONDS
-    yield (
+    return (
         "A request that waits costs no transition, no call and no message, however long. The auditor reads it every "
         f"hour: {REQUESTS:,} that wait cost {dollars(day, 1)} a day."
-    )
-    yield (
-        "The first sketch's Wait is one transition as well, and costs nothing while it sleeps; but it sleeps all of "
-        f"the {made.timeout_seconds // 86400} days, whenever the answer comes. Its page asks DescribeExecution every "
-        f"{first_sketch.POLL_SECONDS} s: {polls:,} calls for a page that stays open so long. AWS does not charge for "
-        f"them, but allows {DESCRIPTIONS_A_SECOND} a second: {pages} open pages use up an account. Here no page asks."
     )
 
 
@@ -294,21 +247,20 @@ def plain_table(title: str, *headings: str) -> Table:
     return table
 
 
-def paths_table(made: Report) -> Table:
-    headings = ("", "transitions", "calls", "ms", "read", "write", "events", "price", "sketch")
+def paths_table(priced: Report) -> Table:
+    headings = ("", "transitions", "calls", "ms", "read", "write", "events", "price")
     table = plain_table(f"{REQUESTS:,} requests, by what becomes of them; the other figures are of one", *headings)
-    for cost in made.paths:
-        usage, sketch = cost.usage, cost.sketch
+    for cost in priced.paths:
+        usage = cost.usage
         table.add_row(
             cost.path.name,
-            f"{usage.transitions} / {sketch.transitions if sketch else '-'}",
-            f"{usage.invocations} / {sketch.calls if sketch else '-'}",
+            str(usage.transitions),
+            str(usage.invocations),
             str(usage.milliseconds),
             f"{usage.read:g}",
             f"{usage.write:g}",
             str(usage.events),
             dollars(cost.dollars),
-            dollars(sketch.dollars) if sketch else "-",
         )
     return table
 
