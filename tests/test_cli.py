@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.spinner import Spinner
 
 from hourbank.stories import demo
-from hourbank.stories.stories import STORIES, Performance
+from hourbank.stories.stage import Performance
+from hourbank.stories.stories import DEMO
 from tests.helpers.processes import HOURBANK, assert_gone, descendants, read_until
 from tests.helpers.waiting import ENDLESS_SECONDS, until
 
@@ -120,8 +121,7 @@ def test_a_missing_emulator_is_one_line(environment, tmp_path):
 def test_no_status_is_cut_on_a_narrow_terminal():
     # Given every story at its longest status, and one that says much
     performances = [
-        Performance(story, 0, "id", {"status": "AWAITING_PROVIDER"}, doing="says " * 30, seconds=12.3)
-        for story in STORIES
+        Performance(story, 0, "id", {"status": "AWAITING_PROVIDER"}, doing="says " * 30, seconds=12.3) for story in DEMO
     ]
     console = Console(width=80, force_terminal=True, color_system=None)
     # When the live table is drawn
@@ -129,8 +129,8 @@ def test_no_status_is_cut_on_a_narrow_terminal():
         console.print(demo._progress(SimpleNamespace(performances=performances), Spinner("dots")))
     # Then a story is a line, and what is being done gives way
     lines = capture.get().splitlines()
-    assert len(lines) == len(STORIES)
-    for line, story in zip(lines, STORIES, strict=True):
+    assert len(lines) == len(DEMO)
+    for line, story in zip(lines, DEMO, strict=True):
         assert story.title in line
         assert "AWAITING_PROVIDER" in line
         assert "…" in line
@@ -224,14 +224,14 @@ class TestRunning:
         assert (ended.returncode, ended.stderr) == (0, "")
         # in a file: one clock, no spaces at the ends of lines, and what does not fit in a line is indented
         clock = [float(line.split()[0]) for line in ended.stdout.splitlines() if re.match(r" *\d+\.\d s  ", line)]
-        assert len(clock) > len(STORIES)
+        assert len(clock) > len(DEMO)
         assert clock == sorted(clock)
         assert not re.search(r" $", ended.stdout, re.MULTILINE)
         stories = ended.stdout.partition("through the states\n")[2].partition("\n\n")[0]
         assert all(line.startswith(("✓ ", "    ")) for line in stories.splitlines())
         assert "1 2 3 4 5 6 7\n✓ ✓ ✓ ✓ ✓ ✓ ✓ ValidateRequest\n✓ ✓ ✓ ✓ ✓ ✓ │ EscrowHours\n" in ended.stdout
         assert "All stories ended as they must" in ended.stdout
-        assert len(re.findall(r"^✓ \w", ended.stdout, re.MULTILINE)) == 3 + len(STORIES) + 4
+        assert len(re.findall(r"^✓ \w", ended.stdout, re.MULTILINE)) == 3 + len(DEMO) + 4
         assert "✗" not in ended.stdout
         assert re.search(r"gus +0 +3.25 +\+3.25", ended.stdout)
 

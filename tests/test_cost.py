@@ -10,22 +10,24 @@ import pytest
 from rich.console import Console
 
 from hourbank.cost import paths, prices, report
-from hourbank.cost.measure import STORIES, Functions, Measurement, Played, Usage
+from hourbank.cost.measure import Functions, Measurement, Played, Usage
 from hourbank.errors import HourBankError
 from hourbank.local.meter import read_units, size_of, units_read
 from hourbank.program import recorder
 from hourbank.simulate.program import definition_of
+from hourbank.stories.stories import DEMO, STORIES, Story
 from tests.helpers.processes import HOURBANK, assert_gone, descendants, read_until
 from tests.helpers.waiting import ENDLESS_SECONDS
 from workflows import escrow_management, service_request
 
 REQUESTS, RELEASES = definition_of(service_request), definition_of(escrow_management)
-BY_NAME = {path.name: path for path in paths.PATHS}
+BY_NAME = {story.outcome: story for story in STORIES}
 COST = [*HOURBANK, "cost"]
 
 
-def states_of(path: paths.Path) -> list[str]:
-    return paths.walk(REQUESTS, path.request) + ([] if path.release is None else paths.walk(RELEASES, path.release))
+def states_of(story: Story) -> list[str]:
+    release = [] if story.release_ways is None else paths.walk(RELEASES, story.release_ways)
+    return paths.walk(REQUESTS, story.request_ways) + release
 
 
 # --- paths ------------------------------------------------------------------------------------------------------------
@@ -61,8 +63,12 @@ def test_a_circle_and_a_hole_in_a_definition_are_named():
         paths.walk({"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "B"}}}, {})
 
 
-def test_each_path_is_a_story_of_its_own():
-    assert sorted(path.story for path in paths.PATHS) == sorted(story.title for story in STORIES)
+def test_a_story_must_pass_states_of_its_path():
+    assert len(BY_NAME) == len(STORIES)
+    assert set(DEMO) <= set(STORIES)
+    for story in STORIES:
+        passed = iter(states_of(story))
+        assert [state for state in story.states if state not in passed] == [], story.title
 
 
 @pytest.mark.parametrize(
@@ -156,7 +162,7 @@ def made():
     """A report of made-up usage."""
     idle = Usage(**{**vars(USAGE), "transitions": 0, "read": 2, "gb_seconds": 0.05})
     measurement = Measurement(
-        stories={story.title: Played(states={"ServiceRequestWorkflow": ["A"]}, usage=USAGE) for story in STORIES},
+        stories={story: Played(states={"ServiceRequestWorkflow": ["A"]}, usage=USAGE) for story in STORIES},
         idle_audit=idle,
         audit=Usage(**{**vars(idle), "read": 1202, "gb_seconds": 0.25}),
         records=200,
@@ -190,8 +196,8 @@ def test_the_report_says_every_path_and_fits(made, width):
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
     words = " ".join(text.split())
-    for path in paths.PATHS:
-        assert path.name.split()[0] in text
+    for name in BY_NAME:
+        assert name.split()[0] in text
     assert "declined 8 10 200" in words, "made up here"
     assert "512 MB" in words
     assert "Nothing of this was measured on AWS." in words
@@ -230,8 +236,7 @@ class TestMeasured:
                 for machine, asl in zip(report.MACHINES, (REQUESTS, RELEASES), strict=True)
             )
             # the stream's reader starts each execution, and delivers each answer
-            story = next(story for story in STORIES if story.title == BY_NAME[name].story)
-            assert usage["invocations"] == called + 1 + len(story.turns)
+            assert usage["invocations"] == called + 1 + len(BY_NAME[name].turns)
         # balance, escrow, log and request of a hold, twice each: 8; claimed 1; asked, with a token of 2 KB: 3
         accepted, declined, invalid = (
             measured[name]["usage"] for name in ("accepted and released", "declined", "invalid")

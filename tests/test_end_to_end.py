@@ -17,7 +17,7 @@ import pytest
 from components import archive
 from hourbank.local import people
 from hourbank.local.emulator import Emulator
-from hourbank.stories import stories
+from hourbank.stories import stage, stories
 from tests.helpers.world import FOR_FIVE, World
 from workflows import service_request
 
@@ -39,7 +39,7 @@ def played(world):
     token = world.until(deleted, "AWAITING_PROVIDER")["taskToken"]
     world.dynamodb.delete_item(TableName=world.tables["serviceRequest"], Key={"id": {"S": deleted}})
     world.run_out(token)
-    return stories.Stage(world.deployment).play(), deleted
+    return stage.Stage(world.deployment).play(), deleted
 
 
 def test_a_request_is_held_accepted_and_paid(world):
@@ -67,7 +67,7 @@ def test_every_story_of_the_demo_ends_as_it_must(world, played):
     performances, _ = played
     assert {p.story.title: p.problem for p in performances if p.problem} == {}
     balances = world.ledger().balances
-    expected = stories.expected_balances(stories.STORIES)
+    expected = stories.expected_balances(stories.DEMO)
     assert {name: balances[name] for name in expected} == expected
     world.assert_laws()
 
@@ -75,15 +75,15 @@ def test_every_story_of_the_demo_ends_as_it_must(world, played):
 @pytest.mark.thorough
 def test_a_story_that_ends_otherwise_says_what_was_expected_and_what_was_seen(world):
     turns = (stories.Turn("AWAITING_PROVIDER", "provider", "REJECTED"),)
-    story = stories.Story("Wrong", "rosa", "theo", "a service", Decimal(1), turns, "COMPLETED", ())
-    (performance,) = stories.Stage(world.deployment, [story]).play()
+    story = stories.Story("Wrong", "rosa", "theo", "a service", Decimal(1), turns, "COMPLETED", (), "wrong", {})
+    (performance,) = stage.Stage(world.deployment, [story]).play()
     assert performance.problem == "expected COMPLETED, saw DECLINED at the end: The provider declined"
 
 
 @pytest.mark.thorough
 def test_requests_from_before_the_workflows_stay_untouched(world, played):
     requests = world.ledger().requests
-    assert len(world.before.requests) == stories.OLD_RECORDS
+    assert len(world.before.requests) == stage.OLD_RECORDS
     assert {id_: requests[id_] for id_ in world.before.requests} == world.before.requests
 
 

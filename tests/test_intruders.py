@@ -19,8 +19,8 @@ from botocore.exceptions import ClientError
 from handlers.bank.execution import RELEASE_PREFIX, REQUEST_PREFIX, execution_name
 from hourbank.local import deploy, emulator, people
 from hourbank.local.emulator import Emulator
-from hourbank.stories import stories
-from hourbank.stories.stories import Performance
+from hourbank.stories import stage, stories
+from hourbank.stories.stage import Performance
 from tests.helpers.processes import HOURBANK
 from tests.helpers.rights import RIGHTS
 from tests.helpers.waiting import ENDLESS_SECONDS, until
@@ -117,7 +117,7 @@ def played(world: Guarded) -> list[Performance]:
     """The stories, played; beside them, an answer that is refused within a wait."""
     illegal = world.submit()
     world.provider(illegal, "COUNTER_OFFER", counter_offer=Decimal("0.001"))
-    performances = stories.Stage(world.deployment).play()
+    performances = stage.Stage(world.deployment).play()
     world.until(illegal, "DECLINED")
     return performances
 
@@ -147,7 +147,7 @@ def is_refused(call: Callable[[], Any]) -> bool:
 def test_every_story_ends_as_it_must(world: Guarded, played: list[Performance]) -> None:
     assert {p.story.title: p.problem for p in played if p.problem} == {}
     balances = world.ledger().balances
-    expected = stories.expected_balances(stories.STORIES)
+    expected = stories.expected_balances(stories.DEMO)
     assert {name: balances[name] for name in expected} == expected
 
 
@@ -155,7 +155,7 @@ def test_the_auditor_reads_all_of_it_and_finds_nothing(world: Guarded, played: l
     answer = world.emulator.client("lambda").invoke(FunctionName=world.function("auditLedger"))
     found = json.load(answer["Payload"])
     assert (found["complete"], found["AuditMismatches"], found["UnconfirmedServices"]) == (True, 0, 0)
-    assert found["RequestsAudited"] >= stories.OLD_RECORDS + len(stories.STORIES)
+    assert found["RequestsAudited"] >= stage.OLD_RECORDS + len(stories.DEMO)
 
 
 def test_an_operators_word_is_heard_once_nobody_runs_any_more(world: Guarded) -> None:
@@ -440,7 +440,7 @@ def test_a_task_token_is_nowhere_but_in_its_record(
     said = "\n".join(commands(world, tmp_path))
     tokens = set(tokens_ever(world))
     assert waiting["taskToken"] in tokens
-    assert len(tokens) > len(stories.STORIES)
+    assert len(tokens) > len(stories.DEMO)
 
     places = {
         "what commands print": said,

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -20,40 +19,15 @@ from hourbank.local.deployment import Deployment
 from hourbank.local.emulator import Emulator
 from hourbank.local.patience import Patience
 from hourbank.stories import stories
-from hourbank.stories.stories import Performance, Stage, Story, Turn
+from hourbank.stories.stage import Performance, Stage
+from hourbank.stories.stories import STORIES, Story
 
-# Beside those of the demo; each story is a path of `hourbank.cost.paths`.
-MORE_STORIES = (
-    Story(
-        title="Counter-offer, declined",
-        requester="farid",
-        provider="ben",
-        service="a cake",
-        hours=Decimal(1),
-        turns=(
-            Turn("AWAITING_PROVIDER", "provider", "COUNTER_OFFER", Decimal(2)),
-            Turn("NEGOTIATING", "requester", "REJECTED"),
-        ),
-        status="DECLINED",
-        states=("ProcessNegotiation", "CheckRequesterResponse", "RefundEscrow"),
-    ),
-    Story(
-        title="Invalid",
-        requester="ana",
-        provider="ana",
-        service="a favour to herself",
-        hours=Decimal(1),
-        turns=(),
-        status="REJECTED",
-        states=("ValidateRequest", "RejectRequest"),
-    ),
-)
-STORIES = (*stories.STORIES, *MORE_STORIES)
 # Together they call every function.
-FIRST_STORIES = tuple(
-    story
-    for story in STORIES
-    if story.title in ("Nobody answers", "Counter-offer, accepted and adjusted", "Declined", "Not enough hours")
+FIRST_STORIES = (
+    stories.NOBODY_ANSWERS,
+    stories.OFFER_ACCEPTED,
+    stories.DECLINED,
+    stories.NOT_ENOUGH_HOURS,
 )
 # Nearly one after the other, so that functions do not wait for each other's processors.
 STAGGER_SECONDS = 1.3
@@ -115,8 +89,6 @@ class Measurement:
 
     Attributes
     ----------
-    stories : mapping
-        By the story's title.
     idle_audit, audit : Usage
         A run of the auditor over empty tables, and over `records` requests that were completed.
     audit_metrics, metrics : int
@@ -125,7 +97,7 @@ class Measurement:
         What a completed request takes in the four tables.
     """
 
-    stories: Mapping[str, Played]
+    stories: Mapping[Story, Played]
     idle_audit: Usage
     audit: Usage
     records: int
@@ -168,7 +140,7 @@ def measure(step: Step) -> Measurement:
             for line in (idle[-1], full)
         ]
         return Measurement(
-            stories={p.story.title: used.played(deployment, p) for p in performances},
+            stories={p.story: used.played(deployment, p) for p in performances},
             idle_audit=audits[0],
             audit=audits[1],
             records=RECORDS,

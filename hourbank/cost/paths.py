@@ -1,88 +1,14 @@
-"""The paths that a request can take, as the decisions on its way, and the states that a definition then passes."""
+"""The states that a definition passes on the path of a story."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from hourbank.drawing import graph
+from hourbank.stories.stories import Ways
 
 Definition = Mapping[str, Any]
-# A state, and how it is left: an error that it catches, or what a Choice compares with.
-Ways = Mapping[str, str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Path:
-    """What becomes of a request.
-
-    Attributes
-    ----------
-    story : str
-        The title of the story that plays it.
-    request, release : mapping
-        The ways out of the states of ServiceRequestWorkflow, and of EscrowManagementWorkflow where it is started.
-    """
-
-    name: str
-    story: str
-    request: Ways
-    release: Ways | None = None
-
-
-ACCEPTED = {"CheckProviderResponse": "ACCEPTED"}
-OFFERED = {"CheckProviderResponse": "COUNTER_OFFER"}
-PATHS = (
-    Path(
-        name="accepted and released",
-        story="Accepted, completed and released",
-        request=ACCEPTED,
-        release={"CheckDecision": "RELEASE"},
-    ),
-    Path(
-        name="declined",
-        story="Declined",
-        request={"CheckProviderResponse": "REJECTED"},
-    ),
-    Path(
-        name="timed out",
-        story="Nobody answers",
-        request={"WaitForProviderResponse": "States.Timeout", "CheckProviderResponse": "TIMED_OUT"},
-    ),
-    Path(
-        name="counter-offer accepted and released",
-        story="Counter-offer, accepted and adjusted",
-        request=OFFERED | {"CheckRequesterResponse": "ACCEPTED"},
-        release={"CheckDecision": "RELEASE"},
-    ),
-    Path(
-        name="counter-offer declined",
-        story="Counter-offer, declined",
-        request=OFFERED | {"CheckRequesterResponse": "Default"},
-    ),
-    Path(
-        name="cancelled",
-        story="Cancelled before an answer",
-        request={"CheckProviderResponse": "CANCELLED"},
-    ),
-    Path(
-        name="withdrawn",
-        story="Withdrawn while in progress",
-        request=ACCEPTED,
-        release={"CheckDecision": "REFUND"},
-    ),
-    Path(
-        name="not enough hours",
-        story="Not enough hours",
-        request={"ValidateRequest": "InsufficientBalance"},
-    ),
-    Path(
-        name="invalid",
-        story="Invalid",
-        request={"ValidateRequest": "ValidationFailed"},
-    ),
-)
 
 
 class NoSuchWayError(Exception):

@@ -14,10 +14,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hourbank.cost import paths, prices
+from hourbank.cost import prices
 from hourbank.cost.measure import Measurement, Usage, measure
 from hourbank.program import recorder
 from hourbank.program.recorder import Recording
+from hourbank.stories.stories import STORIES, Story
 from hourbank.terminal import show, step
 
 REQUESTS = 1000
@@ -38,9 +39,9 @@ NOT_COUNTED = (
 
 @dataclass(frozen=True, kw_only=True)
 class PathCost:
-    """A path, what it uses, and dollars for one request by what is paid for."""
+    """The path of a story, what it uses, and dollars for one request by what is paid for."""
 
-    path: paths.Path
+    story: Story
     usage: Usage
     parts: dict[str, float]
 
@@ -75,7 +76,7 @@ class Report:
 def report(measurement: Measurement, recording: Recording) -> Report:
     """Price what was measured; what is declared comes from the recording."""
     return Report(
-        paths=[path_cost(path, measurement) for path in paths.PATHS],
+        paths=[path_cost(story, measurement.stories[story].usage) for story in STORIES],
         idle=list(idle_month(measurement, recording)),
         records=list(records_month(measurement)),
         measurement=measurement,
@@ -83,9 +84,8 @@ def report(measurement: Measurement, recording: Recording) -> Report:
     )
 
 
-def path_cost(path: paths.Path, measurement: Measurement) -> PathCost:
-    usage = measurement.stories[path.story].usage
-    return PathCost(path=path, usage=usage, parts=parts(usage))
+def path_cost(story: Story, usage: Usage) -> PathCost:
+    return PathCost(story=story, usage=usage, parts=parts(usage))
 
 
 def parts(usage: Usage, *, slower: float = 1, cold: bool = False) -> dict[str, float]:
@@ -144,9 +144,9 @@ def to_json(priced: Report) -> dict[str, Any]:
 
     def of_path(cost: PathCost) -> dict[str, Any]:
         return {
-            "name": cost.path.name,
+            "name": cost.story.outcome,
             "states": {
-                machine: list(states) for machine, states in priced.measurement.stories[cost.path.story].states.items()
+                machine: list(states) for machine, states in priced.measurement.stories[cost.story].states.items()
             },
             "usage": asdict(cost.usage),
             "dollars": cost.parts | {"all": cost.dollars},
@@ -194,14 +194,14 @@ def print_report(console: Console, priced: Report) -> None:
     say()
     memory = " or ".join(map(str, priced.memory))
     say(
-        f"Time is this machine's, not Lambda's: {accepted.usage.milliseconds} ms for {accepted.path.name}, billed by "
-        f"the millisecond at {memory} MB. {REQUESTS:,} of these requests cost {dollars(accepted.dollars)}, and"
+        f"Time is this machine's, not Lambda's: {accepted.usage.milliseconds} ms for {accepted.story.outcome}, billed "
+        f"by the millisecond at {memory} MB. {REQUESTS:,} of these requests cost {dollars(accepted.dollars)}, and"
     )
     for factor in SLOWER:
-        price = sum(parts(accepted.usage, slower=factor).values())
-        say(f"    {dollars(price)} where Lambda takes {factor} times as long")
-    price = sum(parts(accepted.usage, cold=True).values())
-    say(f"    {dollars(price)} where every call starts a process: a request now and then")
+        each = sum(parts(accepted.usage, slower=factor).values())
+        say(f"    {dollars(each)} where Lambda takes {factor} times as long")
+    each = sum(parts(accepted.usage, cold=True).values())
+    say(f"    {dollars(each)} where every call starts a process: a request now and then")
     say()
     show(console, idle_table("A month in which nothing happens", priced.idle))
     more = priced.measurement.metrics - priced.measurement.audit_metrics
@@ -253,7 +253,7 @@ def paths_table(priced: Report) -> Table:
     for cost in priced.paths:
         usage = cost.usage
         table.add_row(
-            cost.path.name,
+            cost.story.outcome,
             str(usage.transitions),
             str(usage.invocations),
             str(usage.milliseconds),

@@ -26,6 +26,7 @@ from hourbank.program.recorder import Resource
 from hourbank.program.resource_types import ALARM, DASHBOARD, FUNCTION, MACHINE, RESOURCE_TYPES, known
 from hourbank.review.rights import Names, Right, code, rights, sentences
 from hourbank.review.versions import ROOT, Stack, Version, extract, find, key_of, read
+from hourbank.stories.stories import STORIES, Story
 
 ALL = "all"
 # What is never deployed.
@@ -453,7 +454,7 @@ def unguarded(definition: Mapping[str, Any] | None) -> dict[str, str]:
 
 def costs(difference: Difference) -> Iterator[str]:
     """What each path takes, by the definitions alone: states entered, functions called, and the price of both."""
-    rows = [(path.name, price(difference.before, path), price(difference.after, path)) for path in paths.PATHS]
+    rows = [(story.outcome, price(difference.before, story), price(difference.after, story)) for story in STORIES]
     if any(before != after for _, before, after in rows):
         table = [
             "| a request that is … | transitions | calls | $ per 1,000 |",
@@ -474,10 +475,10 @@ def costs(difference: Difference) -> Iterator[str]:
         yield f"Alarms and dashboards cost ${idle[1]:.2f} a month, ${idle[0]:.2f} before."
 
 
-def price(stack: Stack, path: paths.Path) -> tuple[str, str, str]:
-    """Transitions, calls and dollars of a path; where the definition has no such path, why."""
+def price(stack: Stack, story: Story) -> tuple[str, str, str]:
+    """Transitions, calls and dollars of the path of a story; where the definition has no such path, why."""
     transitions = calls = 0
-    for machine, ways in zip(MACHINES, (path.request, path.release), strict=True):
+    for machine, ways in zip(MACHINES, (story.request_ways, story.release_ways), strict=True):
         if ways is None:
             continue
         definition = stack.definition(machine)

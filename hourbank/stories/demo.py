@@ -22,7 +22,8 @@ from hourbank.drawing.pictures import DEFINITIONS
 from hourbank.ledger_view import Ledger
 from hourbank.local import deploy, people
 from hourbank.local.emulator import Emulator
-from hourbank.stories import stories
+from hourbank.stories.stage import OLD_RECORDS, Performance, Stage, old_records
+from hourbank.stories.stories import BALANCES, expected_balances
 from hourbank.terminal import show, step, tick
 
 
@@ -33,7 +34,7 @@ def play(console: Console) -> bool:
         with step(console, "An emulator of AWS, on this machine only"):
             emulator = at_end.enter_context(Emulator())
         deployment, before = _set_up(console, emulator)
-        stage = stories.Stage(deployment)
+        stage = Stage(deployment)
         _show_live(console, stage, began)
         after = ledger_view.read(deployment.client("dynamodb"), deployment.tables)
         problems = _problems(deployment, stage, before, after)
@@ -63,8 +64,8 @@ def _set_up(console: Console, emulator: Emulator) -> tuple[deploy.Deployment, Le
     dynamodb = emulator.client("dynamodb")
     with step(console, "Amplify's four tables, people with hours, and 100 requests from last year"):
         tables = deploy.create_tables(emulator)
-        people.give_hours(dynamodb, tables, stories.BALANCES)
-        for record in stories.old_records():
+        people.give_hours(dynamodb, tables, BALANCES)
+        for record in old_records():
             people.submit(dynamodb, tables, record)
         before = ledger_view.read(dynamodb, tables)
     with step(console, "The program, recorded for the stack `local` and deployed"):
@@ -84,18 +85,18 @@ def _hanging(console: Console, line: Text) -> Text:
     return Text("\n").join([first, *(Text.assemble("    ", following) for following in rest)])
 
 
-def _show_live(console: Console, stage: stories.Stage, began: float) -> None:
+def _show_live(console: Console, stage: Stage, began: float) -> None:
     """Step the stage until every story has ended; without a terminal, a line for everything that happens."""
     count = len(stage.performances)
     seconds = next(p.story.seconds_to_answer for p in stage.performances if p.story.seconds_to_answer)
     console.print(
-        f"\n{count} stories at once, beside {stories.OLD_RECORDS} old records; "
+        f"\n{count} stories at once, beside {OLD_RECORDS} old records; "
         f"the request that nobody answers waits for {seconds} seconds",
         highlight=False,
     )
     if not console.is_terminal:
 
-        def say(performance: stories.Performance, what: str) -> None:
+        def say(performance: Performance, what: str) -> None:
             since = time.monotonic() - began
             console.print(f"{since:5.1f} s  {performance.story.title}: {what}", soft_wrap=True)
 
@@ -109,7 +110,7 @@ def _show_live(console: Console, stage: stories.Stage, began: float) -> None:
 STYLES = {"COMPLETED": "green", "IN_PROGRESS": "green", "FAILED": "bold red", "NEGOTIATING": "yellow"}
 
 
-def _progress(stage: stories.Stage, spinner: Spinner) -> Table:
+def _progress(stage: Stage, spinner: Spinner) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, show_header=False, expand=True)
     # only what is being done gives way on a narrow terminal, and no column moves while it changes
     table.add_column(width=1)
@@ -131,13 +132,11 @@ def _progress(stage: stories.Stage, spinner: Spinner) -> Table:
     return table
 
 
-def _problems(
-    deployment: deploy.Deployment, stage: stories.Stage, before: Ledger, after: Ledger
-) -> list[tuple[str, str]]:
+def _problems(deployment: deploy.Deployment, stage: Stage, before: Ledger, after: Ledger) -> list[tuple[str, str]]:
     """Return what was checked, and what is wrong with it (empty where nothing is)."""
     executions = [execution for p in stage.performances for execution in deployment.executions(p.request_id)]
     statuses = {execution["executionArn"]: execution["status"] for execution in executions}
-    expected = stories.expected_balances([p.story for p in stage.performances])
+    expected = expected_balances([p.story for p in stage.performances])
     wrong = [
         f"{name} has {in_words(after.balances.get(name, Decimal(0)))} h, not {in_words(hours)}"
         for name, hours in expected.items()
@@ -180,7 +179,7 @@ def _ledger_table(before: Ledger, after: Ledger) -> Table:
     return table
 
 
-def _paths(console: Console, performances: Sequence[stories.Performance]) -> Group:
+def _paths(console: Console, performances: Sequence[Performance]) -> Group:
     blocks: list[Text | Padding] = [Text("\nThe stories, and their ways through the states", "bold")]
     for number, performance in enumerate(performances, 1):
         story = performance.story

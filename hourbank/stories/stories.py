@@ -1,23 +1,12 @@
-"""The stories that the demo plays, and the stage that plays them all at once on a local deployment.
-
-A story is data: who asks whom, what people then do and when, how it must end, and what each balance must show for it.
-The stage only looks at the tables and at Step Functions, and writes only what people may write.
+"""The stories of a request: who asks whom, what people then do and when, how it must end, and what every balance must
+show for it. Each has the path that it takes through both workflows, which is what is priced.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
-
-from handlers.aws.dynamodb import date_time
-from hourbank import ledger_view
-from hourbank.local import people
-from hourbank.local.deployment import Deployment
-from hourbank.local.patience import STALLED_SECONDS, Patience
 
 BALANCES = {
     "ana": Decimal(20),
@@ -28,8 +17,9 @@ BALANCES = {
     "farid": Decimal(10),
 }
 NEWCOMER = "gus"  # no balance yet: the first release creates it
-OLD_RECORDS = 100
-LOOK_EVERY_SECONDS = 0.1
+
+# A state, and how it is left: an error that it catches, or what a Choice compares with.
+Ways = Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -55,7 +45,7 @@ class Turn:
         }[self.response] + offer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Story:
     """A request from submission to its end.
 
@@ -67,6 +57,11 @@ class Story:
         What the provider must have been paid at the end; 0 where everything is given back.
     states : tuple of str
         The states that its executions must pass, in this order (others may lie between).
+    outcome : str
+        What becomes of it, to follow "a request that is".
+    request_ways, release_ways : mapping
+        The decisions on its way through ServiceRequestWorkflow, and through EscrowManagementWorkflow where it is
+        started: `hourbank.cost.paths` finds the states that it passes.
     seconds_to_answer : int
         What the request gives people to answer; None for what the stack gives, which nobody can miss.
     """
@@ -79,276 +74,159 @@ class Story:
     turns: tuple[Turn, ...]
     status: str
     states: tuple[str, ...]
+    outcome: str
+    request_ways: Ways
+    release_ways: Ways | None = None
     paid: Decimal = Decimal(0)
     seconds_to_answer: int | None = None
 
 
-STORIES = (
-    Story(
-        title="Nobody answers",
-        requester="dai",
-        provider="ewa",
-        service="moving a piano",
-        hours=Decimal(4),
-        turns=(),
-        status="TIMED_OUT",
-        states=("WaitForProviderResponse", "TimeoutRequest", "TimedOut"),
-        seconds_to_answer=5,
-    ),
-    Story(
-        title="Accepted, completed and released",
-        requester="ana",
-        provider="ben",
-        service="gardening",
-        hours=Decimal(3),
-        turns=(Turn("AWAITING_PROVIDER", "provider", "ACCEPTED"), Turn("IN_PROGRESS", "requester", "COMPLETED")),
-        status="COMPLETED",
-        states=("EscrowHours", "WaitForProviderResponse", "StartServiceExecution", "ProcessEscrowRelease"),
-        paid=Decimal(3),
-    ),
-    Story(
-        title="Counter-offer, accepted and adjusted",
-        requester="chloé",
-        provider=NEWCOMER,
-        service="French lessons",
-        hours=Decimal("2.5"),
-        turns=(
-            Turn("AWAITING_PROVIDER", "provider", "COUNTER_OFFER", Decimal("3.25")),
-            Turn("NEGOTIATING", "requester", "ACCEPTED"),
-            Turn("IN_PROGRESS", "requester", "COMPLETED"),
-        ),
-        status="COMPLETED",
-        states=("ProcessNegotiation", "AdjustEscrow", "StartServiceExecution", "ProcessEscrowRelease"),
-        paid=Decimal("3.25"),
-    ),
-    Story(
-        title="Declined",
-        requester="ben",
-        provider="chloé",
-        service="a bicycle repair",
-        hours=Decimal(1),
-        turns=(Turn("AWAITING_PROVIDER", "provider", "REJECTED"),),
-        status="DECLINED",
-        states=("WaitForProviderResponse", "RefundEscrow"),
-    ),
-    Story(
-        title="Withdrawn while in progress",
-        requester="ana",
-        provider="farid",
-        service="painting a fence",
-        hours=Decimal(6),
-        turns=(Turn("AWAITING_PROVIDER", "provider", "ACCEPTED"), Turn("IN_PROGRESS", "provider", "WITHDRAWN")),
-        status="CANCELLED",
-        states=("StartServiceExecution", "ValidateEscrowRelease", "RefundEscrow"),
-    ),
-    Story(
-        title="Cancelled before an answer",
-        requester="farid",
-        provider="ana",
-        service="babysitting",
-        hours=Decimal(2),
-        turns=(Turn("AWAITING_PROVIDER", "requester", "CANCELLED"),),
-        status="CANCELLED",
-        states=("WaitForProviderResponse", "RefundEscrow"),
-    ),
-    Story(
-        title="Not enough hours",
-        requester="ewa",
-        provider="dai",
-        service="tax advice",
-        hours=Decimal(5),
-        turns=(),
-        status="REJECTED",
-        states=("ValidateRequest", "RejectRequest"),
-    ),
+ACCEPTED = {"CheckProviderResponse": "ACCEPTED"}
+OFFERED = {"CheckProviderResponse": "COUNTER_OFFER"}
+
+RELEASED = Story(
+    title="Accepted, completed and released",
+    requester="ana",
+    provider="ben",
+    service="gardening",
+    hours=Decimal(3),
+    turns=(Turn("AWAITING_PROVIDER", "provider", "ACCEPTED"), Turn("IN_PROGRESS", "requester", "COMPLETED")),
+    status="COMPLETED",
+    states=("EscrowHours", "WaitForProviderResponse", "StartServiceExecution", "ProcessEscrowRelease"),
+    paid=Decimal(3),
+    outcome="accepted and released",
+    request_ways=ACCEPTED,
+    release_ways={"CheckDecision": "RELEASE"},
 )
-
-
-@dataclass
-class Performance:
-    """A story while it is played.
-
-    Attributes
-    ----------
-    seen : list of str
-        The request's statuses, each once, as far as they were noticed.
-    paths : list
-        Machine and states of each of its executions, in the order of their start; set when it has ended.
-    statuses : list of str
-        Of the same executions.
-    problem : str
-        Why it did not end as it must; empty otherwise.
-    """
-
-    story: Story
-    starts_at: float
-    request_id: str = ""
-    record: dict[str, Any] = field(default_factory=dict)
-    turns_done: int = 0
-    doing: str = "waits for its turn"
-    seen: list[str] = field(default_factory=list)
-    submitted: float = 0.0
-    seconds: float = 0.0
-    ended: bool = False
-    paths: list[tuple[str, list[str]]] = field(default_factory=list)
-    statuses: list[str] = field(default_factory=list)
-    problem: str = ""
-
-
-def old_records() -> list[dict[str, Any]]:
-    """Return requests as they were in the table before the workflows: pending for years, with hours to hold."""
-    names = list(BALANCES)
-    created = datetime.now(UTC) - timedelta(days=365)
-    return [
-        people.request_record(
-            requester=names[number % len(names)],
-            provider=names[(number + 1) % len(names)],
-            hours=Decimal(1),
-            service="from before the workflows",
-            created=date_time(created + timedelta(hours=number)),
-        )
-        for number in range(OLD_RECORDS)
-    ]
-
-
-class Stage:
-    """Plays stories on a deployment, all at once; `step` is called until it returns False.
-
-    Parameters
-    ----------
-    patience : float
-        Seconds without anything new, after which what has not ended never will: a problem of those stories.
-    stagger : float
-        Seconds between the starts of two stories, so that they share Lambda processes instead of starting a set each.
-    """
-
-    def __init__(
-        self,
-        deployment: Deployment,
-        stories: Sequence[Story] = STORIES,
-        *,
-        patience: float = STALLED_SECONDS,
-        stagger: float = 0.7,
-    ) -> None:
-        self.deployment = deployment
-        self._patience = Patience(patience)
-        start = time.monotonic()
-        self.performances = [
-            Performance(story, starts_at=start + number * stagger) for number, story in enumerate(stories)
-        ]
-        self._dynamodb = deployment.client("dynamodb")
-
-    def play(self, say: Callable[[Performance, str], None] = lambda _performance, _what: None) -> list[Performance]:
-        """Play all to their ends, and tell `say` what happens."""
-        while self.step(say):
-            time.sleep(LOOK_EVERY_SECONDS)
-        return self.performances
-
-    def step(self, say: Callable[[Performance, str], None]) -> bool:
-        """Look once, let people do what is due, tell `say` what happened; True while a story is still being played."""
-        now = time.monotonic()
-        for performance in self.performances:
-            if not performance.request_id and now >= performance.starts_at:
-                self._submit(performance, say)
-        self._refresh()
-        is_over = self._patience.is_over([(p.record.get("status"), p.turns_done, p.ended) for p in self.performances])
-        for performance in self.performances:
-            if performance.request_id and not performance.ended:
-                performance.seconds = now - performance.submitted
-                self._advance(performance, say, is_over=is_over)
-        return not all(performance.ended for performance in self.performances)
-
-    def _submit(self, performance: Performance, say: Callable[[Performance, str], None]) -> None:
-        story = performance.story
-        record = people.request_record(
-            requester=story.requester,
-            provider=story.provider,
-            hours=story.hours,
-            service=story.service,
-            seconds_to_answer=story.seconds_to_answer,
-        )
-        performance.request_id = people.submit(self._dynamodb, self.deployment.tables, record)
-        performance.submitted = time.monotonic()
-        performance.doing = f"{story.requester} asks {story.provider} for {story.service}, {story.hours} h"
-        say(performance, performance.doing)
-
-    def _refresh(self) -> None:
-        live = {p.request_id: p for p in self.performances if p.request_id and not p.ended}
-        if not live:
-            return
-        table = self.deployment.tables["serviceRequest"]
-        keys = [{"id": {"S": request_id}} for request_id in live]
-        answer = self._dynamodb.batch_get_item(RequestItems={table: {"Keys": keys, "ConsistentRead": True}})
-        for item in answer["Responses"][table]:
-            record = ledger_view.plain(item)
-            live[record["id"]].record = record
-
-    def _advance(self, performance: Performance, say: Callable[[Performance, str], None], *, is_over: bool) -> None:
-        story, status = performance.story, performance.record.get("status")
-        if status and status not in performance.seen:
-            performance.seen.append(status)
-            say(performance, status)
-        if performance.turns_done < len(story.turns):
-            turn = story.turns[performance.turns_done]
-            if status == turn.status:
-                self._take(performance, turn)
-                say(performance, performance.doing)
-        elif status == story.status:
-            self._end(performance)
-        if not performance.ended:
-            performance.problem = self._stuck(performance, is_over=is_over)
-            performance.ended = bool(performance.problem)
-
-    def _take(self, performance: Performance, turn: Turn) -> None:
-        story, tables = performance.story, self.deployment.tables
-        if turn.who == "provider":
-            people.provider_says(
-                self._dynamodb, tables, performance.request_id, turn.response, counter_offer=turn.counter_offer
-            )
-        else:
-            people.requester_says(self._dynamodb, tables, performance.request_id, turn.response)
-        performance.turns_done += 1
-        performance.doing = f"{story.provider if turn.who == 'provider' else story.requester} {turn.words}"
-
-    def _end(self, performance: Performance) -> None:
-        """End the story when its executions have, and compare the states they passed."""
-        executions = self.deployment.executions(performance.request_id)
-        if any(execution["status"] == "RUNNING" for execution in executions):
-            return
-        performance.ended = True
-        performance.paths = [(e["machine"], self.deployment.path(e["executionArn"])) for e in executions]
-        performance.statuses = [e["status"] for e in executions]
-        failed = next((e for e in executions if e["status"] != "SUCCEEDED"), None)
-        passed = iter(state for _, path in performance.paths for state in path)
-        missing = [state for state in performance.story.states if state not in passed]  # consumes: keeps the order
-        if failed:
-            performance.problem = _failure(failed)
-        elif missing:
-            performance.problem = f"its executions did not pass {missing[0]}"
-
-    def _stuck(self, performance: Performance, *, is_over: bool) -> str:
-        """Return why the story cannot end as it must any more, in words; empty while it still can."""
-        status, story = performance.record.get("status"), performance.story
-        if is_over:
-            waited = f"after {performance.seconds:.0f} s"
-        elif status in ENDS and status != story.status:
-            waited = "at the end"
-        else:
-            return ""
-        problem = f"expected {story.status}, saw {status or 'no status'} {waited}"
-        if reason := performance.record.get("failureReason"):
-            problem += f": {reason}"
-        for execution in self.deployment.executions(performance.request_id):
-            if execution["status"] == "FAILED":
-                problem += f"; {_failure(execution)}"
-        return problem
-
-
-def _failure(execution: dict[str, Any]) -> str:
-    return f"{execution['machine']} {execution['status']}, {execution.get('error')}: {execution.get('cause')}"
-
-
-ENDS = frozenset({"COMPLETED", "REJECTED", "DECLINED", "CANCELLED", "TIMED_OUT", "FAILED"})
+DECLINED = Story(
+    title="Declined",
+    requester="ben",
+    provider="chloé",
+    service="a bicycle repair",
+    hours=Decimal(1),
+    turns=(Turn("AWAITING_PROVIDER", "provider", "REJECTED"),),
+    status="DECLINED",
+    states=("WaitForProviderResponse", "RefundEscrow"),
+    outcome="declined",
+    request_ways={"CheckProviderResponse": "REJECTED"},
+)
+NOBODY_ANSWERS = Story(
+    title="Nobody answers",
+    requester="dai",
+    provider="ewa",
+    service="moving a piano",
+    hours=Decimal(4),
+    turns=(),
+    status="TIMED_OUT",
+    states=("WaitForProviderResponse", "TimeoutRequest", "TimedOut"),
+    seconds_to_answer=5,
+    outcome="timed out",
+    request_ways={"WaitForProviderResponse": "States.Timeout", "CheckProviderResponse": "TIMED_OUT"},
+)
+OFFER_ACCEPTED = Story(
+    title="Counter-offer, accepted and adjusted",
+    requester="chloé",
+    provider=NEWCOMER,
+    service="French lessons",
+    hours=Decimal("2.5"),
+    turns=(
+        Turn("AWAITING_PROVIDER", "provider", "COUNTER_OFFER", Decimal("3.25")),
+        Turn("NEGOTIATING", "requester", "ACCEPTED"),
+        Turn("IN_PROGRESS", "requester", "COMPLETED"),
+    ),
+    status="COMPLETED",
+    states=("ProcessNegotiation", "AdjustEscrow", "StartServiceExecution", "ProcessEscrowRelease"),
+    paid=Decimal("3.25"),
+    outcome="counter-offer accepted and released",
+    request_ways=OFFERED | {"CheckRequesterResponse": "ACCEPTED"},
+    release_ways={"CheckDecision": "RELEASE"},
+)
+OFFER_DECLINED = Story(
+    title="Counter-offer, declined",
+    requester="farid",
+    provider="ben",
+    service="a cake",
+    hours=Decimal(1),
+    turns=(
+        Turn("AWAITING_PROVIDER", "provider", "COUNTER_OFFER", Decimal(2)),
+        Turn("NEGOTIATING", "requester", "REJECTED"),
+    ),
+    status="DECLINED",
+    states=("ProcessNegotiation", "CheckRequesterResponse", "RefundEscrow"),
+    outcome="counter-offer declined",
+    request_ways=OFFERED | {"CheckRequesterResponse": "Default"},
+)
+CANCELLED = Story(
+    title="Cancelled before an answer",
+    requester="farid",
+    provider="ana",
+    service="babysitting",
+    hours=Decimal(2),
+    turns=(Turn("AWAITING_PROVIDER", "requester", "CANCELLED"),),
+    status="CANCELLED",
+    states=("WaitForProviderResponse", "RefundEscrow"),
+    outcome="cancelled",
+    request_ways={"CheckProviderResponse": "CANCELLED"},
+)
+WITHDRAWN = Story(
+    title="Withdrawn while in progress",
+    requester="ana",
+    provider="farid",
+    service="painting a fence",
+    hours=Decimal(6),
+    turns=(Turn("AWAITING_PROVIDER", "provider", "ACCEPTED"), Turn("IN_PROGRESS", "provider", "WITHDRAWN")),
+    status="CANCELLED",
+    states=("StartServiceExecution", "ValidateEscrowRelease", "RefundEscrow"),
+    outcome="withdrawn",
+    request_ways=ACCEPTED,
+    release_ways={"CheckDecision": "REFUND"},
+)
+NOT_ENOUGH_HOURS = Story(
+    title="Not enough hours",
+    requester="ewa",
+    provider="dai",
+    service="tax advice",
+    hours=Decimal(5),
+    turns=(),
+    status="REJECTED",
+    states=("ValidateRequest", "RejectRequest"),
+    outcome="not enough hours",
+    request_ways={"ValidateRequest": "InsufficientBalance"},
+)
+INVALID = Story(
+    title="Invalid",
+    requester="ana",
+    provider="ana",
+    service="a favour to herself",
+    hours=Decimal(1),
+    turns=(),
+    status="REJECTED",
+    states=("ValidateRequest", "RejectRequest"),
+    outcome="invalid",
+    request_ways={"ValidateRequest": "ValidationFailed"},
+)
+# What usually happens first.
+STORIES = (
+    RELEASED,
+    DECLINED,
+    NOBODY_ANSWERS,
+    OFFER_ACCEPTED,
+    OFFER_DECLINED,
+    CANCELLED,
+    WITHDRAWN,
+    NOT_ENOUGH_HOURS,
+    INVALID,
+)
+# Those that the demo plays, in the order in which they begin: the longest first.
+DEMO = (
+    NOBODY_ANSWERS,
+    RELEASED,
+    OFFER_ACCEPTED,
+    DECLINED,
+    WITHDRAWN,
+    CANCELLED,
+    NOT_ENOUGH_HOURS,
+)
 
 
 def expected_balances(stories: Sequence[Story]) -> dict[str, Decimal]:

@@ -8,7 +8,7 @@ from hourbank.export import parameterised
 from hourbank.local import deploy, people
 from hourbank.local.deployment import Deployment
 from hourbank.local.emulator import Emulator
-from hourbank.stories import stories
+from hourbank.stories import stage, stories
 
 
 def amplify_exports(emulator: Emulator, api_id: str, tables: dict[str, str]) -> str:
@@ -48,8 +48,8 @@ def play(emulator: Emulator, template: dict[str, Any], parameters: dict[str, str
         outputs={name: outputs[output] for name, (output, _) in parameterised.OUTPUTS.items()},
         credentials=emulator.credentials,
     )
-    performances = stories.Stage(deployment).play()
+    performances = stage.Stage(deployment).play()
     assert [(one.story.title, one.problem) for one in performances if one.problem] == []
     after = ledger_view.read(dynamodb, tables)
-    assert after.balances == stories.expected_balances(stories.STORIES)
+    assert after.balances == stories.expected_balances(stories.DEMO)
     assert ledger_view.broken_conservation(before, after) == []

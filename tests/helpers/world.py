@@ -6,7 +6,7 @@ from decimal import Decimal
 from hourbank import ledger_view
 from hourbank.local import deploy, people
 from hourbank.local.emulator import Emulator
-from hourbank.stories import stories
+from hourbank.stories import stage, stories
 from tests.helpers.waiting import until
 
 CONFIG = {"hourbank:startRequestsFrom": "2026-01-01T00:00:00Z"}
@@ -25,7 +25,7 @@ class World:
         people.give_hours(
             self.dynamodb, self.tables, {**stories.BALANCES, "rosa": RICH, "theo": RICH, "vera": FOR_FIVE}
         )
-        self.old = stories.old_records()
+        self.old = stage.old_records()
         for record in self.old:
             people.submit(self.dynamodb, self.tables, record)
         self.before = self.ledger()
