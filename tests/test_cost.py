@@ -18,7 +18,7 @@ from hourbank.simulate.program import definition_of
 from hourbank.stories.stories import DEMO, STORIES, Story
 from tests.helpers.processes import HOURBANK, assert_gone, descendants, read_until
 from tests.helpers.waiting import ENDLESS_SECONDS
-from workflows import escrow_management, service_request
+from workflows import WORKFLOWS, escrow_management, service_request
 
 REQUESTS, RELEASES = definition_of(service_request), definition_of(escrow_management)
 BY_NAME = {story.outcome: story for story in STORIES}
@@ -233,7 +233,7 @@ class TestMeasured:
             assert path["dollars"]["all"] < path["dollarsWhenCold"] < 3 * path["dollars"]["all"]
             called = sum(
                 paths.calls(asl, path["states"].get(machine, []))
-                for machine, asl in zip(report.MACHINES, (REQUESTS, RELEASES), strict=True)
+                for machine, asl in zip(WORKFLOWS, (REQUESTS, RELEASES), strict=True)
             )
             # the stream's reader starts each execution, and delivers each answer
             assert usage["invocations"] == called + 1 + len(BY_NAME[name].turns)

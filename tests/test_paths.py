@@ -11,7 +11,6 @@ import pytest
 from hourbank.simulate.executions import Execution, Invocation, LambdaError, Moment
 from hourbank.simulate.paths import (
     INFEASIBLE,
-    WORKFLOWS,
     Definition,
     Story,
     drive,
@@ -22,7 +21,7 @@ from hourbank.simulate.paths import (
 )
 from hourbank.simulate.program import SEVEN_DAYS, definition_of
 from hourbank.simulate.world import World, deployed
-from workflows import service_request
+from workflows import WORKFLOWS, service_request
 
 
 @pytest.mark.parametrize("machine", WORKFLOWS)

@@ -21,7 +21,7 @@ from handlers.aws import dynamodb
 from hourbank.program.recorder import STACKS, Recording, Resource, record
 from tests.helpers.recordings import recorded
 from tests.helpers.rights import RIGHTS
-from workflows import escrow_management, service_request
+from workflows import WORKFLOWS
 
 # Names that apps and operators rely on; the program may have more.
 CONTRACT = {
@@ -40,7 +40,6 @@ CONTRACT = {
     "auditLedger",
 }
 FUNCTIONS = (*ACCESS, "routeServiceRequest", "auditLedger")
-WORKFLOWS = {"ServiceRequestWorkflow": service_request, "EscrowManagementWorkflow": escrow_management}
 AUDITED = (
     *("AuditMismatches", "RequestsMissed", "UnconfirmedServices", "OldestWaitSeconds", "AuditIncomplete"),
     "AuditCompleted",

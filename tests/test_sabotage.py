@@ -23,9 +23,10 @@ from handlers.bank.execution import Execution
 from hourbank.drawing import graph
 from hourbank.simulate.campaign import Case, in_silence, play, single_faults, story_named
 from hourbank.simulate.faults import BESIDE, COLLIDING, FULL, ODD_ANSWERED, ODD_CREATED, Fault
-from hourbank.simulate.paths import WORKFLOWS, stories
+from hourbank.simulate.paths import stories
 from hourbank.simulate.program import definition_of
 from hourbank.simulate.run import Simulation
+from workflows import WORKFLOWS
 
 ACCEPTED = "CheckProviderResponse.ACCEPTED"
 OFFERED = "CheckProviderResponse.COUNTER_OFFER>CheckRequesterResponse.ACCEPTED"

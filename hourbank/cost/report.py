@@ -22,7 +22,6 @@ from hourbank.stories.stories import STORIES, Story
 from hourbank.terminal import show, step
 
 REQUESTS = 1000
-MACHINES = ("ServiceRequestWorkflow", "EscrowManagementWorkflow")
 SLOWER = (2, 5)
 KB, GB = 1000, 10**9
 MEASURED = (

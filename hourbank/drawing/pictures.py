@@ -10,19 +10,16 @@ from typing import Any
 from hourbank.drawing import diagram
 from hourbank.errors import HourBankError
 from hourbank.files import refuse_foreign, write
-from workflows import escrow_management, service_request
+from workflows import WORKFLOWS
 
 
 def _definition(workflow: ModuleType) -> dict[str, Any]:
-    made: dict[str, Any] = workflow.definition(functions={name: name for name in workflow.FUNCTIONS})
-    return made
+    definition: dict[str, Any] = workflow.definition(functions={name: name for name in workflow.FUNCTIONS})
+    return definition
 
 
 # By their names on AWS, without the stack's; functions stand for themselves.
-DEFINITIONS = {
-    "ServiceRequestWorkflow": _definition(service_request),
-    "EscrowManagementWorkflow": _definition(escrow_management),
-}
+DEFINITIONS = {name: _definition(workflow) for name, workflow in WORKFLOWS.items()}
 
 
 SUFFIXES = {"svg": ".svg", "mermaid": ".md"}

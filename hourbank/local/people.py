@@ -13,9 +13,6 @@ from handlers.aws.dynamodb import now
 from hourbank import ledger_view
 from hourbank.errors import HourBankError
 
-PROVIDER_RESPONSES = ("ACCEPTED", "REJECTED", "COUNTER_OFFER", "WITHDRAWN")
-REQUESTER_RESPONSES = ("CANCELLED", "ACCEPTED", "REJECTED", "COMPLETED")
-
 # Fields a client may leave out: Amplify's create writes them as explicit NULLs.
 OPTIONAL = (
     "providerResponseTimeoutSeconds",
@@ -94,7 +91,7 @@ def provider_says(
     counter_offer: Decimal | None = None,
     status: str | None = None,
 ) -> None:
-    """Write the provider's answer, one of `PROVIDER_RESPONSES`; a counter-offer with its hours.
+    """Write the provider's answer, ACCEPTED, REJECTED, COUNTER_OFFER or WITHDRAWN; a counter-offer with its hours.
 
     Raises
     ------
@@ -108,7 +105,7 @@ def provider_says(
 
 
 def requester_says(dynamodb: Any, tables: Mapping[str, str], request_id: str, response: str) -> None:
-    """Write the requester's answer, one of `REQUESTER_RESPONSES`; raises as `provider_says`."""
+    """Write the requester's answer, CANCELLED, ACCEPTED, REJECTED or COMPLETED; raises as `provider_says`."""
     _update(dynamodb, tables, request_id, {"requesterResponse": response})
 
 

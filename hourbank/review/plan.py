@@ -27,6 +27,7 @@ from hourbank.program.resource_types import ALARM, DASHBOARD, FUNCTION, MACHINE,
 from hourbank.review.rights import Names, Right, code, rights, sentences
 from hourbank.review.versions import ROOT, Stack, Version, extract, find, key_of, read
 from hourbank.stories.stories import STORIES, Story
+from workflows import WORKFLOWS
 
 ALL = "all"
 # What is never deployed.
@@ -35,7 +36,6 @@ MARKER = "<!-- hourbank plan -->"
 # GitHub takes 65,536 characters for a comment, tools/comment.py posts 60,000, and each section says what it leaves out.
 LONGEST = 58_000
 LONGEST_VALUE = 90
-MACHINES = ("ServiceRequestWorkflow", "EscrowManagementWorkflow")
 MAY_CATCH = ("Task", *graph.GROUPS)
 CATCHES_NOTHING = "catches nothing: an error"
 CATCHES_SOME = "does not catch every error: an error"
@@ -478,7 +478,7 @@ def costs(difference: Difference) -> Iterator[str]:
 def price(stack: Stack, story: Story) -> tuple[str, str, str]:
     """Transitions, calls and dollars of the path of a story; where the definition has no such path, why."""
     transitions = calls = 0
-    for machine, ways in zip(MACHINES, (story.request_ways, story.release_ways), strict=True):
+    for machine, ways in zip(WORKFLOWS, (story.request_ways, story.release_ways), strict=True):
         if ways is None:
             continue
         definition = stack.definition(machine)

@@ -20,9 +20,8 @@ from hourbank.simulate.executions import Execution, Invocation, Moment
 from hourbank.simulate.expressions import Refusal
 from hourbank.simulate.program import definition_of
 from hourbank.simulate.world import World
-from workflows import escrow_management, service_request
+from workflows import WORKFLOWS
 
-WORKFLOWS = {"ServiceRequestWorkflow": service_request, "EscrowManagementWorkflow": escrow_management}
 Definition = dict[str, Any]
 Way = tuple[str, str]
 """A state, and how it is left."""

@@ -67,7 +67,7 @@ from hourbank.simulate.program import (
 )
 from hourbank.simulate.stream import matches
 from hourbank.simulate.tables import LARGEST_ITEM, Row, Tables, plain_value, raised
-from workflows import escrow_management, service_request
+from workflows import WORKFLOWS
 
 
 class World:
@@ -708,10 +708,7 @@ def deployed(**more: Any) -> World:
     """
     program = recorded()
     arguments: dict[str, Any] = {
-        "definitions": {
-            "ServiceRequestWorkflow": definition_of(service_request),
-            "EscrowManagementWorkflow": definition_of(escrow_management),
-        },
+        "definitions": {name: definition_of(workflow) for name, workflow in WORKFLOWS.items()},
         "environment": program.environment,
         "filters": program.filters,
         "permissions": program.permissions,
