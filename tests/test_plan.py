@@ -16,7 +16,7 @@ import pytest
 from hourbank.errors import HourBankError
 from hourbank.program import recorder
 from hourbank.program.recorder import Resource
-from hourbank.review import plan, rights, snapshot, versions
+from hourbank.review import markdown, plan, rights, snapshot, versions
 from tests.helpers.waiting import ENDLESS_SECONDS
 
 ROOT = Path(__file__).parent.parent
@@ -444,8 +444,8 @@ def test_the_words_of_what_is_deployed_name_everything():
 
 def test_nothing_of_a_change_can_be_read_as_markdown():
     evil = "a`b``<!-- @everyone -->\n| x"
-    assert rights.code(evil) == "```a`b``<!-- @everyone --> | x```"
-    assert rights.code("`x`") == "`` `x` ``"
+    assert markdown.code(evil) == "```a`b``<!-- @everyone --> | x```"
+    assert markdown.code("`x`") == "`` `x` ``"
     text = said(lambda resources: named(resources, "createEscrow")["inputs"].update(timeout=evil))
     assert "→ ```a`b``<!-- @everyone --> | x```" in text
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hourbank.program import resource_types
+
 REGION = "us-east-1"
 HOURS_A_MONTH = 730
 
@@ -146,3 +148,5 @@ TABLE = (
     *(TRANSITION, INVOCATION, GB_SECOND, READ, WRITE, STORED_GB),
     *(EVENT, SCHEDULE, TRACE, LOG_GB, ALARM, METRIC, DASHBOARD),
 )
+# By the type of a resource: what is paid for it by the month, whatever happens.
+MONTHLY = {resource_types.ALARM: ALARM, resource_types.DASHBOARD: DASHBOARD}

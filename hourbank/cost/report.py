@@ -18,6 +18,7 @@ from hourbank.cost import prices
 from hourbank.cost.measure import Measurement, Usage, measure
 from hourbank.program import recorder
 from hourbank.program.recorder import Recording
+from hourbank.program.resource_types import known
 from hourbank.stories.stories import STORIES, Story
 from hourbank.terminal import show, step
 
@@ -104,9 +105,9 @@ def parts(usage: Usage, *, slower: float = 1, cold: bool = False) -> dict[str, f
 
 def idle_month(measurement: Measurement, recording: Recording) -> Iterator[Idle]:
     """What is paid although nobody asks for anything."""
-    for what, type_, price in (("alarms", "MetricAlarm", prices.ALARM), ("dashboards", "Dashboard", prices.DASHBOARD)):
+    for type_, price in prices.MONTHLY.items():
         if count := len(recording.of_type(type_)):
-            yield Idle(what=what, count=str(count), dollars=count * price.each)
+            yield Idle(what=f"{known(type_).word}s", count=str(count), dollars=count * price.each)
     metrics = measurement.audit_metrics
     yield Idle(
         what="metrics that the auditor tells every hour", count=str(metrics), dollars=metrics * prices.METRIC.each

@@ -12,6 +12,7 @@ from typing import Any
 from components.models import MODELS, key_of
 from hourbank.program.recorder import Resource
 from hourbank.program.resource_types import known
+from hourbank.review.markdown import code, listed
 
 # Transitive, for what follows; what is not here is said by its action.
 VERBS = {
@@ -100,14 +101,6 @@ ATTACHED = "* of a policy"
 def has_wildcard(arn: str) -> bool:
     """Whether an ARN is of more than one thing; versions of one function are not."""
     return any(wildcard in OF_ONE.sub("", arn) for wildcard in "*?")
-
-
-def code(text: str) -> str:
-    """A text as Markdown's code, whatever is in it: nothing of it can be read as Markdown, HTML or a mention."""
-    text = " ".join(text.split()) or " "
-    fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
-    pad = " " if text.startswith("`") or text.endswith("`") else ""
-    return f"{fence}{pad}{text}{pad}{fence}"
 
 
 class Names:
@@ -321,8 +314,3 @@ def do(actions: list[str], what: str) -> str:
         verbs.append(f"do {listed(unnamed)} on")
     known = [code(action) for action in actions if action in VERBS]
     return f"{listed(verbs)} {what}" + (f" ({', '.join(known)})" if known else "")
-
-
-def listed(words: list[str]) -> str:
-    """Such as "a, b and c"."""
-    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else words[0]
