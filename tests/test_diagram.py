@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
 
-from hourbank.drawing import diagram, pictures
-from hourbank.drawing.diagram import compared, lit, mermaid, svg
+from hourbank.drawing import pictures
 from hourbank.drawing.lanes import Passage, lanes
+from hourbank.drawing.marks import compared, lit
+from hourbank.drawing.mermaid import mermaid
+from hourbank.drawing.svg import SMALL, svg, width
 from hourbank.simulate.program import definition_of
 from workflows import escrow_management, service_request
 
@@ -88,7 +90,7 @@ class Picture:
     def _text(group: ET.Element) -> Box:
         texts = [(float(text.get("x")), float(text.get("y")), text.text or "") for text in group.iter(f"{SVG}text")]
         left = min(x for x, _, _ in texts)
-        right = max(x + diagram.width(text, diagram.SMALL) for x, _, text in texts)
+        right = max(x + width(text, SMALL) for x, _, text in texts)
         what = f"{group.get('data-from')} → {group.get('data-to')}"
         return Box(what, left, min(y for _, y, _ in texts) - 10, right, max(y for _, y, _ in texts) + 3)
 

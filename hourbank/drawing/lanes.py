@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from rich.text import Text
 
-from hourbank.drawing.diagram import MARKS, lit
 from hourbank.drawing.flow import ANY_ERROR, Flow, flow_of
 from hourbank.drawing.layout import rows
+from hourbank.drawing.marks import MARKS, lit
 
 STYLES = {"taken": "green", "current": "bold yellow", "failed": "bold red"}
 

@@ -7,7 +7,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from hourbank.drawing import diagram
+from hourbank.drawing import marks
+from hourbank.drawing.mermaid import mermaid
+from hourbank.drawing.svg import svg
 from hourbank.errors import HourBankError
 from hourbank.files import refuse_foreign, write
 from workflows import WORKFLOWS
@@ -35,13 +37,11 @@ def draw(names: Iterable[str], form: str, classes: Mapping[str, Mapping[str, str
     form
         svg, or mermaid: that in the fence which Markdown wants.
     classes
-        By workflow, as `diagram.svg` takes them.
+        By workflow, as `svg` takes them.
     """
     if form == "svg":
-        return {name: diagram.svg(DEFINITIONS[name], classes=classes.get(name, {})) for name in names}
-    return {
-        name: f"```mermaid\n{diagram.mermaid(DEFINITIONS[name], classes=classes.get(name, {}))}```\n" for name in names
-    }
+        return {name: svg(DEFINITIONS[name], classes=classes.get(name, {})) for name in names}
+    return {name: f"```mermaid\n{mermaid(DEFINITIONS[name], classes=classes.get(name, {}))}```\n" for name in names}
 
 
 def lit(request_id: str, ways: Iterable[tuple[str, list[str], str]], names: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -57,7 +57,7 @@ def lit(request_id: str, ways: Iterable[tuple[str, list[str], str]], names: Sequ
     HourBankError
         If it has no execution, or none of one of these workflows where only that is asked for.
     """
-    classes = {name: diagram.lit(DEFINITIONS[name], path, status) for name, path, status in ways}
+    classes = {name: marks.lit(DEFINITIONS[name], path, status) for name, path, status in ways}
     if not classes.keys() & set(names):
         raise HourBankError(
             f"request {request_id} has no execution of {' or '.join(names)} yet: `hourbank show` tells where it is"

@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hourbank.drawing import diagram, graph
+from hourbank.drawing import graph
 from hourbank.drawing.flow import ANY_ERROR, flow_of, word_of
 from hourbank.drawing.graph import Cause
+from hourbank.drawing.marks import compared
+from hourbank.drawing.mermaid import mermaid
 from hourbank.program.resource_types import MACHINE
 from hourbank.review.compare import Difference
 from hourbank.review.markdown import code, fenced
@@ -54,11 +56,9 @@ def workflows(difference: Difference) -> Iterator[str]:
         yield f"**{code(machine)}**"
         lines = list(states(before, after))
         yield "\n".join(lines)
-        merged, classes = diagram.compared(
-            before or {"States": {}, "StartAt": ""}, after or {"States": {}, "StartAt": ""}
-        )
+        merged, classes = compared(before or {"States": {}, "StartAt": ""}, after or {"States": {}, "StartAt": ""})
         if any(said in ("added", "removed", "changed") for said in classes.values()):
-            yield fenced("mermaid", diagram.mermaid(merged, classes=classes))
+            yield fenced("mermaid", mermaid(merged, classes=classes))
 
 
 def states(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:

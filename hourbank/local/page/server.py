@@ -23,8 +23,8 @@ from typing import Any
 from handlers.aws.dynamodb import date_time
 from handlers.bank.hours import in_words
 from hourbank import ledger_view
-from hourbank.drawing import diagram
 from hourbank.drawing.graph import places, waits_for_token
+from hourbank.drawing.svg import svg
 from hourbank.local.deployment import MACHINES, Deployment, entered
 from hourbank.local.emulator import REGION
 from hourbank.local.page.api import Api, refused, token_for
@@ -101,7 +101,7 @@ class Console:
         states = deployment.client("stepfunctions")
         machines = [states.describe_state_machine(stateMachineArn=deployment.outputs[one]) for one in MACHINES]
         self._definitions = {machine["name"]: json.loads(machine["definition"]) for machine in machines}
-        self.pictures = {_without_stack(name): diagram.svg(one) for name, one in self._definitions.items()}
+        self.pictures = {_without_stack(name): svg(definition) for name, definition in self._definitions.items()}
 
     def config(self) -> dict[str, Any]:
         """Return what the page has to know, with a token for everybody who has a balance."""

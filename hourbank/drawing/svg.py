@@ -1,25 +1,20 @@
-"""Pictures of a state machine, drawn from its definition: an SVG, and Mermaid for where text is wanted."""
+"""A state machine as an SVG that needs nothing else."""
 
 from __future__ import annotations
 
-import itertools
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from hourbank.drawing.flow import ANY_ERROR, Edge, Flow, State, between, flow_of
+from hourbank.drawing.flow import ANY_ERROR, Flow, State, between, flow_of
 from hourbank.drawing.layout import Box, Item, Layout, Size, arrange
-
-# What can be said of a state or a transition: of an execution, and of a comparison. The mark is for those to whom
-# colours say nothing.
-MARKS = {"taken": "✓", "current": "▶", "failed": "✗", "added": "+", "removed": "−", "changed": "±"}
+from hourbank.drawing.marks import MARKS, marked
 
 NAME, SMALL = 14, 12
 LINE = 16
 PAD_X, PAD_Y = 14, 9
-
 # Widths of DejaVu Sans, which is wider than what most systems have: what fits in it fits.
 _WIDTHS: dict[str, float] = {
     **dict.fromkeys("iIjl.,:;|!'", 0.3),
@@ -33,146 +28,6 @@ _WIDTHS: dict[str, float] = {
 def width(text: str, size: float) -> float:
     """Return the pixels that a text takes at most, as far as fonts can be foreseen."""
     return size * sum(_WIDTHS.get(letter, 0.66 if letter < "ɐ" else 1.05) for letter in text)
-
-
-def lit(definition: Mapping[str, Any], path: Sequence[str], status: str) -> dict[str, str]:
-    """Return the classes of an execution.
-
-    Parameters
-    ----------
-    path
-        The names of the states that it entered, in order.
-    status
-        Of the execution, as Step Functions says it: RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED, PENDING_REDRIVE.
-    """
-    ways = {between(source, target) for source, target in _ways(flow_of(definition))}
-    taken = dict.fromkeys(path, "taken")
-    taken |= dict.fromkeys(
-        (way for way in itertools.starmap(between, itertools.pairwise(path)) if way in ways), "taken"
-    )
-    if path and status != "SUCCEEDED":
-        taken[path[-1]] = "current" if status == "RUNNING" else "failed"
-    return taken
-
-
-def compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return a definition with the states of both, and what was added, removed and changed in it.
-
-    A state has changed if anything in it has, but for where it leads: that is said of the transitions.
-    """
-    old, new = before.get("States", {}), after.get("States", {})
-    merged = dict(after) | {"States": {**new, **{name: state for name, state in old.items() if name not in new}}}
-    classes = dict.fromkeys((name for name in new if name not in old), "added")
-    classes |= dict.fromkeys((name for name in old if name not in new), "removed")
-    classes |= dict.fromkeys(
-        (name for name in new if name in old and _inside(new[name]) != _inside(old[name])), "changed"
-    )
-    ways = {way: edge.words if edge else None for way, edge in _ways(flow_of(after)).items()}
-    were = {way: edge.words if edge else None for way, edge in _ways(flow_of(before)).items()}
-    for way in {**ways, **were}:
-        if way not in were:
-            classes[between(*way)] = "added"
-        elif way not in ways:
-            classes[between(*way)] = "removed"
-            source, target = way
-            if source in new:  # what is caught no longer is still drawn as what it was
-                caught = [catch for catch in old[source].get("Catch", []) if catch.get("Next") == target]
-                state = merged["States"][source]
-                merged["States"][source] = state | {"Catch": [*state.get("Catch", []), *caught]}
-        elif ways[way] != were[way]:
-            classes[between(*way)] = "changed"
-    return merged, classes
-
-
-def _inside(state: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in state.items() if key not in ("Next", "End", "Catch", "Choices", "Default")}
-
-
-def _ways(flow: Flow) -> dict[tuple[str, str], Edge | None]:
-    ways: dict[tuple[str, str], Edge | None] = {(edge.source, edge.target): edge for edge in flow.edges}
-    shared = {(source, target): None for target, sources in flow.shared.items() for source in sources}
-    return shared | ways
-
-
-# GitHub's Mermaid draws light or dark; a class that sets all three colours is readable in both.
-_MERMAID_CLASSES = {
-    "wait": "fill:#fff8c5,stroke:#9a6700,color:#1f2328",
-    "ending": "fill:#ddf4ff,stroke:#0969da,color:#1f2328",
-    "fail": "fill:#ffebe9,stroke:#cf222e,color:#1f2328",
-    "note": "fill:none,stroke:#cf222e,stroke-dasharray:4 4",
-    "taken": "fill:#dafbe1,stroke:#1a7f37,color:#1f2328,stroke-width:3px",
-    "current": "fill:#fff8c5,stroke:#9a6700,color:#1f2328,stroke-width:3px",
-    "failed": "fill:#ffebe9,stroke:#cf222e,color:#1f2328,stroke-width:3px",
-    "added": "fill:#dafbe1,stroke:#1a7f37,color:#1f2328,stroke-width:3px",
-    "removed": "fill:#ffebe9,stroke:#cf222e,color:#1f2328,stroke-width:3px,stroke-dasharray:6 4",
-    "changed": "fill:#fbefff,stroke:#8250df,color:#1f2328,stroke-width:3px",
-}
-_MERMAID_LINES = {
-    "taken": "stroke:#1a7f37,stroke-width:3px",
-    "current": "stroke:#9a6700,stroke-width:3px",
-    "failed": "stroke:#cf222e,stroke-width:3px",
-    "added": "stroke:#1a7f37,stroke-width:3px",
-    "removed": "stroke:#cf222e,stroke-width:3px,stroke-dasharray:6 4",
-    "changed": "stroke:#8250df,stroke-width:3px",
-}
-
-
-def mermaid(definition: Mapping[str, Any], *, classes: Mapping[str, str] = {}) -> str:
-    """Draw a state machine as a Mermaid flowchart, without the fence; `definition` and `classes` as for `svg`."""
-    flow = flow_of(definition, classes)
-    ids = _ids(flow.states)
-    used: dict[str, list[str]] = {}
-    nodes, arrows, styles = [], [], []
-    for name, state in flow.states.items():
-        text = "<br/>".join(map(_quoted, [_marked(name, classes), *state.notes]))
-        opening, closing = _shape(state)
-        nodes.append(f'    {ids[name]}{opening}"{text}"{closing}')
-        look = classes.get(name, "")
-        look = (
-            look if look in MARKS else state.kind if state.kind in ("wait", "fail") else "ending" if state.ends else ""
-        )
-        if look:
-            used.setdefault(look, []).append(ids[name])
-    for edge in flow.edges:
-        said = classes.get(between(edge.source, edge.target), "")
-        words = _quoted(", ".join(edge.words))
-        if said in MARKS:
-            styles.append(f"    linkStyle {len(arrows)} {_MERMAID_LINES[said]}")
-            words = f"{MARKS[said]} {words}".rstrip()
-        arrow = "-.->" if edge.is_catch else "-->"
-        label = f'|"{words}"|' if words else ""
-        arrows.append(f"    {ids[edge.source]} {arrow}{label} {ids[edge.target]}")
-    for number, (target, sources) in enumerate(flow.shared.items()):
-        lines = [f"{ANY_ERROR} in", *(_marked_way(source, target, classes) for source in sources)]
-        nodes.append(f'    any_{number}["{"<br/>".join(map(_quoted, lines))}"]')
-        used.setdefault("note", []).append(f"any_{number}")
-        arrows.append(f"    any_{number} -.-> {ids[target]}")
-    for look, members in used.items():
-        styles += [f"    classDef {look} {_MERMAID_CLASSES[look]}", f"    class {','.join(members)} {look}"]
-    return "\n".join(["flowchart TD", *nodes, *arrows, *styles, ""])
-
-
-def _marked_way(source: str, target: str, classes: Mapping[str, str]) -> str:
-    mark = MARKS.get(classes.get(between(source, target), ""))
-    return f"{mark} {source}" if mark else source
-
-
-def _ids(names: Iterable[str]) -> dict[str, str]:
-    """Return Mermaid's names: the states' own, where it cannot take them for something else."""
-    return {
-        name: name if re.fullmatch(r"[A-Z][a-z]+(?:[A-Z][a-z]+)*", name) else f"state_{number}"
-        for number, name in enumerate(names)
-    }
-
-
-def _quoted(text: str) -> str:
-    return re.sub(r"[^\w ,:=≤≥+−±✓✗▶…/()]", lambda found: f"#{ord(found[0])};", text)
-
-
-def _shape(state: State) -> tuple[str, str]:
-    if state.ends:
-        return "([", "])"
-    return {"choice": ("{{", "}}"), "group": ("[[", "]]")}.get(state.kind, ("[", "]"))
 
 
 def svg(definition: Mapping[str, Any], *, classes: Mapping[str, str] = {}) -> str:
@@ -235,16 +90,11 @@ def _size(flow: Flow, item: Item, classes: Mapping[str, str]) -> Size:
         lines = _wrap(words)
         return Size(2, 7 + max((width(line, SMALL) for line in lines), default=0), len(lines) * LINE)
     state = flow.states[item.of]
-    wide = max([width(_marked(item.of, classes), NAME) * 1.06, *(width(note, SMALL) for note in state.notes), 70])
+    wide = max([width(marked(item.of, classes), NAME) * 1.06, *(width(note, SMALL) for note in state.notes), 70])
     if state.kind == "wait":
-        wide = max(wide, width(_marked(item.of, classes), NAME) * 1.06 + 22)
+        wide = max(wide, width(marked(item.of, classes), NAME) * 1.06 + 22)
     half = wide / 2 + PAD_X + (10 if state.kind == "choice" else 0)
     return Size(half, half, LINE + 2 * PAD_Y + LINE * len(state.notes) - (2 if not state.notes else 0))
-
-
-def _marked(name: str, classes: Mapping[str, str]) -> str:
-    mark = MARKS.get(classes.get(name, ""))
-    return f"{mark} {name}" if mark else name
 
 
 def _wrap(words: Sequence[str], limit: int = 22) -> list[str]:
@@ -312,7 +162,7 @@ def _box(state: State, box: Box, classes: Mapping[str, str]) -> str:
     if (said := classes.get(state.name, "")) in MARKS:
         names.append(said)
     x, y = (left + right) / 2, top + PAD_Y + LINE - 4 - (1 if not state.notes else 0)
-    name = _marked(state.name, classes)
+    name = marked(state.name, classes)
     texts = []
     if state.kind == "wait":
         half = width(name, NAME) * 1.06 / 2
