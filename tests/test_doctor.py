@@ -18,8 +18,8 @@ from botocore.stub import Stubber
 from rich.console import Console
 
 from components.models import MODELS
-from hourbank.account import doctor
-from hourbank.account.doctor import Account, Check, State
+from hourbank.account import app_schema, doctor
+from hourbank.account.checks import Account, Check, Outcome
 from hourbank.local import deploy
 from hourbank.local.emulator import Emulator
 from hourbank.program import recorder
@@ -42,14 +42,15 @@ def aws(monkeypatch):
     stubs = {name: Stubber(client) for name, client in clients.items()}
     for stub in stubs.values():
         stub.activate()
-    monkeypatch.setattr(doctor, "client", clients.__getitem__)
+    for module in (doctor, app_schema):
+        monkeypatch.setattr(module, "client", clients.__getitem__)
     yield stubs
     for stub in stubs.values():
         stub.assert_no_pending_responses()
 
 
 def misses(checks) -> list[Check]:
-    return [one for one in checks if one.state is not State.FITS]
+    return [one for one in checks if one.outcome is not Outcome.FITS]
 
 
 # ---- who reads the stream
@@ -70,28 +71,32 @@ def reading(aws, **states: str) -> list[Check]:
 @pytest.mark.parametrize(
     ("states", "state", "found"),
     [
-        ({}, State.FITS, "read by nobody yet"),
-        ({"hourbank_routeServiceRequest_dev": "Enabled"}, State.FITS, f"read by {OURS} alone"),
-        ({"search": "Enabled", "old": "Disabled", "gone": "Deleting"}, State.NOTE, f"search reads it too; with {OURS}"),
-        ({"hourbank_routeServiceRequest_dev": "Enabled", "search": "Enabled"}, State.NOTE, "no room for a third"),
+        ({}, Outcome.FITS, "read by nobody yet"),
+        ({"hourbank_routeServiceRequest_dev": "Enabled"}, Outcome.FITS, f"read by {OURS} alone"),
+        (
+            {"search": "Enabled", "old": "Disabled", "gone": "Deleting"},
+            Outcome.NOTE,
+            f"search reads it too; with {OURS}",
+        ),
+        ({"hourbank_routeServiceRequest_dev": "Enabled", "search": "Enabled"}, Outcome.NOTE, "no room for a third"),
         (
             {"search": "Enabled", "audit": "Enabled"},
-            State.MISS,
+            Outcome.MISS,
             f"audit, search read it, and {OURS} would be one too many",
         ),
-        ({"hourbank_routeServiceRequest_dev": "Disabled"}, State.MISS, f"{OURS} is disabled"),
+        ({"hourbank_routeServiceRequest_dev": "Disabled"}, Outcome.MISS, f"{OURS} is disabled"),
         (
             {"hourbank_routeServiceRequest_test": "Enabled"},
-            State.MISS,
+            Outcome.MISS,
             "hourbank-routeServiceRequest-test reads it too",
         ),
     ],
 )
 def test_a_stream_has_room_for_two_readers_and_one_router(aws, states, state, found):
     (check,) = reading(aws, **states)
-    assert check.state is state
+    assert check.outcome is state
     assert found in check.found
-    assert bool(check.remedy) is (state is State.MISS)
+    assert bool(check.remedy) is (state is Outcome.MISS)
 
 
 def test_a_version_of_a_function_is_named_after_the_function(aws):
@@ -108,23 +113,27 @@ def test_what_nobody_may_see_is_not_missing(aws):
     for _ in range(2):
         message = "User is not authorized to perform: appsync:GetGraphqlApi"
         aws["appsync"].add_client_error("get_graphql_api", "AccessDeniedException", message, 403)
-    (check,) = doctor.seen("schema", lambda: doctor.schema("x", "", HERE))
-    assert (check.state, check.found) == (State.UNSEEN, f"AWS does not allow GetGraphqlApi: {message}")
+    (check,) = doctor.seen("schema", lambda: app_schema.schema("x", "", HERE))
+    assert (check.outcome, check.found) == (Outcome.UNSEEN, f"AWS does not allow GetGraphqlApi: {message}")
     with pytest.raises(ClientError):
-        list(doctor.schema("x", "", HERE))
+        list(app_schema.schema("x", "", HERE))
 
 
 def test_a_look_that_fails_is_a_line_of_its_own_and_never_taken_for_a_refusal(aws):
     aws["iam"].add_client_error("get_policy", "Throttling", "Rate exceeded")
     (check,) = doctor.seen("x", lambda: doctor.boundary("arn:aws:iam::123456789012:policy/x", HERE))
-    assert (check.what, check.state, check.found) == ("x", State.MISS, "GetPolicy failed, Throttling: Rate exceeded")
+    assert (check.what, check.outcome, check.found) == (
+        "x",
+        Outcome.MISS,
+        "GetPolicy failed, Throttling: Rate exceeded",
+    )
     assert check.remedy.startswith("look again")
 
     def cut_off():
         raise ReadTimeoutError(endpoint_url="https://iam")
 
     (check,) = doctor.seen("x", cut_off)
-    assert (check.state, check.found.startswith("Read timeout on endpoint URL")) == (State.MISS, True)
+    assert (check.outcome, check.found.startswith("Read timeout on endpoint URL")) == (Outcome.MISS, True)
 
 
 @pytest.mark.parametrize("body", ["", "[]", "{}", '{"data": null}'])
@@ -132,34 +141,34 @@ def test_a_schema_that_says_nothing_is_a_line_of_its_own(aws, body):
     aws["appsync"].add_response("get_graphql_api", {"graphqlApi": {"apiId": "x"}})
     answer = {"schema": StreamingBody(BytesIO(body.encode()), len(body))}
     aws["appsync"].add_response("get_introspection_schema", answer)
-    (check,) = doctor.schema("x", "", HERE)
-    assert (check.what, check.state, check.found) == ("schema", State.MISS, "AppSync shows none of API x")
+    (check,) = app_schema.schema("x", "", HERE)
+    assert (check.what, check.outcome, check.found) == ("schema", Outcome.MISS, "AppSync shows none of API x")
     assert "deploy the API's schema" in check.remedy
 
 
 def test_a_table_that_nobody_may_see_is_missing_as_for_a_preview(aws):
     aws["dynamodb"].add_client_error("describe_table", "AccessDeniedException", "not authorized")
     (check,) = doctor.tables({"escrow": "Escrow-x-dev"}, HERE, accepts=False, env="dev")
-    assert (check.what, check.state) == ("table Escrow", State.MISS)
+    assert (check.what, check.outcome) == ("table Escrow", Outcome.MISS)
     assert "dynamodb:DescribeTable" in check.remedy
 
 
 def test_the_schema_is_read_in_the_form_of_a_query_result_too(aws):
     """As `aws appsync get-introspection-schema` shows it; the emulator leaves the wrapping out."""
-    types = [{"name": model, "fields": []} for model in doctor.FIELDS]
+    types = [{"name": model, "fields": []} for model in app_schema.FIELDS]
     body = json.dumps({"data": {"__schema": {"types": types}}}).encode()
     api = {"graphqlApi": {"apiId": "x", "uris": {"GRAPHQL": "https://x"}}}
     aws["appsync"].add_response("get_graphql_api", api, {"apiId": "x"})
     answer = {"schema": StreamingBody(BytesIO(body), len(body))}
     aws["appsync"].add_response("get_introspection_schema", answer, {"apiId": "x", "format": "JSON"})
-    checks = list(doctor.schema("x", "", HERE))
-    assert [one.found for one in checks] == [f"has no {', '.join(fields)}" for fields in doctor.FIELDS.values()]
+    checks = list(app_schema.schema("x", "", HERE))
+    assert [one.found for one in checks] == [f"has no {', '.join(fields)}" for fields in app_schema.FIELDS.values()]
 
 
 def test_where_there_is_no_api_its_id_and_the_region_are_to_be_checked(aws):
     aws["appsync"].add_client_error("get_graphql_api", "NotFoundException", "none")
     aws["appsync"].add_response("list_graphql_apis", {"graphqlApis": []})
-    (check,) = doctor.schema("x", "", HERE)
+    (check,) = app_schema.schema("x", "", HERE)
     assert (check.found, check.remedy) == (
         "there is no API x in us-east-1",
         "check amplifyApiId and aws:region",
@@ -175,21 +184,21 @@ def trust(amr: str) -> str:
     return json.dumps({"Statement": [{"Effect": "Allow", "Principal": principal, "Condition": condition}]})
 
 
-@pytest.mark.parametrize(("document", "state"), [("authenticated", State.FITS), ("unauthenticated", State.MISS)])
+@pytest.mark.parametrize(("document", "state"), [("authenticated", Outcome.FITS), ("unauthenticated", Outcome.MISS)])
 def test_the_role_of_guests_is_not_the_role_of_signed_in_users(aws, document, state):
     role = {"Path": "/", "RoleName": "r", "RoleId": "AROAEXAMPLEEXAMPLE", "Arn": "arn:aws:iam::123456789012:role/r"}
     role |= {"CreateDate": "2026-01-01T00:00:00Z", "AssumeRolePolicyDocument": trust(document)}
     aws["iam"].add_response("get_role", {"Role": role}, {"RoleName": "r"})
     (check,) = doctor.auth_role("r", HERE)
-    assert check.state is state
+    assert check.outcome is state
 
 
 @pytest.mark.parametrize(
     ("topic", "confirmed", "state", "found"),
     [
-        (TOPIC, "1", State.FITS, TOPIC),
-        (TOPIC, "0", State.NOTE, "nobody has subscribed"),
-        (TOPIC.replace("us-east-1", "eu-west-1"), None, State.MISS, "is in eu-west-1"),
+        (TOPIC, "1", Outcome.FITS, TOPIC),
+        (TOPIC, "0", Outcome.NOTE, "nobody has subscribed"),
+        (TOPIC.replace("us-east-1", "eu-west-1"), None, Outcome.MISS, "is in eu-west-1"),
     ],
 )
 def test_a_topic_must_be_here_and_somebody_should_hear_it(aws, topic, confirmed, state, found):
@@ -197,7 +206,7 @@ def test_a_topic_must_be_here_and_somebody_should_hear_it(aws, topic, confirmed,
         attributes = {"Attributes": {"TopicArn": topic, "SubscriptionsConfirmed": confirmed}}
         aws["sns"].add_response("get_topic_attributes", attributes, {"TopicArn": topic})
     (check,) = doctor.alarm_topic(topic, HERE)
-    assert check.state is state
+    assert check.outcome is state
     assert found in check.found
 
 
@@ -207,13 +216,13 @@ def test_a_topic_must_be_here_and_somebody_should_hear_it(aws, topic, confirmed,
 @pytest.mark.parametrize(
     ("tags", "state", "found"),
     [
-        (None, State.FITS, "free: no stack dev is here yet"),
-        ({"Stack": "acme/hourbank/dev"}, State.FITS, "those of the stack acme/hourbank/dev"),
-        ({"Stack": "acme/other/dev"}, State.MISS, "belongs to acme/other/dev"),
-        ({"ManagedBy": "hand"}, State.MISS, "belongs to something else"),
+        (None, Outcome.FITS, "free: no stack dev is here yet"),
+        ({"Stack": "acme/hourbank/dev"}, Outcome.FITS, "those of the stack acme/hourbank/dev"),
+        ({"Stack": "acme/other/dev"}, Outcome.MISS, "belongs to acme/other/dev"),
+        ({"ManagedBy": "hand"}, Outcome.MISS, "belongs to something else"),
         (
             {"Stack": "organization/hourbank/dev", "aws:cloudformation:stack-name": "amplify-x"},
-            State.NOTE,
+            Outcome.NOTE,
             "deployed by the CloudFormation stack amplify-x",
         ),
     ],
@@ -232,7 +241,7 @@ def test_names_are_free_or_ones_own(aws, tags, state, found):
         }
         aws["iam"].add_response("get_role", {"Role": there}, {"RoleName": name})
     (check,) = doctor.owners(recording, "dev")
-    assert check.state is state
+    assert check.outcome is state
     assert found in check.found
 
 
@@ -319,7 +328,8 @@ def account(emulator):
 
 @pytest.fixture
 def world(account, monkeypatch):
-    monkeypatch.setattr(doctor, "client", account.emulator.client)
+    for module in (doctor, app_schema):
+        monkeypatch.setattr(module, "client", account.emulator.client)
     yield account
     account.says()
 
@@ -337,7 +347,8 @@ class TestOnTheEmulator:
             made.meta.events.register("before-call", lambda model, **_: asked.add(model.name), unique_id="asked")
             return made
 
-        monkeypatch.setattr(doctor, "client", client)
+        for module in (doctor, app_schema):
+            monkeypatch.setattr(module, "client", client)
         checks = world.examine()
         assert {name for name in asked if not name.startswith(("Get", "List", "Describe"))} == set()
         assert len(asked) > 6
@@ -381,12 +392,15 @@ class TestOnTheEmulator:
             checks = {one.what: one for one in world.examine()}
         finally:
             stacks.delete_stack(StackName="amplify-model")
-        assert (checks["table ServiceRequest"].state, checks["table ServiceRequest"].found) == (State.FITS, "Renamed")
+        assert (checks["table ServiceRequest"].outcome, checks["table ServiceRequest"].found) == (
+            Outcome.FITS,
+            "Renamed",
+        )
         assert checks["table Escrow"].found == f"Escrow-{world.api_id}-dev"
 
     def test_a_configuration_that_a_preview_refuses_is_refused_with_its_words(self, world):
         *_, check = world.examine(startRequestsFrom="tomorrow")
-        assert (check.what, check.state) == ("configuration", State.MISS)
+        assert (check.what, check.outcome) == ("configuration", Outcome.MISS)
         assert check.found.startswith("hourbank:startRequestsFrom is 'tomorrow'")
         assert "ISO 8601" in check.remedy
 
@@ -527,7 +541,7 @@ class TestOnTheEmulator:
 
 def test_the_table_is_readable_where_a_terminal_is_narrow():
     console = Console(file=StringIO(), width=60)
-    doctor.show(console, [Check("table Escrow", State.MISS, "Escrow-x-dev does not exist", "check " + "this " * 20)])
+    doctor.show(console, [Check("table Escrow", Outcome.MISS, "Escrow-x-dev does not exist", "check " + "this " * 20)])
     lines = console.file.getvalue().splitlines()
     assert lines[0].rstrip() == "✗  table Escrow  Escrow-x-dev does not exist"
     assert lines[1].lstrip().startswith("→ check this")

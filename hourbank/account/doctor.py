@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 import pulumi
@@ -19,93 +17,16 @@ from rich.table import Table
 from rich.text import Text
 
 from components.models import MODELS, key_of
-from components.subscriptions import ARGUMENTS, MUTATION
 from components.tables import STREAMED, Description, objection_to
 from handlers.aws.dynamodb import client
+from hourbank.account.app_schema import schema
+from hourbank.account.checks import GONE, Account, Check, Outcome
 from hourbank.account.stack import LOCAL, configuration, in_words, is_refusal, reach
 from hourbank.names import PROJECT
 from hourbank.program import recorder
 from hourbank.program.recorder import GET_EXPORT, GET_TABLE, Recording
 
-WRITTEN = ("createdAt", "updatedAt")
-# What a client must be able to ask GraphQL for, by model; amplify/schema.graphql says who may read and write it.
-FIELDS: Mapping[str, tuple[str, ...]] = {
-    "ServiceRequest": (
-        *("id", "serviceId", "requesterId", "providerId", "estimatedHours", "providerResponseTimeoutSeconds"),
-        *("providerResponse", "counterOfferHours", "requesterResponse"),
-        *("status", "offeredHours", "stepFunctionExecutionArn", "failureReason", *WRITTEN),
-    ),
-    "Escrow": ("id", "requestId", "requesterId", "providerId", "hours", "executionArn", "status", *WRITTEN),
-    "UserBalance": ("userId", "availableBalance", *WRITTEN),
-    "TransactionLog": ("id", "requestId", "type", "hours", "fromAccount", "toAccount", *WRITTEN),
-}
-# whoever reads these can answer for anybody
-SECRET = ("taskToken", "taskTokenAttempt")
-HOURS = ("estimatedHours", "counterOfferHours", "offeredHours", "hours", "availableBalance")
-# not there when a client creates the record
-LATER = (
-    *("providerResponseTimeoutSeconds", "providerResponse", "counterOfferHours", "requesterResponse"),
-    *("status", "offeredHours", "stepFunctionExecutionArn", "failureReason"),
-)
-WORDS: Mapping[tuple[str, str], tuple[str, ...]] = {
-    ("ServiceRequest", "status"): (
-        *("PENDING", "VALIDATING", "ESCROWED", "AWAITING_PROVIDER", "NEGOTIATING", "IN_PROGRESS", "COMPLETED"),
-        *("REJECTED", "DECLINED", "CANCELLED", "TIMED_OUT", "FAILED"),
-    ),
-    ("ServiceRequest", "providerResponse"): ("ACCEPTED", "REJECTED", "COUNTER_OFFER", "WITHDRAWN"),
-    ("ServiceRequest", "requesterResponse"): ("CANCELLED", "ACCEPTED", "REJECTED", "COMPLETED"),
-    ("Escrow", "status"): ("HELD", "RELEASED", "REFUNDED"),
-    ("TransactionLog", "type"): ("ESCROW_HOLD", "ESCROW_ADJUST", "ESCROW_REFUND", "ESCROW_RELEASE"),
-}
-# with which a client could write what is the workflows' alone, were it not for @auth
-MUTATIONS = (
-    "deleteServiceRequest",
-    *(
-        f"{verb}{model}"
-        for model in ("Escrow", "UserBalance", "TransactionLog")
-        for verb in ("create", "update", "delete")
-    ),
-)
-GONE = {"NoSuchEntity", "NotFound", "NotFoundException", "ResourceNotFoundException"}
 READERS_OF_A_SHARD = 2
-
-
-class State(Enum):
-    """How a check ended: the mark that it has in the table, and its colour."""
-
-    FITS = ("✓", "green")
-    NOTE = ("!", "yellow")
-    MISS = ("✗", "bold red")
-    UNSEEN = ("?", "yellow")
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the table.
-
-    Attributes
-    ----------
-    what : str
-        What was looked at.
-    found : str
-        What is so.
-    remedy : str
-        What to do; empty where nothing is to be done.
-    """
-
-    what: str
-    state: State
-    found: str
-    remedy: str = ""
-
-
-@dataclass(frozen=True)
-class Account:
-    """Where the stack is, or is going to be."""
-
-    id: str
-    region: str
-    partition: str
 
 
 def doctor(console: Console, env: str | None, region: str | None) -> bool:
@@ -128,7 +49,9 @@ def doctor(console: Console, env: str | None, region: str | None) -> bool:
     with Console(stderr=True).status("looking at the account"):
         checks = list(examine(env, config))
     show(console, checks)
-    misses, unseen = ([one for one in checks if one.state is state] for state in (State.MISS, State.UNSEEN))
+    misses, unseen = (
+        [check for check in checks if check.outcome is outcome] for outcome in (Outcome.MISS, Outcome.UNSEEN)
+    )
     if unseen:
         console.print(Text(f"{len(unseen)} could not be looked at", "yellow"))
     if misses:
@@ -145,7 +68,7 @@ def show(console: Console, checks: Sequence[Check]) -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for check in checks:
-        mark, colour = check.state.value
+        mark, colour = check.outcome.value
         found = Text(check.found)
         if check.remedy:
             found.append(f"\n→ {check.remedy}", "cyan")
@@ -156,14 +79,14 @@ def show(console: Console, checks: Sequence[Check]) -> None:
 def examine(env: str, config: Mapping[str, str]) -> Iterator[Check]:
     """Check everything of a stack with this configuration, by full key such as `hourbank:amplifyApiId`."""
     account = whoami()
-    yield Check("account", State.FITS, f"{account.id} in {account.region}")
+    yield Check("account", Outcome.FITS, f"{account.id} in {account.region}")
     try:
         recording, names = plan(env, config, account)
     except pulumi.RunError as error:
         what, _, instead = str(error).rpartition(": ")
-        yield Check("configuration", State.MISS, what, f"{instead}; then everything else is looked at")
+        yield Check("configuration", Outcome.MISS, what, f"{instead}; then everything else is looked at")
         return
-    yield Check("configuration", State.FITS, f"Pulumi.{env}.yaml")
+    yield Check("configuration", Outcome.FITS, f"Pulumi.{env}.yaml")
     settings = {key: (config.get(f"{PROJECT}:{key}") or "").strip() for key in SETTING_CHECKS}
     accepts = config.get(f"{PROJECT}:allowConflictResolution") == "true"
     api_id, endpoint = (config.get(f"{PROJECT}:{key}", "").strip() for key in ("amplifyApiId", "appsyncEndpoint"))
@@ -225,9 +148,9 @@ def seen(what: str, look: Callable[[], Iterable[Check]]) -> Iterator[Check]:
         yield from look()
     except (BotoCoreError, ClientError) as error:
         if is_refusal(error):
-            yield Check(what, State.UNSEEN, in_words(error))
+            yield Check(what, Outcome.UNSEEN, in_words(error))
         else:
-            yield Check(what, State.MISS, in_words(error), "look again: nobody can say whether this fits")
+            yield Check(what, Outcome.MISS, in_words(error), "look again: nobody can say whether this fits")
 
 
 # ---- tables and the stream
@@ -241,14 +164,14 @@ def tables(names: Mapping[str, str], account: Account, *, accepts: bool, env: st
         except ClientError as error:
             if error.response["Error"]["Code"] in GONE:
                 instead = f"amplifyApiId, amplifyEnv (or tables.{key}) and aws:region must be those of the backend"
-                yield Check(what, State.MISS, f"{name} does not exist in {account.region}", instead)
+                yield Check(what, Outcome.MISS, f"{name} does not exist in {account.region}", instead)
             else:
-                yield Check(what, State.MISS, in_words(error), "allow dynamodb:DescribeTable and DescribeTimeToLive")
+                yield Check(what, Outcome.MISS, in_words(error), "allow dynamodb:DescribeTable and DescribeTimeToLive")
             continue
         if objection := objection_to(key, description, allow_conflict_resolution=accepts):
-            yield Check(what, State.MISS, f"{name}: {objection[0]}", objection[1])
+            yield Check(what, Outcome.MISS, f"{name}: {objection[0]}", objection[1])
         else:
-            yield Check(what, State.FITS, name)
+            yield Check(what, Outcome.FITS, name)
         if key == STREAMED and (stream := description.stream_arn):
             yield from seen("stream", lambda stream=stream: readers(stream, env))
 
@@ -276,18 +199,18 @@ def readers(stream: str, env: str) -> Iterator[Check]:
     off = ("Disabled", "Disabling")
     if states.get(ours) in off:
         remedy = "no request starts: `pulumi refresh`, then `pulumi up`, or enable its trigger"
-        yield Check("stream", State.MISS, f"{ours} is {states[ours].lower()}", remedy)
+        yield Check("stream", Outcome.MISS, f"{ours} is {states[ours].lower()}", remedy)
     others = sorted(name for name, state in states.items() if name != ours and state not in off)
     if second := [name for name in others if name.startswith(router)]:
         remedy = "two deployments would hold the hours of each request: give each its own Amplify environment"
-        yield Check("stream", State.MISS, f"{', '.join(second)} reads it too", remedy)
+        yield Check("stream", Outcome.MISS, f"{', '.join(second)} reads it too", remedy)
     elif len(others) >= READERS_OF_A_SHARD:
         remedy = "a stream has room for two readers: let one of these go, or let one function do the work of both"
-        yield Check("stream", State.MISS, f"{', '.join(others)} read it, and {ours} would be one too many", remedy)
+        yield Check("stream", Outcome.MISS, f"{', '.join(others)} read it, and {ours} would be one too many", remedy)
     elif others:
-        yield Check("stream", State.NOTE, f"{others[0]} reads it too; with {ours} there is no room for a third")
+        yield Check("stream", Outcome.NOTE, f"{others[0]} reads it too; with {ours} there is no room for a third")
     elif states.get(ours) not in off:
-        yield Check("stream", State.FITS, f"read by {ours} alone" if ours in states else "read by nobody yet")
+        yield Check("stream", Outcome.FITS, f"read by {ours} alone" if ours in states else "read by nobody yet")
 
 
 def foreign(api_id: str, names: Mapping[str, str]) -> Iterator[Check]:
@@ -306,7 +229,7 @@ def foreign(api_id: str, names: Mapping[str, str]) -> Iterator[Check]:
             # what Amplify calls a model's data source
             right = next((table for table, source in own.items() if source == f"{model}Table"), None)
             remedy = f"its {model} is {right}: set tables.{key} to it" if right else "see tables and amplifyApiId"
-            yield Check(f"table {model}", State.MISS, f"{name} is no table of API {api_id}", remedy)
+            yield Check(f"table {model}", Outcome.MISS, f"{name} is no table of API {api_id}", remedy)
 
 
 # ---- names, and what the configuration names
@@ -329,17 +252,17 @@ def owners(recording: Recording, env: str) -> Iterator[Check]:
         )
     distinct = sorted(set(found.values()))
     if not found:
-        yield Check("names", State.FITS, f"free: no stack {env} is here yet")
+        yield Check("names", Outcome.FITS, f"free: no stack {env} is here yet")
     elif len(distinct) == 1 and distinct[0].endswith(f"/{PROJECT}/{env}"):
-        yield Check("names", State.FITS, f"those of the stack {distinct[0]}")
+        yield Check("names", Outcome.FITS, f"those of the stack {distinct[0]}")
     elif len(distinct) == 1 and distinct[0].startswith("the CloudFormation stack "):
-        state = State.FITS if env == LOCAL else State.NOTE
+        state = Outcome.FITS if env == LOCAL else Outcome.NOTE
         yield Check("names", state, f"deployed by {distinct[0]}")
     else:
         strange = {name: owner for name, owner in found.items() if not owner.endswith(f"/{PROJECT}/{env}")} or found
         name, owner = next(iter(strange.items()))
         remedy = f"remove it, or choose another stack name, region or account: there is room for one {env} in a region"
-        yield Check("names", State.MISS, f"the role {name} belongs to {owner}", remedy)
+        yield Check("names", Outcome.MISS, f"the role {name} belongs to {owner}", remedy)
 
 
 def auth_role(name: str, _: Account) -> Iterator[Check]:
@@ -349,13 +272,13 @@ def auth_role(name: str, _: Account) -> Iterator[Check]:
     except ClientError as error:
         if error.response["Error"]["Code"] not in GONE:
             raise
-        yield Check(what, State.MISS, f"there is no role {name}", "set it to Amplify's authRole, or to nothing")
+        yield Check(what, Outcome.MISS, f"there is no role {name}", "set it to Amplify's authRole, or to nothing")
         return
     if "cognito-identity.amazonaws.com" not in trust or '"unauthenticated"' in trust:
         found = f"{name} is not the role of signed-in users"
-        yield Check(what, State.MISS, found, "set it to Amplify's authRole (not unauthRole), or to nothing")
+        yield Check(what, Outcome.MISS, found, "set it to Amplify's authRole (not unauthRole), or to nothing")
     else:
-        yield Check(what, State.FITS, name)
+        yield Check(what, Outcome.FITS, name)
 
 
 def alarm_topic(arn: str, account: Account) -> Iterator[Check]:
@@ -363,19 +286,19 @@ def alarm_topic(arn: str, account: Account) -> Iterator[Check]:
     region = arn.split(":")[3]
     if region != account.region:
         found = f"{arn} is in {region}"
-        yield Check(what, State.MISS, found, f"an alarm in {account.region} tells topics there: make one there")
+        yield Check(what, Outcome.MISS, found, f"an alarm in {account.region} tells topics there: make one there")
         return
     try:
         attributes = client("sns").get_topic_attributes(TopicArn=arn)["Attributes"]
     except ClientError as error:
         if error.response["Error"]["Code"] not in GONE:
             raise
-        yield Check(what, State.MISS, f"there is no topic {arn}", f"aws sns create-topic --name {arn.split(':')[5]}")
+        yield Check(what, Outcome.MISS, f"there is no topic {arn}", f"aws sns create-topic --name {arn.split(':')[5]}")
         return
     if attributes.get("SubscriptionsConfirmed") == "0":
-        yield Check(what, State.NOTE, f"{arn}: nobody has subscribed", "subscribe whoever must hear of alarms")
+        yield Check(what, Outcome.NOTE, f"{arn}: nobody has subscribed", "subscribe whoever must hear of alarms")
     else:
-        yield Check(what, State.FITS, arn)
+        yield Check(what, Outcome.FITS, arn)
 
 
 def boundary(arn: str, _: Account) -> Iterator[Check]:
@@ -385,9 +308,9 @@ def boundary(arn: str, _: Account) -> Iterator[Check]:
     except ClientError as error:
         if error.response["Error"]["Code"] not in GONE:
             raise
-        yield Check(what, State.MISS, f"there is no policy {arn}", "set it to the policy that your account asks for")
+        yield Check(what, Outcome.MISS, f"there is no policy {arn}", "set it to the policy that your account asks for")
         return
-    yield Check(what, State.FITS, arn)
+    yield Check(what, Outcome.FITS, arn)
 
 
 SETTING_CHECKS: Mapping[str, Callable[[str, Account], Iterator[Check]]] = {
@@ -395,95 +318,3 @@ SETTING_CHECKS: Mapping[str, Callable[[str, Account], Iterator[Check]]] = {
     "alarmTopicArn": alarm_topic,
     "permissionsBoundaryArn": boundary,
 }
-
-
-# ---- the GraphQL schema
-
-
-def schema(api_id: str, endpoint: str, account: Account) -> Iterator[Check]:
-    """Hold what AppSync says of its types against what the workflows and their clients need."""
-    appsync = client("appsync")
-    try:
-        api = appsync.get_graphql_api(apiId=api_id)["graphqlApi"]
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in GONE:
-            raise
-        pages = appsync.get_paginator("list_graphql_apis").paginate()
-        there = ", ".join(f"{one['apiId']} ({one['name']})" for page in pages for one in page["graphqlApis"])
-        found = f"there is no API {api_id} in {account.region}"
-        remedy = f"set amplifyApiId to one of {there}" if there else "check amplifyApiId and aws:region"
-        yield Check("schema", State.MISS, found, remedy)
-        return
-    try:
-        answer = json.loads(appsync.get_introspection_schema(apiId=api_id, format="JSON")["schema"].read())
-        types = {one["name"]: one for one in answer.get("data", answer)["__schema"]["types"]}
-    except (ClientError, AttributeError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, ClientError) and is_refusal(error):
-            raise
-        found = in_words(error) if isinstance(error, ClientError) else f"AppSync shows none of API {api_id}"
-        yield Check("schema", State.MISS, found, "deploy the API's schema, with the models of amplify/schema.graphql")
-        return
-    for model in FIELDS:
-        problems = [Check(f"schema {model}", State.MISS, *problem) for problem in of_model(model, types)]
-        yield from problems or [Check(f"schema {model}", State.FITS, f"{len(FIELDS[model])} fields")]
-    for name, type_ in types.items():
-        members = [*(type_.get("fields") or []), *(type_.get("inputFields") or [])]
-        if shown := [one["name"] for one in members if one["name"] in SECRET]:
-            remedy = "remove it from the schema: whoever reads it can answer for anybody"
-            yield Check(f"schema {name}", State.MISS, f"shows {', '.join(shown)}", remedy)
-    mutations = {one["name"] for one in types.get("Mutation", {}).get("fields") or []}
-    if spare := [name for name in MUTATIONS if name in mutations]:
-        remedy = "turn them off, as amplify/schema.graphql does: only @auth is between a client and these records"
-        yield Check("schema Mutation", State.NOTE, f"has {', '.join(spare)}", remedy)
-    if endpoint:
-        what = "appsyncEndpoint"
-        problems = [Check(what, State.MISS, *problem) for problem in of_subscriptions(endpoint, api, types)]
-        yield from problems or [Check(what, State.FITS, f"{endpoint}, mutation {MUTATION}")]
-
-
-def of_model(model: str, types: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Say what is wrong with the type of a model, and what to do."""
-    if model not in types:
-        yield f"there is no type {model}", "add it: amplify/schema.graphql has all four models"
-        return
-    fields = {field["name"]: field["type"] for field in types[model].get("fields") or []}
-    if missing := [name for name in FIELDS[model] if name not in fields]:
-        yield f"has no {', '.join(missing)}", "add what is missing: amplify/schema.graphql has the models"
-    for name, type_ in fields.items():
-        required = type_["kind"] == "NON_NULL"
-        if required:
-            yield from of_required(model, name)
-        yield from of_values(model, name, type_["ofType"] if required else type_, types)
-
-
-def of_required(model: str, name: str) -> Iterator[tuple[str, str]]:
-    """A field that must have a value cannot be read, nor what it is in, where nobody has written one."""
-    if model == "ServiceRequest":
-        if name in LATER:
-            yield f"{name} is required", "make it nullable: a request begins without it"
-    # AppSync's own, where there is conflict resolution, begin with _
-    elif name not in FIELDS[model] and not name.startswith("_"):
-        yield f"{name} is required", "make it nullable: the workflows write these records, and do not write it"
-
-
-def of_values(model: str, name: str, type_: Mapping[str, Any], types: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    if name in HOURS and type_["name"] == "Int":
-        yield f"{name} is Int", "make it Float: there are half hours"
-    values = {one["name"] for one in types.get(type_["name"], {}).get("enumValues") or []}
-    if values and (lacking := [word for word in WORDS.get((model, name), ()) if word not in values]):
-        add = f"add them to enum {type_['name']}, or nobody can read the record"
-        yield f"{name} cannot be {', '.join(lacking)}", add
-
-
-def of_subscriptions(endpoint: str, api: Mapping[str, Any], types: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Say why events would not reach AppSync's subscribers."""
-    if endpoint != api["uris"]["GRAPHQL"]:
-        yield f"{endpoint} is not the URL of API {api['apiId']}", f"set it to {api['uris']['GRAPHQL']}, or to nothing"
-    modes = {one["authenticationType"] for one in (api, *api.get("additionalAuthenticationProviders", []))}
-    if "AWS_IAM" not in modes:
-        yield "the API does not take IAM, with which EventBridge calls it", "add AWS_IAM to its authorization modes"
-    mutations = {one["name"]: one for one in types.get("Mutation", {}).get("fields") or []}
-    if MUTATION not in mutations:
-        yield f"there is no mutation {MUTATION}", "add it: docs/app/subscriptions.md"
-    elif lacking := set(ARGUMENTS) - {one["name"] for one in mutations[MUTATION]["args"]}:
-        yield f"mutation {MUTATION} has no {', '.join(sorted(lacking))}", "see docs/app/subscriptions.md"
