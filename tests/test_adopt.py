@@ -16,7 +16,6 @@ from rich.console import Console
 from hourbank import names
 from hourbank.account import adopt, doctor
 from hourbank.export import parameterised
-from hourbank.program import recorder
 from hourbank.program.recorder import Recording
 from tests.helpers.recordings import recorded
 
@@ -139,10 +138,9 @@ def test_a_stack_that_is_not_there_or_that_the_program_refuses_is_one_line(
 def test_a_stacks_file_that_nobody_can_read_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | bytes, says: str, command: Callable[[Path], object]
 ) -> None:
-    shutil.copy(recorder.ROOT / "Pulumi.yaml", tmp_path)
+    shutil.copy(names.ROOT / "Pulumi.yaml", tmp_path)
     (tmp_path / "Pulumi.mine.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
-    for module in (names, recorder):
-        monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(names, "ROOT", tmp_path)
     with pytest.raises(adopt.HourBankError, match=says) as refused:
         command(tmp_path / "adopt.json")
     assert "\n" not in str(refused.value)

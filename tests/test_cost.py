@@ -13,6 +13,7 @@ from hourbank.cost import paths, prices, report
 from hourbank.cost.measure import Functions, Measurement, Played, Usage
 from hourbank.errors import HourBankError
 from hourbank.local.meter import read_units, size_of, units_read
+from hourbank.names import ROOT
 from hourbank.program import recorder
 from hourbank.simulate.program import definition_of
 from hourbank.stories.stories import DEMO, STORIES, Story
@@ -248,7 +249,7 @@ class TestMeasured:
         assert (accepted["events"], declined["events"], invalid["events"]) == (3, 2, 1)
         assert made["memory"] == [512]
         assert made["idleMonth"][0]["count"] == "30"
-        page = (recorder.ROOT / "docs" / "why" / "cost.md").read_text(encoding="utf-8")
+        page = (ROOT / "docs" / "why" / "cost.md").read_text(encoding="utf-8")
         for name, path in measured.items():
             usage = path["usage"]
             figures = (usage["transitions"], usage["invocations"], usage["read"], usage["write"])

@@ -23,6 +23,7 @@ from hourbank.account.checks import Account, Check, Outcome
 from hourbank.local import deploy
 from hourbank.local.emulator import Emulator
 from hourbank.program import recorder
+from hourbank.program.configuration import stack_config
 from tests.helpers.processes import HOURBANK
 from tests.helpers.waiting import until
 
@@ -291,7 +292,7 @@ class World:
         until(lambda: self.appsync.get_schema_creation_status(apiId=self.api_id)["status"] != "PROCESSING")
 
     def examine(self, **config: str) -> list[Check]:
-        own = recorder.stack_config("dev") | {"hourbank:amplifyApiId": self.api_id}
+        own = stack_config("dev") | {"hourbank:amplifyApiId": self.api_id}
         return list(doctor.examine("dev", own | {f"hourbank:{key}": value for key, value in config.items()}))
 
     def finds(self, **config: str) -> list[tuple[str, str]]:

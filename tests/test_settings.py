@@ -14,7 +14,8 @@ import yaml
 from components import settings
 from components.models import MODELS
 from hourbank.names import ROOT
-from hourbank.program.recorder import GET_EXPORT, GET_ROLE, GET_TABLE, STACKS, record, stack_config
+from hourbank.program.configuration import stack_config
+from hourbank.program.recorder import GET_EXPORT, GET_ROLE, GET_TABLE, STACKS, record
 
 DECLARED = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())["config"]
 

@@ -24,6 +24,7 @@ from hourbank.account.checks import GONE, Account, Check, Outcome
 from hourbank.account.stack import LOCAL, configuration, in_words, is_refusal, reach
 from hourbank.names import PROJECT
 from hourbank.program import recorder
+from hourbank.program.configuration import told_tables
 from hourbank.program.recorder import GET_EXPORT, GET_TABLE, Recording
 
 READERS_OF_A_SHARD = 2
@@ -113,7 +114,7 @@ def whoami() -> Account:
 
 def plan(env: str, config: Mapping[str, str], account: Account) -> tuple[Recording, Mapping[str, str]]:
     """Let the program say what it would make here, and in which tables."""
-    told = recorder.told_tables(config)
+    told = told_tables(config)
     names: dict[str, str] = {}
 
     def get_table(args: dict[str, Any]) -> dict[str, Any]:

@@ -147,7 +147,7 @@ def configuration(env: str) -> dict[str, str]:
     import pulumi
 
     from hourbank.names import ROOT
-    from hourbank.program.recorder import stack_config
+    from hourbank.program.configuration import stack_config
 
     if not (ROOT / f"Pulumi.{env}.yaml").is_file():
         first = (
@@ -155,7 +155,7 @@ def configuration(env: str) -> dict[str, str]:
         )
         raise HourBankError(f"there is no Pulumi.{env}.yaml beside the program: {first}")
     try:
-        return stack_config(env)
+        return stack_config(env, ROOT)
     except pulumi.RunError as error:
         raise HourBankError(str(error)) from None
 

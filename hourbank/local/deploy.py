@@ -27,6 +27,7 @@ from hourbank.local.deployment import Deployment
 from hourbank.local.emulator import Emulator
 from hourbank.local.patience import Patience
 from hourbank.program import cloudformation, recorder
+from hourbank.program.configuration import stack_config
 
 STACK = "local"
 BUCKET = "hourbank-local-code"
@@ -78,7 +79,7 @@ DIFFERENCES = (
 
 def create_tables(emulator: Emulator) -> dict[str, str]:
     """Create the four tables as Amplify would, where they are not there yet, and return their names."""
-    config = recorder.stack_config(STACK)
+    config = stack_config(STACK)
     dynamodb = emulator.client("dynamodb")
     names = {}
     for key, model in MODELS.items():

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pulumi
-import yaml
 from pulumi.runtime import set_all_config, set_mocks
 from pulumi.runtime.mocks import MockCallArgs, MockMonitor, MockResourceArgs, Mocks
 from pulumi.runtime.settings import get_root_resource
@@ -30,6 +29,7 @@ from pulumi.runtime.stack import run_pulumi_func
 
 from components.models import MODELS, key_of
 from hourbank.names import PROJECT, ROOT
+from hourbank.program.configuration import stack_config, told_tables
 from hourbank.program.resource_types import FUNCTION, known
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ def record(
     config: Mapping[str, str] | None = None,
     invokes: Mapping[str, Invoke] | None = None,
     settings: "Callable[[Settings], Settings] | None" = None,
+    tree: Path = ROOT,
 ) -> Recording:
     """Evaluate the program for a stack.
 
@@ -135,6 +136,8 @@ def record(
     settings
         Changes what the program has read and checked of its configuration: an export puts a template's parameters, as
         placeholders, in place of values.
+    tree
+        The project's folder, which may be another version's.
 
     Raises
     ------
@@ -146,7 +149,7 @@ def record(
     gc.disable()
     try:
         with changed_settings(settings):
-            return contextvars.Context().run(evaluate, stack, config or {}, invokes or {})
+            return contextvars.Context().run(evaluate, stack, config or {}, invokes or {}, tree)
     finally:
         keep_imports()
         gc.enable()
@@ -174,8 +177,8 @@ def keep_imports() -> None:
     gc.freeze()
 
 
-def evaluate(stack: str, config: Mapping[str, str], invokes: Mapping[str, Invoke]) -> Recording:
-    values = {**stack_config(stack), **config}
+def evaluate(stack: str, config: Mapping[str, str], invokes: Mapping[str, Invoke], tree: Path) -> Recording:
+    values = {**stack_config(stack, tree), **config}
     recorder = Recorder(values, invokes)
     monitor = Monitor(recorder)
     loop = asyncio.new_event_loop()
@@ -195,7 +198,7 @@ def evaluate(stack: str, config: Mapping[str, str], invokes: Mapping[str, Invoke
             monitor=monitor,
             organization=ORGANIZATION,
         )
-        outputs = loop.run_until_complete(run_program())
+        outputs = loop.run_until_complete(run_program(tree))
     finally:
         registrar.submit(close_own_loop).result()
         registrar.shutdown()
@@ -208,9 +211,9 @@ def evaluate(stack: str, config: Mapping[str, str], invokes: Mapping[str, Invoke
     )
 
 
-async def run_program() -> dict[str, Any]:
+async def run_program(tree: Path) -> dict[str, Any]:
     async def program() -> None:
-        runpy.run_path(str(ROOT / "__main__.py"))
+        runpy.run_path(str(tree / "__main__.py"))
 
     await run_pulumi_func(program)
     stack: Any = get_root_resource()
@@ -229,39 +232,6 @@ def quiet_logger() -> logging.Logger:
     logger.addHandler(logging.NullHandler())
     logger.propagate = False
     return logger
-
-
-def stack_config(stack: str) -> dict[str, str]:
-    """The values of ``Pulumi.<stack>.yaml`` over the defaults of ``Pulumi.yaml``, as the engine hands them over.
-
-    Raises
-    ------
-    pulumi.RunError
-        One line: the file cannot be read, or is no map.
-    """
-    path = ROOT / f"Pulumi.{stack}.yaml"
-    own = load_yaml(path).get("config") or {} if path.exists() else {}
-    if not isinstance(own, dict):
-        raise pulumi.RunError(f"{path.name}: config is not a map of keys and values: correct it")
-    defaults = {
-        f"{PROJECT}:{key}": declared["default"]
-        for key, declared in load_yaml(ROOT / "Pulumi.yaml")["config"].items()
-        if "default" in declared
-    }
-    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in {**defaults, **own}.items()}
-
-
-def load_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise pulumi.RunError(f"{path.name} is no YAML (line {line}: {error.problem}): correct it") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise pulumi.RunError(f"{path.name} cannot be read ({' '.join(str(error).split())}): correct it") from None
-    if not isinstance(content, dict):
-        raise pulumi.RunError(f"{path.name} is not a map of keys and values: correct it")
-    return content
 
 
 class Recorder(Mocks):
@@ -344,12 +314,6 @@ class Monitor(MockMonitor):
                 parent=parent,
             )
         return response
-
-
-def told_tables(config: Mapping[str, str]) -> dict[str, str]:
-    """The tables' names that the configuration gives in full, by key."""
-    told: dict[str, str] = json.loads(config.get(f"{PROJECT}:tables") or "{}")
-    return told
 
 
 def table_that_serves(name: str, told: Mapping[str, str]) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hourbank.names import ROOT
 from hourbank.program import recorder
-
-HERE = recorder.ROOT
+from hourbank.program.configuration import load_yaml
 
 
 def snapshot(tree: Path, stacks: Sequence[str]) -> dict[str, Any]:
@@ -27,24 +27,23 @@ def snapshot(tree: Path, stacks: Sequence[str]) -> dict[str, Any]:
     of the functions' archive, path inside to path. `keys`: what Pulumi.yaml declares. `config`: by stack, what its file
     sets.
     """
-    sys.path[:] = [str(tree), *(place for place in sys.path if Path(place).resolve() != HERE)]
+    sys.path[:] = [str(tree), *(place for place in sys.path if Path(place).resolve() != ROOT)]
     # the recorder needs some of this project's, and keeps them
     for name in [name for name in sys.modules if name.partition(".")[0] in ("components", "workflows", "handlers")]:
         del sys.modules[name]
-    recorder.ROOT = tree
     seen: dict[str, Any] = {
         "stacks": {},
         "code": {},
-        "keys": recorder.load_yaml(tree / "Pulumi.yaml").get("config") or {},
+        "keys": load_yaml(tree / "Pulumi.yaml").get("config") or {},
         "config": {},
     }
     import pulumi
 
     for stack in stacks:
         file = tree / f"Pulumi.{stack}.yaml"
-        seen["config"][stack] = (recorder.load_yaml(file).get("config") or {}) if file.exists() else {}
+        seen["config"][stack] = (load_yaml(file).get("config") or {}) if file.exists() else {}
         try:
-            recording = recorder.record(stack)
+            recording = recorder.record(stack, tree=tree)
         except pulumi.RunError as error:
             seen["stacks"][stack] = {"refused": str(error)}
             continue
