@@ -120,7 +120,8 @@ def at_risk(args: DashboardArgs) -> list[list[Widget]]:
             number("Books that do not fit", found(settings, "AuditMismatches")),
             number("Services that nobody ends", found(settings, "UnconfirmedServices")),
             number("Records the stream missed", found(settings, "RecordsTouched")),
-            graph("Executions that did not succeed", failed, stat="Sum", period=ONE_HOUR, width=12),
+            number("Of them, shown again in vain", found(settings, "RequestsMissed")),
+            graph("Executions that did not succeed", failed, stat="Sum", period=ONE_HOUR, width=8),
         ],
     ]
 

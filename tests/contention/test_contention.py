@@ -150,7 +150,7 @@ class Bank:
         return Execution.of({"execution": execution, "state": {"Name": "EscrowHours", "RetryCount": 0}})
 
     def _put(self, model: str, items: list[dict[str, Any]]) -> None:
-        puts = [{"PutRequest": {"Item": {k: dynamodb._serialize(v) for k, v in item.items()}}} for item in items]
+        puts = [{"PutRequest": {"Item": {k: dynamodb.typed(v) for k, v in item.items()}}} for item in items]
         for start in range(0, len(puts), 25):
             self.client.batch_write_item(RequestItems={model: puts[start : start + 25]})
 

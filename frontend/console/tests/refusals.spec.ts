@@ -75,7 +75,7 @@ test('not enough hours: said before, and by the workflow', async ({ open }) => {
   await ana.ask('Ben', 'A house to build', '500');
   await ana.expectStatus('A house to build', 'Not possible');
   await expect(ana.request('A house to build')).toContainText(
-    `Not enough hours: 500 needed, ${before} available. No hours were held.`,
+    'Not enough hours: 500 needed. No hours were held.',
   );
   await ana.expectPath('ServiceRequestWorkflow', 'ValidateRequest', 'RejectRequest');
   await ana.expectAvailable(before);
