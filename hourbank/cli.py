@@ -61,7 +61,7 @@ class Response(StrEnum):
     reject = "reject"
 
 
-class Workflow(StrEnum):
+class WorkflowName(StrEnum):
     """What can be drawn."""
 
     request = "ServiceRequestWorkflow"
@@ -338,7 +338,7 @@ def simulate(
 
 @app.command(rich_help_panel=SHIP)
 def diagram(
-    workflow: Annotated[Workflow | None, typer.Argument(metavar="WORKFLOW", help="One of them; else both.")] = None,
+    workflow: Annotated[WorkflowName | None, typer.Argument(metavar="WORKFLOW", help="One of them; else both.")] = None,
     form: Annotated[Format, typer.Option("--format", help="An SVG, or Mermaid for Markdown.")] = Format.svg,
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER|FILE", help="Where it goes; else to standard output.")

@@ -15,7 +15,7 @@ Item = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Ledger:
+class LedgerView:
     """The tables at one moment; hours are exact decimals.
 
     Attributes
@@ -56,10 +56,10 @@ def scan(dynamodb: Any, table: str) -> list[Item]:
     return [plain(item) for page in pages for item in page["Items"]]
 
 
-def read(dynamodb: Any, tables: Mapping[str, str]) -> Ledger:
+def read(dynamodb: Any, tables: Mapping[str, str]) -> LedgerView:
     """Read the four tables, whose names are under serviceRequest, escrow, userBalance and transactionLog."""
     balances = scan(dynamodb, tables["userBalance"])
-    return Ledger(
+    return LedgerView(
         balances={item["userId"]: item["availableBalance"] for item in balances},
         escrows={item["id"]: item for item in scan(dynamodb, tables["escrow"])},
         requests={item["id"]: item for item in scan(dynamodb, tables["serviceRequest"])},
@@ -67,7 +67,7 @@ def read(dynamodb: Any, tables: Mapping[str, str]) -> Ledger:
     )
 
 
-def broken_conservation(before: Ledger, after: Ledger) -> list[str]:
+def broken_conservation(before: LedgerView, after: LedgerView) -> list[str]:
     """The first law: available plus held hours are constant, and each escrow is what its log entries say."""
     broken = []
     if before.total != after.total:
@@ -82,7 +82,7 @@ def broken_conservation(before: Ledger, after: Ledger) -> list[str]:
     return broken
 
 
-def broken_holds(after: Ledger, statuses: Mapping[str, str]) -> list[str]:
+def broken_holds(after: LedgerView, statuses: Mapping[str, str]) -> list[str]:
     """The second law: an execution that succeeded leaves hours held only where the service is in progress.
 
     Parameters

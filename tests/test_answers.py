@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from handlers import route_service_request
-from hourbank.simulate.executions import Call, Execution, Invocation, LambdaError, Moment
+from hourbank.simulate.executions import Call, Invocation, LambdaError, Moment, SimulatedExecution
 from hourbank.simulate.program import SEVEN_DAYS
 from hourbank.simulate.world import World, deployed
 
@@ -26,7 +26,7 @@ def status(world: World, request_id: str = "r1") -> Any:
     return world.ledger().requests[request_id]["status"]
 
 
-def wait_for_provider(world: World, **record: Any) -> Execution:
+def wait_for_provider(world: World, **record: Any) -> SimulatedExecution:
     world.submit("r1", **record)
     world.settle()
     [execution] = world.executions
@@ -34,7 +34,7 @@ def wait_for_provider(world: World, **record: Any) -> Execution:
     return execution
 
 
-def negotiate(world: World, hours: str = "4.5") -> Execution:
+def negotiate(world: World, hours: str = "4.5") -> SimulatedExecution:
     execution = wait_for_provider(world)
     world.update("r1", providerResponse="COUNTER_OFFER", counterOfferHours=Decimal(hours))
     world.settle()
@@ -42,7 +42,7 @@ def negotiate(world: World, hours: str = "4.5") -> Execution:
     return execution
 
 
-def start_service(world: World) -> Execution:
+def start_service(world: World) -> SimulatedExecution:
     execution = wait_for_provider(world)
     world.update("r1", providerResponse="ACCEPTED")
     world.settle()
@@ -448,7 +448,7 @@ def test_a_replaced_request_does_not_pay_somebody_else(world: World) -> None:
 # --- an operator's word -----------------------------------------------------------------------------------------------
 
 
-def fail_at_giving_back(world: World) -> Execution:
+def fail_at_giving_back(world: World) -> SimulatedExecution:
     """Let a declined request fail at its ending, so that its hours stay held."""
     execution = wait_for_provider(world)
 
@@ -465,7 +465,7 @@ def fail_at_giving_back(world: World) -> Execution:
     return execution
 
 
-def settle_by_hand(world: World, decision: Any, by: Any = "op", reason: Any = "broken code") -> Execution:
+def settle_by_hand(world: World, decision: Any, by: Any = "op", reason: Any = "broken code") -> SimulatedExecution:
     given = {"requestId": "r1", "decision": decision, "by": by, "reason": reason}
     execution = world.start("EscrowManagementWorkflow", f"settle-{len(world.executions)}", given)
     world.settle()

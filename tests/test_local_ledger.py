@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from hourbank import ledger_view
-from hourbank.ledger_view import Ledger
+from hourbank.ledger_view import LedgerView
 from hourbank.stories import stories
 
 HOLD = {
@@ -16,13 +16,13 @@ HOLD = {
     "toAccount": "escrow:r",
 }
 REFUND = HOLD | {"type": "ESCROW_REFUND", "fromAccount": "escrow:r", "toAccount": "user:ana"}
-BEFORE = Ledger(balances={"ana": Decimal(5)}, escrows={}, requests={}, entries=[])
+BEFORE = LedgerView(balances={"ana": Decimal(5)}, escrows={}, requests={}, entries=[])
 
 
-def ledger(balance: str, escrow: str, entries: list, status: str = "IN_PROGRESS") -> Ledger:
+def ledger(balance: str, escrow: str, entries: list, status: str = "IN_PROGRESS") -> LedgerView:
     escrows = {"r": {"id": "r", "hours": Decimal(2), "status": escrow, "executionArn": "arn"}}
     requests = {"r": {"id": "r", "status": status}}
-    return Ledger(balances={"ana": Decimal(balance)}, escrows=escrows, requests=requests, entries=entries)
+    return LedgerView(balances={"ana": Decimal(balance)}, escrows=escrows, requests=requests, entries=entries)
 
 
 def test_held_hours_count():

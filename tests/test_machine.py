@@ -319,7 +319,7 @@ def test_a_state_that_names_no_process_of_ours_ends_none(
     told: list[int] = []
     monkeypatch.setattr(up, "STATE", tmp_path / "up.json")
     monkeypatch.setattr(up, "_answers", lambda _: False)
-    monkeypatch.setattr(up, "_read", lambda: up.State(pid, "", Deployment(endpoint="", tables={}, outputs={})))
+    monkeypatch.setattr(up, "_read", lambda: up.RunningState(pid, "", Deployment(endpoint="", tables={}, outputs={})))
     monkeypatch.setattr(up.os, "kill", lambda number, _: told.append(number))
     assert up.down() == "stopped"
     assert told == ended

@@ -282,7 +282,7 @@ class TestStuck:
     def test_an_id_that_no_table_takes_is_not_looked_for(self, monkeypatch, request_id):
         asked = []
         monkeypatch.setattr(stuck, "load_cases", lambda ids: asked.extend(ids) or {})
-        assert stuck.unfinished(DEV, [stuck.Run(execution("x"), "FAILED", request_id=request_id)]) == []
+        assert stuck.unfinished(DEV, [stuck.DescribedExecution(execution("x"), "FAILED", request_id=request_id)]) == []
         assert asked == []
 
     def test_an_execution_that_somebody_else_named_for_a_request_hides_nothing(self, aws):
@@ -311,9 +311,9 @@ class TestStuck:
     def test_an_id_that_a_client_chose_is_neither_run_nor_drawn(self, monkeypatch, request_id, printed):
         monkeypatch.setattr(names, "command", lambda: "hourbank")
         escrow = {"status": "HELD", "hours": Decimal(2), "executionArn": execution("r1")}
-        helps = stuck.remedies(DEV, audit.Case(request_id, None, escrow, []), stuck.Run("arn", "FAILED"))
+        helps = stuck.remedies(DEV, audit.Case(request_id, None, escrow, []), stuck.DescribedExecution("arn", "FAILED"))
         out = Console(file=StringIO(), width=80)
-        finding = stuck.Finding(what="odd", request_id=request_id, hours=Decimal(2), remedies=helps)
+        finding = stuck.Trouble(what="odd", request_id=request_id, hours=Decimal(2), remedies=helps)
         operations._print_findings(out, [finding])
         assert f"  hourbank {printed}" in out.file.getvalue()
         assert "\x1b" not in out.file.getvalue()
@@ -534,7 +534,7 @@ class World:
         assert "Traceback" not in ended.stderr
         return ended
 
-    def ledger(self) -> ledger_view.Ledger:
+    def ledger(self) -> ledger_view.LedgerView:
         return ledger_view.read(self.dynamodb, self.tables)
 
     def record(self, request_id: str) -> dict:

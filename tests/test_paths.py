@@ -8,11 +8,11 @@ from itertools import pairwise
 
 import pytest
 
-from hourbank.simulate.executions import Execution, Invocation, LambdaError, Moment
+from hourbank.simulate.executions import Invocation, LambdaError, Moment, SimulatedExecution
 from hourbank.simulate.paths import (
     INFEASIBLE,
     Definition,
-    Story,
+    PathStory,
     drive,
     missing_levers,
     paths,
@@ -43,7 +43,7 @@ def test_what_is_called_infeasible_is_there() -> None:
 
 @pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.thorough)], ids=["once", "twice"])
 @pytest.mark.parametrize("story", stories(), ids=str)
-def test_path(story: Story, times: int) -> None:
+def test_path(story: PathStory, times: int) -> None:
     """Given the story's world, when an execution runs, then it takes the story's path and ends as the story says."""
     with deployed(times=times) as world:
         execution = drive(world, story)
@@ -53,7 +53,7 @@ def test_path(story: Story, times: int) -> None:
         assert world.redelivered == []
 
 
-def assert_ended(world: World, execution: Execution, story: Story) -> None:
+def assert_ended(world: World, execution: SimulatedExecution, story: PathStory) -> None:
     ledger = world.ledger()
     last = story.states[-1]
     expected_failure = {"RequestFailed": "RequestFailed", "ReleaseRefused": "ReleaseRefused"}.get(last)
@@ -79,7 +79,7 @@ def assert_ended(world: World, execution: Execution, story: Story) -> None:
     assert ended == ({f"r1#{outcome}"} if ends and ends[0] != "IN_PROGRESS" else ended if ends is None else set())
 
 
-def assert_retried(execution: Execution, story: Story) -> None:
+def assert_retried(execution: SimulatedExecution, story: PathStory) -> None:
     failing = [state for state, lever in story.levers.items() if lever.fails]
     assert execution.pauses == [(state, pause) for state in failing for pause in (2, 4, 8)]
     assert execution.transitions == len(story.states) + 3 * len(failing)
@@ -105,7 +105,7 @@ OPEN_TASKS = [
 ]
 
 
-def story_through(machine: str, state: str) -> Story:
+def story_through(machine: str, state: str) -> PathStory:
     """Return the shortest story in which a state's function has nothing to refuse."""
     through = [story for story in stories() if story.machine == machine and (state, "Next") in story.path]
     return min(through, key=lambda story: (len(story.states), str(story)))

@@ -25,7 +25,7 @@ EVERY_TABLE = "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:t
 TABLE = "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/ServiceRequest-abc-dev"
 
 
-def version(stacks: dict[str, versions.Stack], **changes) -> versions.Version:
+def version(stacks: dict[str, versions.DeclaredStack], **changes) -> versions.Version:
     base = versions.Version(
         name="abc1234567",
         stacks=stacks,
@@ -38,7 +38,7 @@ def version(stacks: dict[str, versions.Stack], **changes) -> versions.Version:
     return replace(base, **changes)
 
 
-def stack(change: Callable[[list[dict]], None] = lambda _: None, **outputs) -> versions.Stack:
+def stack(change: Callable[[list[dict]], None] = lambda _: None, **outputs) -> versions.DeclaredStack:
     declared = json.loads(json.dumps([snapshot.declared(resource) for resource in DEV.resources]))
     change(declared)
     return versions.to_stack({"resources": declared, "outputs": {**DEV.outputs, **outputs}})

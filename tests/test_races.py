@@ -17,7 +17,7 @@ import pytest
 
 from handlers.aws.dynamodb import client
 from hourbank.simulate.campaign import in_silence
-from hourbank.simulate.executions import Execution, Invocation, LambdaError, Moment
+from hourbank.simulate.executions import Invocation, LambdaError, Moment, SimulatedExecution
 from hourbank.simulate.program import TABLES
 from hourbank.simulate.world import World, deployed, typed
 
@@ -46,9 +46,9 @@ def world() -> Iterator[World]:
         yield world
 
 
-def task(execution: Execution | str, state: str, attempt: int = 0, **more: Any) -> dict[str, Any]:
+def task(execution: SimulatedExecution | str, state: str, attempt: int = 0, **more: Any) -> dict[str, Any]:
     """Return the event of a state's function; an execution of the release workflow is given by its name."""
-    if isinstance(execution, Execution):
+    if isinstance(execution, SimulatedExecution):
         arn, name, given = execution.arn, execution.name, {"requestId": "r1"}
     else:
         arn, name, given = RELEASE_ARN + execution, execution, {"requestId": "r1"}
@@ -285,7 +285,7 @@ def test_a_double_confirmation_pays_once(world: World) -> None:
 # --- what was given up for dead, redriven or settled ------------------------------------------------------------------
 
 
-def fail_at_refund(world: World) -> Execution:
+def fail_at_refund(world: World) -> SimulatedExecution:
     """Let the provider decline, and the refund fail for good."""
 
     def on_invoke(invocation: Invocation, moment: Moment) -> None:
@@ -301,7 +301,7 @@ def fail_at_refund(world: World) -> Execution:
     return execution
 
 
-def refund(execution: Execution, attempt: int = 0) -> Contender:
+def refund(execution: SimulatedExecution, attempt: int = 0) -> Contender:
     states = {"WaitForProviderResponse": {"answer": "REJECTED"}}
     return "refundEscrow", task(execution, "RefundEscrow", attempt, states=states)
 
@@ -394,7 +394,7 @@ def test_a_hold_that_was_given_up_against_the_refund(world: World) -> None:
         assert held == {"hours": "2"} or type(held).__name__ == "NotOwner"
 
 
-def _of(execution: Execution, state: str, **more: Any) -> dict[str, Any]:
+def _of(execution: SimulatedExecution, state: str, **more: Any) -> dict[str, Any]:
     event = task(execution, state, **more)
     event["execution"]["Input"] = {"requestId": execution.request_id}
     return event

@@ -21,7 +21,7 @@ from handlers.bank import audit, events, execution, hours, ledger, requests, wai
 from handlers.bank.errors import ReleaseRefused
 from handlers.bank.execution import Execution
 from hourbank.drawing import graph
-from hourbank.simulate.campaign import Case, in_silence, play, single_faults, story_named
+from hourbank.simulate.campaign import Replay, in_silence, play, single_faults, story_named
 from hourbank.simulate.faults import BESIDE, COLLIDING, FULL, ODD_ANSWERED, ODD_CREATED, Fault
 from hourbank.simulate.paths import stories
 from hourbank.simulate.program import definition_of
@@ -41,7 +41,7 @@ def caught(story: str, kinds: Collection[str] = (), repair: str = "redrive", **c
         faults, without = single_faults(story_named(story), **changes)
         for fault in faults:
             if fault.kind in kinds:
-                result = play(Case(story, (fault,), repair), without, **changes)
+                result = play(Replay(story, (fault,), repair), without, **changes)
                 if result.problems:
                     return list(result.problems)
     return []
@@ -223,7 +223,7 @@ def test_without_the_retries_of_a_hiccup() -> None:
 def plays(story: str, *faults: Fault, repair: str = "redrive") -> str:
     """Return what the simulator says about a story with each of these faults alone."""
     with in_silence():
-        return str([play(Case(story, (fault,), repair)).problems for fault in faults])
+        return str([play(Replay(story, (fault,), repair)).problems for fault in faults])
 
 
 def odd(kind: str, field: str, value: object) -> Fault:

@@ -14,7 +14,7 @@ from handlers.aws.dynamodb import Change
 from hourbank.errors import HourBankError
 from hourbank.simulate.campaign import (
     FAMILY,
-    Case,
+    Replay,
     Tally,
     in_silence,
     pairs,
@@ -117,12 +117,12 @@ def test_every_fault_strikes_somewhere(kind: str) -> None:
 @pytest.mark.parametrize(
     "case",
     [
-        Case(ACCEPTED, (Fault("raises!", 3), Fault("zombie", 2, 99)), "REFUND"),
-        Case("CheckDecision.Default", (Fault("deleted", 12),)),
+        Replay(ACCEPTED, (Fault("raises!", 3), Fault("zombie", 2, 99)), "REFUND"),
+        Replay("CheckDecision.Default", (Fault("deleted", 12),)),
     ],
 )
-def test_a_run_is_known_by_its_name(case: Case) -> None:
-    assert Case.of(str(case)) == case
+def test_a_run_is_known_by_its_name(case: Replay) -> None:
+    assert Replay.of(str(case)) == case
 
 
 def test_a_seed_does_the_same_again() -> None:
@@ -138,8 +138,8 @@ def test_a_violation_is_told_with_its_shortest_story(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("handlers.bank.ledger.require", lambda *_: None)
     tally = Tally()
     with in_silence():
-        tally.add(play(Case(ACCEPTED, (Fault("spent", 6),))))
-        tally.add(play(Case("EscrowHours.InsufficientBalance", ())._replace(faults=(Fault("deploy", 3),))))
+        tally.add(play(Replay(ACCEPTED, (Fault("spent", 6),))))
+        tally.add(play(Replay("EscrowHours.InsufficientBalance", ())._replace(faults=(Fault("deploy", 3),))))
         long = next(run for run in map(Wander, range(50)) if run.play())
         short = shortest(long)
     assert len(short.steps) < 6 < len(long.steps)

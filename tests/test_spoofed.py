@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hourbank.simulate.executions import Call, Execution, Moment
+from hourbank.simulate.executions import Call, Moment, SimulatedExecution
 from hourbank.simulate.world import World, deployed
 
 OWN = "arn:aws:states:us-east-1:123456789012:execution:ServiceRequestWorkflow-test:service-request-r1"
@@ -28,7 +28,7 @@ def world() -> Iterator[World]:
         assert world.dead_letters == []
 
 
-def squat(world: World, given: Any = None, name: str = "service-request-r1") -> Execution:
+def squat(world: World, given: Any = None, name: str = "service-request-r1") -> SimulatedExecution:
     return world.start("ServiceRequestWorkflow", name, {"requestId": "r1"} if given is None else given)
 
 
@@ -36,7 +36,7 @@ def owner(world: World, request_id: str = "r1") -> str:
     return world.ledger().requests[request_id]["stepFunctionExecutionArn"].rpartition(":")[2]
 
 
-def settle(world: World, execution: Execution | None = None) -> None:
+def settle(world: World, execution: SimulatedExecution | None = None) -> None:
     """Settle, or let a wait expire; a client may have written a token where there can be none."""
     problems: list[str] = []
     try:

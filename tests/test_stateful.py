@@ -12,7 +12,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from handlers.bank import hours, requests
 from hourbank.simulate.campaign import in_silence
-from hourbank.simulate.executions import Execution
+from hourbank.simulate.executions import SimulatedExecution
 from hourbank.simulate.run import is_right
 from hourbank.simulate.world import deployed
 
@@ -124,10 +124,10 @@ class HourBank(RuleBasedStateMachine):
         self.world.settle()
         assert self.world.audit().findings == {}
 
-    def runnable(self) -> list[Execution]:
+    def runnable(self) -> list[SimulatedExecution]:
         return [execution for execution in self.world.executions if execution.is_runnable]
 
-    def waiting(self) -> list[Execution]:
+    def waiting(self) -> list[SimulatedExecution]:
         return [execution for execution in self.world.executions if execution.waiting]
 
     # --- what always holds

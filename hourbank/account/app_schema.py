@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from components.subscriptions import ARGUMENTS, MUTATION
 from handlers.aws.dynamodb import client
 from hourbank.account.checks import GONE, Account, Check, Outcome
-from hourbank.account.stack import in_words, is_refusal
+from hourbank.account.stack import error_in_words, is_refusal
 
 WRITTEN = ("createdAt", "updatedAt")
 # What a client must be able to ask GraphQL for, by model; amplify/schema.graphql says who may read and write it.
@@ -74,7 +74,7 @@ def schema(api_id: str, endpoint: str, account: Account) -> Iterator[Check]:
     except (ClientError, AttributeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, ClientError) and is_refusal(error):
             raise
-        found = in_words(error) if isinstance(error, ClientError) else f"AppSync shows none of API {api_id}"
+        found = error_in_words(error) if isinstance(error, ClientError) else f"AppSync shows none of API {api_id}"
         yield Check("schema", Outcome.MISS, found, "deploy the API's schema, with the models of amplify/schema.graphql")
         return
     for model in FIELDS:

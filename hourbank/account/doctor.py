@@ -21,7 +21,7 @@ from components.tables import STREAMED, Description, objection_to
 from handlers.aws.dynamodb import client
 from hourbank.account.app_schema import schema
 from hourbank.account.checks import GONE, Account, Check, Outcome
-from hourbank.account.stack import LOCAL, configuration, in_words, is_refusal, reach
+from hourbank.account.stack import LOCAL, configuration, error_in_words, is_refusal, reach
 from hourbank.names import PROJECT
 from hourbank.program import recorder
 from hourbank.program.configuration import told_tables
@@ -149,9 +149,9 @@ def seen(what: str, look: Callable[[], Iterable[Check]]) -> Iterator[Check]:
         yield from look()
     except (BotoCoreError, ClientError) as error:
         if is_refusal(error):
-            yield Check(what, Outcome.UNSEEN, in_words(error))
+            yield Check(what, Outcome.UNSEEN, error_in_words(error))
         else:
-            yield Check(what, Outcome.MISS, in_words(error), "look again: nobody can say whether this fits")
+            yield Check(what, Outcome.MISS, error_in_words(error), "look again: nobody can say whether this fits")
 
 
 # ---- tables and the stream
@@ -167,7 +167,9 @@ def tables(names: Mapping[str, str], account: Account, *, accepts: bool, env: st
                 instead = f"amplifyApiId, amplifyEnv (or tables.{key}) and aws:region must be those of the backend"
                 yield Check(what, Outcome.MISS, f"{name} does not exist in {account.region}", instead)
             else:
-                yield Check(what, Outcome.MISS, in_words(error), "allow dynamodb:DescribeTable and DescribeTimeToLive")
+                yield Check(
+                    what, Outcome.MISS, error_in_words(error), "allow dynamodb:DescribeTable and DescribeTimeToLive"
+                )
             continue
         if objection := objection_to(key, description, allow_conflict_resolution=accepts):
             yield Check(what, Outcome.MISS, f"{name}: {objection[0]}", objection[1])

@@ -181,7 +181,7 @@ def errors_in_words() -> Iterator[None]:
     try:
         yield
     except (BotoCoreError, ClientError, Contended, IllegalSetting) as error:
-        raise HourBankError(in_words(error)) from error
+        raise HourBankError(error_in_words(error)) from error
     except ValueError as error:
         # botocore raises just that for an address, of the environment or a profile, with which it makes no client
         if not str(error).startswith(("Invalid endpoint", "Port ")):
@@ -194,7 +194,7 @@ def is_refusal(error: Exception) -> bool:
     return isinstance(error, ClientError) and error.response["Error"]["Code"] in _FORBIDDEN
 
 
-def in_words(error: Exception) -> str:
+def error_in_words(error: Exception) -> str:
     """Return what AWS refused, or why it was not asked, in one line that says what to do."""
     if isinstance(error, NoRegionError):
         return "no AWS region: give --region, or set AWS_REGION"

@@ -61,7 +61,7 @@ class Idle:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class CostReport:
     """Everything that the command says."""
 
     paths: list[PathCost]
@@ -73,9 +73,9 @@ class Report:
     """Of the functions, in MB."""
 
 
-def report(measurement: Measurement, recording: Recording) -> Report:
+def report(measurement: Measurement, recording: Recording) -> CostReport:
     """Price what was measured; what is declared comes from the recording."""
-    return Report(
+    return CostReport(
         paths=[path_cost(story, measurement.stories[story].usage) for story in STORIES],
         idle=list(idle_month(measurement, recording)),
         records=list(records_month(measurement)),
@@ -139,7 +139,7 @@ def records_month(measurement: Measurement) -> Iterator[Idle]:
     yield Idle(what="DynamoDB stores them", count=f"{size / KB:,.0f} KB", dollars=size / GB * prices.STORED_GB.each)
 
 
-def to_json(priced: Report) -> dict[str, Any]:
+def to_json(priced: CostReport) -> dict[str, Any]:
     """The report as plain values; dollars of a path are for one request."""
 
     def of_path(cost: PathCost) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def cost(console: Console, progress: Console, *, as_json: bool) -> None:
     print_report(console, priced)
 
 
-def print_report(console: Console, priced: Report) -> None:
+def print_report(console: Console, priced: CostReport) -> None:
     """Print the report for a person."""
 
     def say(text: str = "") -> None:
@@ -222,7 +222,7 @@ def print_report(console: Console, priced: Report) -> None:
         say(note)
 
 
-def waiting(priced: Report) -> str:
+def waiting(priced: CostReport) -> str:
     """What it costs to wait."""
     reads = (priced.measurement.audit.read - priced.measurement.idle_audit.read) / priced.measurement.records
     day = reads * 24 * REQUESTS * prices.READ.each
@@ -247,7 +247,7 @@ def plain_table(title: str, *headings: str) -> Table:
     return table
 
 
-def paths_table(priced: Report) -> Table:
+def paths_table(priced: CostReport) -> Table:
     headings = ("", "transitions", "calls", "ms", "read", "write", "events", "price")
     table = plain_table(f"{REQUESTS:,} requests, by what becomes of them; the other figures are of one", *headings)
     for cost in priced.paths:

@@ -5,6 +5,8 @@ changes. All transitions to one state share one line as soon as they can, so tha
 one line and not ten. And a transition's words stand in a layer of their own, beside its line, so that nothing can lie
 under them. Lines cross layers straight down, each in a place that is its own there, and turn only between two layers:
 that is why no line crosses a box.
+
+It is one algorithm, whose steps hand a few tables on to each other: divided, each part would need all of them.
 """
 
 from __future__ import annotations

@@ -97,13 +97,13 @@ def serve(console: Console, minutes: float) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             end_at(number, STOPPED, 0, forget=STATE)
         at_end.callback(STATE.unlink, missing_ok=True)
-        _write(State(os.getpid(), address, deployment))
+        _write(RunningState(os.getpid(), address, deployment))
         _explain(console, deployment, address, minutes, page_is_built=(page.PAGES / "index.html").exists())
         _follow(console, deployment)
 
 
 @dataclass(frozen=True)
-class State:
+class RunningState:
     """What other terminals find: the process, the page's address, and what is deployed."""
 
     pid: int
@@ -111,7 +111,7 @@ class State:
     deployment: Deployment
 
 
-def _write(state: State) -> None:
+def _write(state: RunningState) -> None:
     text = json.dumps({"pid": state.pid, "console": state.console, "deployment": state.deployment.to_json()}, indent=2)
     new = STATE.with_suffix(".new")  # no other terminal may read half of it
     try:
@@ -124,11 +124,11 @@ def _write(state: State) -> None:
         raise HourBankError(f"{STATE} cannot be written ({error.strerror}): see HOURBANK_STATE") from None
 
 
-def _read() -> State | None:
+def _read() -> RunningState | None:
     """Return the state of what runs; one that a killed process left behind, or that nobody can read, is removed."""
     try:
         told = json.loads(STATE.read_text(encoding="utf-8"))
-        state = State(int(told["pid"]), str(told.get("console", "")), Deployment(**told["deployment"]))
+        state = RunningState(int(told["pid"]), str(told.get("console", "")), Deployment(**told["deployment"]))
         if _answers(state.deployment.endpoint):
             return state
     except (FileNotFoundError, NotADirectoryError):

@@ -24,11 +24,10 @@ from handlers.bank import ledger, requests
 from handlers.bank.audit import Audit, Case, load
 from handlers.bank.execution import RELEASE_PREFIX, execution_name
 from handlers.bank.hours import in_words
-from hourbank.account.stack import Stack
-from hourbank.account.stack import in_words as error_in_words
+from hourbank.account.stack import Stack, error_in_words
 from hourbank.errors import HourBankError
 from hourbank.operate import stuck
-from hourbank.operate.stuck import UNSUCCESSFUL, Finding, Remedy, Run
+from hourbank.operate.stuck import UNSUCCESSFUL, DescribedExecution, Remedy, Trouble
 from hourbank.terminal import duration, in_hours, say, title
 
 SETTLE_SECONDS = 15 * 60
@@ -45,7 +44,7 @@ def audit(console: Console, stack: Stack, *, touch: bool) -> bool:
             helps = stuck.remedies(stack, case, stuck.owner_of(stack, case))
             if found.kind == "MISSED":
                 helps = (Remedy("", found.remedy), *helps)
-            findings.append(Finding(what=found.problem, request_id=found.request_id, hours=found.hours, remedies=helps))
+            findings.append(Trouble(what=found.problem, request_id=found.request_id, hours=found.hours, remedies=helps))
     _print_findings(console, findings, "" if run.missed else "nothing that does not fit")
     held, oldest = in_hours(run.held), duration(run.oldest_wait)
     say(console, f"{_many(run.requests, 'request')} read, {held} held; the oldest wait is {oldest}")
@@ -139,14 +138,14 @@ def redrive(
     return well
 
 
-def _all_to_redrive(stack: Stack, limit: int) -> list[Run]:
+def _all_to_redrive(stack: Stack, limit: int) -> list[DescribedExecution]:
     runs = [run for run, _ in stuck.unfinished(stack, stuck.unsuccessful(stack, limit)[0]) if run.can_go_on]
     if not runs:
         raise HourBankError(f"nothing is unfinished that could go on: see `{stack.command('stuck')}`")
     return runs
 
 
-def _to_redrive(stack: Stack, target: str) -> list[Run]:
+def _to_redrive(stack: Stack, target: str) -> list[DescribedExecution]:
     """Return the executions that are meant: of a request those with work unfinished, else the newest that failed."""
     if target.startswith("arn:"):
         runs = [stuck.describe(target)]
@@ -169,7 +168,7 @@ def _to_redrive(stack: Stack, target: str) -> list[Run]:
     )
 
 
-def _ended(run: Run) -> datetime:
+def _ended(run: DescribedExecution) -> datetime:
     return run.ended or datetime.min.replace(tzinfo=UTC)
 
 
@@ -262,7 +261,7 @@ def _start(stack: Stack, request_id: str, order: dict[str, str]) -> str:
     raise HourBankError(f"{stuck.MOST_NAMES} executions have tried to settle {request_id}: look at them first")
 
 
-def _wait(arn: str) -> Run:
+def _wait(arn: str) -> DescribedExecution:
     deadline, pause = time.monotonic() + SETTLE_SECONDS, 0.2
     while (run := stuck.describe(arn)).status == "RUNNING" and time.monotonic() < deadline:
         time.sleep(pause)
@@ -270,7 +269,7 @@ def _wait(arn: str) -> Run:
     return run
 
 
-def refusal_of(run: Run) -> str | None:
+def refusal_of(run: DescribedExecution) -> str | None:
     """Return why the release workflow refused, in its own words: nothing in its history is secret."""
     if run.error != "ReleaseRefused":
         return None
@@ -324,7 +323,7 @@ def _live(text: Callable[[], str]) -> Live:
     return Live(get_renderable=render, console=Console(stderr=True), transient=True, refresh_per_second=8)
 
 
-def _print_findings(console: Console, findings: Sequence[Finding], or_else: str = "none") -> None:
+def _print_findings(console: Console, findings: Sequence[Trouble], or_else: str = "none") -> None:
     """Print a line on each finding and one on each remedy."""
     if not findings:
         if or_else:
@@ -343,7 +342,7 @@ def print_remedy(console: Console, command: str, use: str) -> None:
     say(console, " " * 10, (f"{command}  " if command else "", "cyan"), (f"# {use}", "dim"))
 
 
-def _print_total(console: Console, findings: Iterable[Finding], none: str) -> None:
+def _print_total(console: Console, findings: Iterable[Trouble], none: str) -> None:
     """Print how many requests are concerned and the hours at stake, those of each request once."""
     by_request = {finding.request_id: finding.hours for finding in findings}
     if by_request:

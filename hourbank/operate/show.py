@@ -36,7 +36,7 @@ from hourbank.errors import HourBankError
 from hourbank.local.deployment import Deployment
 from hourbank.operate import stuck
 from hourbank.operate.operations import print_remedy, refusal_of
-from hourbank.operate.stuck import Remedy, Run
+from hourbank.operate.stuck import DescribedExecution, Remedy
 from hourbank.terminal import at, duration, in_hours, say, short_duration, title
 
 SECRET = frozenset({"taskToken", "taskTokenAttempt"})
@@ -100,11 +100,11 @@ class Step(NamedTuple):
     """How long that try may take, where Step Functions says so."""
 
 
-class Story(NamedTuple):
+class RequestStory(NamedTuple):
     """All that there is about a request, and what the stack's people have."""
 
     case: Case
-    runs: list[Run]
+    runs: list[DescribedExecution]
     paths: dict[str, list[Step]]
     """By execution; none where AWS does not allow to see histories."""
     default: timedelta
@@ -178,7 +178,7 @@ def show(console: Console, stack: Stack, request_id: str) -> None:
     problem = audit.mismatch(case) if case.request else None
     if case.held and not case.is_owner:
         problem = f"{in_hours(case.held)} are held, and {stuck.state_of(case)}"
-    story = Story(case, runs, paths, stuck.time_to_answer(told), datetime.now(UTC), problem)
+    story = RequestStory(case, runs, paths, stuck.time_to_answer(told), datetime.now(UTC), problem)
     _print_record(console, story)
     _print_hours(console, story)
     for run in runs:
@@ -218,7 +218,7 @@ def path(execution_arn: str) -> list[Step] | None:
     return steps
 
 
-def _print_record(console: Console, story: Story) -> None:
+def _print_record(console: Console, story: RequestStory) -> None:
     case, request = story.case, story.case.request
     if request is None:
         say(console, ("The request is gone", "bold"), f"  {case.request_id}")
@@ -253,7 +253,7 @@ def _answers(request: Item) -> Iterator[tuple[str, Any]]:
         yield "requester said", response
 
 
-def _print_hours(console: Console, story: Story) -> None:
+def _print_hours(console: Console, story: RequestStory) -> None:
     case = story.case
     title(console, "Hours")
     if case.escrow is None:
@@ -270,7 +270,7 @@ def _print_hours(console: Console, story: Story) -> None:
         )
 
 
-def _print_run(console: Console, stack: Stack, story: Story, run: Run) -> None:
+def _print_run(console: Console, stack: Stack, story: RequestStory, run: DescribedExecution) -> None:
     machine, _, name = run.arn.rpartition(":execution:")[2].partition(":")
     machine = machine.removesuffix(f"-{stack.env}")
     console.print()
@@ -286,7 +286,7 @@ def _print_run(console: Console, stack: Stack, story: Story, run: Run) -> None:
             say(console, f"  {line}")
 
 
-def _print_way(console: Console, story: Story, run: Run, definition: Mapping[str, Any]) -> None:
+def _print_way(console: Console, story: RequestStory, run: DescribedExecution, definition: Mapping[str, Any]) -> None:
     """Print the states, those that were passed with when and for how long."""
     steps = story.paths.get(run.arn)
     if not steps:
@@ -304,13 +304,13 @@ def _print_way(console: Console, story: Story, run: Run, definition: Mapping[str
         console.print(Text.assemble((f"  {when:<35}", "dim"), line), soft_wrap=True)
 
 
-def _took(step: Step, run: Run) -> str:
+def _took(step: Step, run: DescribedExecution) -> str:
     if step.left is None:
         return "…" if run.status == "RUNNING" else ""
     return short_duration(step.left - step.entered)
 
 
-def _failure(stack: Stack, story: Story, run: Run) -> Iterator[str | Remedy]:
+def _failure(stack: Stack, story: RequestStory, run: DescribedExecution) -> Iterator[str | Remedy]:
     """Why an execution did not succeed, in words. Its cause is not shown: it can have a task token in it."""
     if run.status not in stuck.UNSUCCESSFUL:
         return
@@ -346,7 +346,7 @@ def _failed(steps: list[Step]) -> Step | None:
     return steps[-1] if steps else None
 
 
-def refused(run: Run) -> str | None:
+def refused(run: DescribedExecution) -> str | None:
     """Return why a release was refused, where AWS allows to see it."""
     try:
         return refusal_of(run)
@@ -366,7 +366,7 @@ def functions() -> dict[str, str]:
     }
 
 
-def _what_waits(stack: Stack, story: Story) -> Iterator[str | Remedy]:
+def _what_waits(stack: Stack, story: RequestStory) -> Iterator[str | Remedy]:
     """Who can do what, since when it waits, and until when."""
     case, request = story.case, story.case.request
     if request is None or story.problem or audit.is_missed(request):
@@ -393,7 +393,7 @@ def _what_waits(stack: Stack, story: Story) -> Iterator[str | Remedy]:
         yield "the workflow goes on by itself"
 
 
-def _wait(story: Story, request: Item) -> tuple[datetime, datetime]:
+def _wait(story: RequestStory, request: Item) -> tuple[datetime, datetime]:
     """When the present wait began and when it ends."""
     steps = story.paths.get(str(request.get(OWNER)), [])
     step = steps[-1] if steps and steps[-1].left is None else None
@@ -406,7 +406,7 @@ def _wait(story: Story, request: Item) -> tuple[datetime, datetime]:
     return since, since + (seconds or own or story.default)
 
 
-def _what_is_wrong(stack: Stack, story: Story) -> Iterator[str | Remedy]:
+def _what_is_wrong(stack: Stack, story: RequestStory) -> Iterator[str | Remedy]:
     """What does not fit, waits too long or was missed, and the commands that help; else that nothing is left to do."""
     case = story.case
     confirmation = timedelta(days=int(os.environ["CONFIRMATION_DAYS"]))

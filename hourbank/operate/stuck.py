@@ -53,7 +53,7 @@ class Remedy(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Trouble:
     """One thing that is wrong or stuck, the hours at stake, and what helps."""
 
     what: str
@@ -63,7 +63,7 @@ class Finding:
     remedies: tuple[Remedy, ...] = ()
 
 
-class Run(NamedTuple):
+class DescribedExecution(NamedTuple):
     """An execution, as Step Functions describes it."""
 
     arn: str
@@ -94,16 +94,16 @@ class Failure(NamedTuple):
 # ---- executions that did not succeed
 
 
-def describe(execution_arn: str) -> Run:
+def describe(execution_arn: str) -> DescribedExecution:
     """Return an execution; its status is ``forgotten`` where Step Functions does not know it (any more)."""
     try:
         found = client("stepfunctions").describe_execution(executionArn=execution_arn)
     except ClientError as error:
         if error.response["Error"]["Code"] not in ("ExecutionDoesNotExist", "InvalidArn"):
             raise
-        return Run(execution_arn, "forgotten")
+        return DescribedExecution(execution_arn, "forgotten")
     given = given_to(found.get("input"))
-    return Run(
+    return DescribedExecution(
         arn=execution_arn,
         status=found["status"],
         error=found.get("error"),
@@ -116,7 +116,7 @@ def describe(execution_arn: str) -> Run:
     )
 
 
-def unsuccessful(stack: Stack, limit: int) -> tuple[list[Run], bool]:
+def unsuccessful(stack: Stack, limit: int) -> tuple[list[DescribedExecution], bool]:
     """Return the newest executions of both machines that did not succeed, and whether there are more than ``limit``."""
     listed: list[dict[str, Any]] = []
     for machine in (stack.requests_arn, stack.releases_arn):
@@ -129,19 +129,19 @@ def unsuccessful(stack: Stack, limit: int) -> tuple[list[Run], bool]:
     return [describe(execution["executionArn"]) for execution in listed[:limit]], len(listed) > limit
 
 
-def unfinished(stack: Stack, runs: Iterable[Run]) -> list[tuple[Run, Case]]:
+def unfinished(stack: Stack, runs: Iterable[DescribedExecution]) -> list[tuple[DescribedExecution, Case]]:
     """Return the executions with hours still held or work unfinished, in the given order, with what there is of it."""
     # whoever may start executions can give them any input, under any name
     named = [run for run in runs if dynamodb.is_key(run.request_id) and is_short(run.request_id)]
     cases = load_cases({run.request_id for run in named})
-    newest: dict[tuple[bool, str], Run] = {}
+    newest: dict[tuple[bool, str], DescribedExecution] = {}
     for run in named:
         if is_unfinished(stack, cases[run.request_id], run):
             newest.setdefault((is_release(stack, run), run.request_id), run)
     return [(run, cases[request_id]) for (_, request_id), run in newest.items()]
 
 
-def is_unfinished(stack: Stack, case: Case, run: Run) -> bool:
+def is_unfinished(stack: Stack, case: Case, run: DescribedExecution) -> bool:
     """Whether an execution that did not succeed has left hours held or work unfinished."""
     if run.status not in UNSUCCESSFUL:
         return False
@@ -155,9 +155,9 @@ def load_cases(request_ids: Iterable[str]) -> dict[str, Case]:
     return {id_: Case(id_, found.get(id_), escrows.get(id_), []) for id_ in ids}
 
 
-def runs_of(stack: Stack, case: Case) -> list[Run]:
+def runs_of(stack: Stack, case: Case) -> list[DescribedExecution]:
     """Return the executions that a request has or had: those named after it, and those that it or its escrow names."""
-    runs: dict[str, Run] = {}
+    runs: dict[str, DescribedExecution] = {}
     for machine, prefix in ((stack.requests_arn, REQUEST_PREFIX), (stack.releases_arn, RELEASE_PREFIX)):
         for number in range(1, MOST_NAMES):
             arn = execution_arn(machine, execution_name(prefix, case.request_id, number))
@@ -183,7 +183,7 @@ def is_own(stack: Stack, arn: str) -> bool:
     return arn.startswith((execution_arn(stack.requests_arn, ""), execution_arn(stack.releases_arn, "")))
 
 
-def is_release(stack: Stack, run: Run) -> bool:
+def is_release(stack: Stack, run: DescribedExecution) -> bool:
     """Whether an execution is of the release workflow."""
     return run.arn.startswith(execution_arn(stack.releases_arn, ""))
 
@@ -198,7 +198,7 @@ def is_release_due(case: Case) -> bool:
         return True
 
 
-def is_abandoned(case: Case, run: Run) -> bool:
+def is_abandoned(case: Case, run: DescribedExecution) -> bool:
     """Whether an execution of the request workflow has left hours or a request behind that nobody else will finish."""
     request = case.request or {}
     owned, status = request.get(OWNER) == run.arn, requests.status_of(request)
@@ -208,11 +208,11 @@ def is_abandoned(case: Case, run: Run) -> bool:
     return owned and status in NEEDS_OWNER
 
 
-def of_executions(stack: Stack, limit: int) -> tuple[list[Finding], bool]:
+def of_executions(stack: Stack, limit: int) -> tuple[list[Trouble], bool]:
     """Return what unsuccessful executions have left behind, newest first, and whether there were more to look at."""
     runs, more = unsuccessful(stack, limit)
     return [
-        Finding(
+        Trouble(
             what=f"{run.words}; {state_of(case)}",
             request_id=case.request_id,
             hours=case.held,
@@ -234,7 +234,7 @@ def state_of(case: Case) -> str:
 # ---- requests that wait too long
 
 
-def of_waits(stack: Stack, now: datetime, confirmation: timedelta) -> list[Finding]:
+def of_waits(stack: Stack, now: datetime, confirmation: timedelta) -> list[Trouble]:
     """Return the requests that wait longer than they should, longest first."""
     default = time_to_answer(variables(stack))
     findings = []
@@ -246,7 +246,7 @@ def of_waits(stack: Stack, now: datetime, confirmation: timedelta) -> list[Findi
             if what:
                 helps = touch(stack) if is_missed(request) else remedies(stack, case, owner_of(stack, case))
                 findings.append(
-                    Finding(what=what, request_id=case.request_id, hours=case.held, since=now - waited, remedies=helps)
+                    Trouble(what=what, request_id=case.request_id, hours=case.held, since=now - waited, remedies=helps)
                 )
     return sorted(findings, key=lambda finding: finding.since or now)
 
@@ -303,7 +303,7 @@ def waiting(case: Case, now: datetime, default: timedelta, confirmation: timedel
 # ---- records that the stream's reader gave up on
 
 
-def of_stream(stack: Stack, limit: int) -> tuple[list[Finding], list[str], bool]:
+def of_stream(stack: Stack, limit: int) -> tuple[list[Trouble], list[str], bool]:
     """Return the requests whose records were given up on and are still to be processed, a line on each message of the
     queue, and whether there are more messages than ``limit``.
     """
@@ -329,7 +329,7 @@ def of_stream(stack: Stack, limit: int) -> tuple[list[Finding], list[str], bool]
         lines.append(line + ", ".join(filter(None, (*due, done))))
     return (
         [
-            Finding(what=missed_in_words(case.request or {}), request_id=id_, hours=case.held, remedies=touch(stack))
+            Trouble(what=missed_in_words(case.request or {}), request_id=id_, hours=case.held, remedies=touch(stack))
             for id_, case in pending.items()
         ],
         lines,
@@ -426,7 +426,7 @@ def touch(stack: Stack) -> tuple[Remedy, ...]:
     return (Remedy(stack.command("audit", options=" --touch"), use),)
 
 
-def owner_of(stack: Stack, case: Case) -> Run:
+def owner_of(stack: Stack, case: Case) -> DescribedExecution:
     """Return the execution that must finish a request: its hours' owner, else its own.
 
     One of another stack is ``unknown`` unless AWS shows it: where two stacks read the same tables, it may run.
@@ -434,7 +434,7 @@ def owner_of(stack: Stack, case: Case) -> Run:
     owner = (case.escrow if case.escrow and case.held else case.request) or {}
     arn = owner.get("executionArn" if owner is case.escrow else OWNER)
     if not isinstance(arn, str) or not 0 < len(arn) <= LONGEST_ARN:
-        return Run(str(arn or ""), "unknown")
+        return DescribedExecution(str(arn or ""), "unknown")
     if is_own(stack, arn):
         return describe(arn)
     try:
@@ -442,11 +442,11 @@ def owner_of(stack: Stack, case: Case) -> Run:
     except ClientError as error:
         if error.response["Error"]["Code"] not in UNKNOWN_EXECUTION:
             raise
-        return Run(arn, "unknown")
-    return run if run.status == "RUNNING" else Run(arn, "unknown")
+        return DescribedExecution(arn, "unknown")
+    return run if run.status == "RUNNING" else DescribedExecution(arn, "unknown")
 
 
-def remedies(stack: Stack, case: Case, run: Run) -> tuple[Remedy, ...]:
+def remedies(stack: Stack, case: Case, run: DescribedExecution) -> tuple[Remedy, ...]:
     """Return what helps with what an execution has left, or keeps, unfinished."""
     found: list[Remedy] = []
     if run.status == "RUNNING":

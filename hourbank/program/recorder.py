@@ -161,14 +161,14 @@ def changed_settings(change: "Callable[[Settings], Settings] | None") -> Iterato
     if change is None:
         yield
         return
-    from components import settings as configuration
+    from components import settings
 
-    load = configuration.load
-    configuration.load = lambda: change(load())
+    load = settings.load
+    settings.load = lambda: change(load())
     try:
         yield
     finally:
-        configuration.load = load
+        settings.load = load
 
 
 @cache

@@ -12,11 +12,11 @@ from hourbank.program.resource_types import known
 from hourbank.review.markdown import code
 from hourbank.review.rights import Names, Right, rights
 from hourbank.review.values import MISSING, differing
-from hourbank.review.versions import Stack, key_of
+from hourbank.review.versions import DeclaredStack, key_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
+class ResourceChange:
     """A resource that is in both versions, and is not the same."""
 
     before: Resource
@@ -28,33 +28,33 @@ class Change:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Difference:
+class StackDifference:
     """What differs between two versions of a stack."""
 
-    before: Stack
-    after: Stack
+    before: DeclaredStack
+    after: DeclaredStack
     added: list[Resource] = field(default_factory=list)
     removed: list[Resource] = field(default_factory=list)
-    changed: list[Change] = field(default_factory=list)
+    changed: list[ResourceChange] = field(default_factory=list)
     gained: set[Right] = field(default_factory=set)
     lost: set[Right] = field(default_factory=set)
     outputs: list[tuple[str, Any, Any]] = field(default_factory=list)
 
     @property
-    def replaced(self) -> list[Change]:
+    def replaced(self) -> list[ResourceChange]:
         """The changes that replace."""
         return [change for change in self.changed if change.replaced]
 
 
-def compare(before: Stack, after: Stack) -> Difference:
+def compare(before: DeclaredStack, after: DeclaredStack) -> StackDifference:
     """Compare a stack with itself as it was."""
     changed = [
-        Change(before=before.resources[key], after=resource, values=values)
+        ResourceChange(before=before.resources[key], after=resource, values=values)
         for key, resource in sorted(after.resources.items())
         if key in before.resources and (values := list(differing(shape(before.resources[key]), shape(resource))))
     ]
     had, has = rights(before.resources.values()), rights(after.resources.values())
-    return Difference(
+    return StackDifference(
         before=before,
         after=after,
         added=[resource for key, resource in sorted(after.resources.items()) if key not in before.resources],
@@ -81,20 +81,22 @@ def shape(resource: Resource) -> dict[str, Any]:
     return inputs | {"component": resource.parent, "protect": resource.protect}
 
 
-def with_reasons(changed: Sequence[Change], before: Stack, after: Stack) -> list[Change]:
+def with_reasons(
+    changed: Sequence[ResourceChange], before: DeclaredStack, after: DeclaredStack
+) -> list[ResourceChange]:
     """Say which changes replace: by an input of their own, or because of what they belong to."""
     found = {key_of(change.after): replace(change, replaced=reason_of(change)) for change in changed}
     replaced = {f"${{{change.before.logical_id}}}": change.before for change in found.values() if change.replaced}
     for key in before.resources.keys() & after.resources.keys():
         resource = before.resources[key]
         owners = [replaced.get(str(resource.inputs.get(name))) for name in known(resource.type).replaced_by]
-        change = found.get(key) or Change(before=resource, after=after.resources[key], values=[])
+        change = found.get(key) or ResourceChange(before=resource, after=after.resources[key], values=[])
         if not change.replaced and (owner := next(filter(None, owners), None)):
             found[key] = replace(change, replaced=f"what it belongs to is replaced, {Names.of(owner)}")
     return [found[key] for key in sorted(found)]
 
 
-def reason_of(change: Change) -> str:
+def reason_of(change: ResourceChange) -> str:
     type_ = known(change.before.type)
     for path, old, new in change.values:
         # to set what the provider takes anyway replaces nothing

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from hourbank.cost import paths, prices
-from hourbank.review.compare import Difference
+from hourbank.review.compare import StackDifference
 from hourbank.review.markdown import code
-from hourbank.review.versions import Stack
+from hourbank.review.versions import DeclaredStack
 from hourbank.stories.stories import STORIES, Story
 from workflows import WORKFLOWS
 
 
-def costs(difference: Difference) -> Iterator[str]:
+def costs(difference: StackDifference) -> Iterator[str]:
     """What each path takes, by the definitions alone: states entered, functions called, and the price of both."""
     rows = [(story.outcome, price_of(difference.before, story), price_of(difference.after, story)) for story in STORIES]
     if any(before != after for _, before, after in rows):
@@ -35,7 +35,7 @@ def costs(difference: Difference) -> Iterator[str]:
         yield f"Alarms and dashboards cost ${idle[1]:.2f} a month, ${idle[0]:.2f} before."
 
 
-def price_of(stack: Stack, story: Story) -> tuple[str, str, str]:
+def price_of(stack: DeclaredStack, story: Story) -> tuple[str, str, str]:
     """Transitions, calls and dollars of the path of a story; where the definition has no such path, why."""
     transitions = calls = 0
     for machine, ways in zip(WORKFLOWS, (story.request_ways, story.release_ways), strict=True):

@@ -17,7 +17,7 @@ from hourbank.names import ROOT
 from hourbank.program import recorder
 from hourbank.program.recorder import Resource
 from hourbank.program.resource_types import FUNCTION, MACHINE, RESOURCE_TYPES
-from hourbank.review.compare import Change, Difference, compare
+from hourbank.review.compare import ResourceChange, StackDifference, compare
 from hourbank.review.costs import costs
 from hourbank.review.markdown import Section, code, fit, folded, joined
 from hourbank.review.rights import Names, sentences
@@ -88,7 +88,7 @@ def render(before: Version, after: Version, stacks: Sequence[str]) -> str:
     return fit("\n".join(lines) + "\n", sections, list(other_stacks(differences, before, after)))
 
 
-def summary(difference: Difference, before: Version, after: Version) -> str:
+def summary(difference: StackDifference, before: Version, after: Version) -> str:
     if difference.before.refused or difference.after.refused:
         return "The program refuses this stack."
     replaced = len(difference.replaced)
@@ -107,7 +107,7 @@ def summary(difference: Difference, before: Version, after: Version) -> str:
     return "; ".join(told) + "."
 
 
-def stack_sections(difference: Difference, stack: str) -> list[Section]:
+def stack_sections(difference: StackDifference, stack: str) -> list[Section]:
     """What differs in one stack."""
     if refused := difference.after.refused or difference.before.refused:
         which = "now refuses" if difference.after.refused else "refused before"
@@ -123,7 +123,7 @@ def stack_sections(difference: Difference, stack: str) -> list[Section]:
     ]
 
 
-def warnings(difference: Difference) -> Iterator[str]:
+def warnings(difference: StackDifference) -> Iterator[str]:
     """What an operator must know first: docs/operate/upgrade.md has the reasons."""
     if any(right.is_wide for right in difference.gained):
         yield "⚠️ Rights are gained for more than named actions on a named resource, or by anybody: see Permissions."
@@ -139,7 +139,7 @@ def warnings(difference: Difference) -> Iterator[str]:
     yield from renamed(difference, names)
 
 
-def unsafe(difference: Difference, names: Names) -> Iterator[str]:
+def unsafe(difference: StackDifference, names: Names) -> Iterator[str]:
     """Values that are dangerous to change."""
     for change in difference.changed:
         for path, old, new in change.values:
@@ -149,7 +149,7 @@ def unsafe(difference: Difference, names: Names) -> Iterator[str]:
                 yield f"The {names.of(change.before)} is protected no longer."
 
 
-def renamed(difference: Difference, names: Names) -> Iterator[str]:
+def renamed(difference: StackDifference, names: Names) -> Iterator[str]:
     """What is removed, and added under another name in the program but the same name on AWS."""
     gone = {(resource.type, name): resource for resource in difference.removed if (name := resource.inputs.get("name"))}
     for resource in difference.added:
@@ -174,12 +174,12 @@ def losses(resource: Resource, how: str, names: Names) -> Iterator[str]:
         yield f"The role of the {user} is {how}: executions that run need the old one."
 
 
-def permissions(difference: Difference) -> Iterator[str]:
+def permissions(difference: StackDifference) -> Iterator[str]:
     yield from (f"- {line}" for line in sentences(difference.gained, gained=True))
     yield from (f"- {line}" for line in sentences(difference.lost, gained=False))
 
 
-def resources(difference: Difference) -> Iterator[str]:
+def resources(difference: StackDifference) -> Iterator[str]:
     """Every resource that is added, removed, replaced or changed, and what of it."""
     for mark, what, found in (("➕", "added", difference.added), ("➖", "removed", difference.removed)):
         for resource in found:
@@ -206,7 +206,7 @@ def resources(difference: Difference) -> Iterator[str]:
         yield f"- output {code(path)}: {from_to(old, new)}"
 
 
-def value_lines(change: Change) -> Iterator[str]:
+def value_lines(change: ResourceChange) -> Iterator[str]:
     said: set[str] = set()
     for path, old, new in change.values:
         top = path.split(".")[0]
@@ -283,7 +283,7 @@ def differing_packages(before: Version, after: Version) -> Iterator[tuple[str, A
             yield name, old, new
 
 
-def other_stacks(differences: Mapping[str, Difference], before: Version, after: Version) -> Iterator[str]:
+def other_stacks(differences: Mapping[str, StackDifference], before: Version, after: Version) -> Iterator[str]:
     """The stacks after the first: what differs there, folded, unless it is nothing, or the same."""
     first, *others = differences
     same = in_one(differences[first], before, after, first)
@@ -298,7 +298,7 @@ def other_stacks(differences: Mapping[str, Difference], before: Version, after: 
             yield folded(f"{stack}: {title[0].lower()}{title[1:]}", body)
 
 
-def in_one(difference: Difference, before: Version, after: Version, stack: str) -> str:
+def in_one(difference: StackDifference, before: Version, after: Version, stack: str) -> str:
     sections = [
         *stack_sections(difference, stack),
         Section(heading="Configuration", blocks=list(values(before, after, stack))),

@@ -25,7 +25,7 @@ SECONDS = 60
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stack:
+class DeclaredStack:
     """What a version declares for a stack; functions' versions are called by their functions' names."""
 
     resources: Mapping[str, Resource]
@@ -49,7 +49,7 @@ class Version:
     """One of the two versions: what its program declares, and the files that it takes along."""
 
     name: str
-    stacks: Mapping[str, Stack]
+    stacks: Mapping[str, DeclaredStack]
     files: Mapping[str, bytes]
     """Of the functions' archive."""
     archive_bytes: int
@@ -138,15 +138,15 @@ def read(name: str, tree: Path, stacks: Sequence[str]) -> Version:
     )
 
 
-def to_stack(declared: Mapping[str, Any]) -> Stack:
+def to_stack(declared: Mapping[str, Any]) -> DeclaredStack:
     if "refused" in declared:
-        return Stack(resources={}, outputs={}, refused=declared["refused"])
+        return DeclaredStack(resources={}, outputs={}, refused=declared["refused"])
     text = json.dumps(declared["resources"])
     for one in declared["resources"]:
         if one["version_id"]:  # another one for every change of the code, which is said once
             text = text.replace(f"${{{one['version_id']}}}", one["name"])
     resources = [replace(Resource(**one), version_id=None) for one in json.loads(text)]
-    return Stack(resources={key_of(resource): resource for resource in resources}, outputs=declared["outputs"])
+    return DeclaredStack(resources={key_of(resource): resource for resource in resources}, outputs=declared["outputs"])
 
 
 def key_of(resource: Resource) -> str:

@@ -12,7 +12,7 @@ from hourbank.drawing.graph import Cause
 from hourbank.drawing.marks import compared
 from hourbank.drawing.mermaid import mermaid
 from hourbank.program.resource_types import MACHINE
-from hourbank.review.compare import Difference
+from hourbank.review.compare import StackDifference
 from hourbank.review.markdown import code, fenced
 from hourbank.review.values import differing, from_to, value
 
@@ -23,7 +23,7 @@ CATCHES_SOME = "does not catch every error: an error"
 CAUSES = {"Catch": Cause.CATCH, "Choices": Cause.CHOICE}
 
 
-def less_caught(difference: Difference) -> Iterator[str]:
+def less_caught(difference: StackDifference) -> Iterator[str]:
     """The states that end an execution now, by an error that nothing catches or an answer that no rule is for."""
     for machine in sorted(resource.name for resource in difference.after.of_type(MACHINE)):
         were = unguarded(difference.before.definition(machine))
@@ -46,7 +46,7 @@ def unguarded(definition: Mapping[str, Any] | None) -> dict[str, str]:
     return left
 
 
-def workflows(difference: Difference) -> Iterator[str]:
+def workflows(difference: StackDifference) -> Iterator[str]:
     """Each definition that differs: state by state, and as a picture."""
     machines = {resource.name for stack in (difference.before, difference.after) for resource in stack.of_type(MACHINE)}
     for machine in sorted(machines):

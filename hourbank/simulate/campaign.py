@@ -54,7 +54,7 @@ from hourbank.simulate.faults import (
     ZOMBIES,
     Fault,
 )
-from hourbank.simulate.paths import Story, stories
+from hourbank.simulate.paths import PathStory, stories
 from hourbank.simulate.program import REGION
 from hourbank.simulate.run import Simulation, outcome
 from hourbank.simulate.wandering import Wander, shortest
@@ -111,7 +111,7 @@ COARSE = (
 )  # fmt: skip
 
 
-class Case(NamedTuple):
+class Replay(NamedTuple):
     """One run: what `--again` takes."""
 
     story: str
@@ -122,7 +122,7 @@ class Case(NamedTuple):
         return " ".join([self.story, *map(str, self.faults), self.repair])
 
     @classmethod
-    def of(cls, words: str) -> Case:
+    def of(cls, words: str) -> Replay:
         """Return the case that `str` gave these words for."""
         story, *faults, repair = words.split()
         return cls(story, tuple(Fault.of(fault) for fault in faults), repair)
@@ -153,7 +153,7 @@ class Result:
     trace: tuple[str, ...] = ()
 
 
-def play(case: Case, without: dict[str, Any] | None = None, **changes: Any) -> Result:
+def play(case: Replay, without: dict[str, Any] | None = None, **changes: Any) -> Result:
     """Play a case; after one harmless fault, the end must be as `without` it."""
     simulation = Simulation(story_named(case.story), case.faults, repair=case.repair, **changes)
     problems = simulation.play()
@@ -167,7 +167,7 @@ def play(case: Case, without: dict[str, Any] | None = None, **changes: Any) -> R
     return result_of(case, simulation, problems)
 
 
-def result_of(case: Case, simulation: Simulation, problems: Sequence[str]) -> Result:
+def result_of(case: Replay, simulation: Simulation, problems: Sequence[str]) -> Result:
     """Return what a run that has ended was like."""
     kinds = [fault.kind for fault in case.faults]
     family = FAMILY[kinds[0]] if len(kinds) == 1 else "pairs of faults" if kinds else "nothing goes wrong"
@@ -191,7 +191,7 @@ def is_telling(simulation: Simulation, fault: Fault) -> bool:
     return state in ("WaitForProviderResponse", "ProcessNegotiation")
 
 
-def story_named(name: str) -> Story:
+def story_named(name: str) -> PathStory:
     return next(story for story in stories() if f"{story}" == name)
 
 
@@ -206,7 +206,7 @@ class WrongWithoutFaultError(AssertionError):
         self.result = result
 
 
-def single_faults(story: Story, **changes: Any) -> tuple[list[Fault], dict[str, Any]]:
+def single_faults(story: PathStory, **changes: Any) -> tuple[list[Fault], dict[str, Any]]:
     """Return each fault at each point that the story passes, and what the story ends with.
 
     Raises
@@ -216,7 +216,7 @@ def single_faults(story: Story, **changes: Any) -> tuple[list[Fault], dict[str, 
     """
     plain = Simulation(story, **changes)
     if problems := plain.play():
-        raise WrongWithoutFaultError(result_of(Case(str(story), ()), plain, problems))
+        raise WrongWithoutFaultError(result_of(Replay(str(story), ()), plain, problems))
     faults = [Fault(kind) for kind in SUBMITTED]
     for number, invocation in enumerate(plain.invocations):
         faults += [Fault(kind + often, number) for kind in INVOCATION for often in ("", FOR_GOOD)]
@@ -255,7 +255,7 @@ def of_data(story: str, calls: int) -> Iterator[Fault]:
         yield Fault("odd-answered", (turn + 7 * number) % calls, number)
 
 
-def meanwhile(story: Story) -> Iterator[str]:
+def meanwhile(story: PathStory) -> Iterator[str]:
     """Yield what others may do while a story runs, as far as it can make a difference there."""
     is_begun = story.machine == "EscrowManagementWorkflow" or story.path[-1] == ("StartServiceExecution", "Next")
     only_then = ("released-too", "ordered-release", "ordered-refund", "provider-withdraws", "requester-confirms")
@@ -275,7 +275,7 @@ def singles(name: str, share: tuple[int, int] = (0, 1), **changes: Any) -> Itera
     for number, fault in enumerate(faults):
         if number % share[1] == share[0]:
             # each way to finish what failed in turn
-            yield play(Case(name, (fault,), REPAIRS[number % len(REPAIRS)]), without, **changes)
+            yield play(Replay(name, (fault,), REPAIRS[number % len(REPAIRS)]), without, **changes)
 
 
 def pairs(name: str, seed: int, count: int) -> Iterator[Result]:
@@ -287,7 +287,7 @@ def pairs(name: str, seed: int, count: int) -> Iterator[Result]:
     dice = random.Random(f"{seed} {name}")
     all_pairs = list(combinations(faults, 2))
     for first, second in dice.sample(all_pairs, min(count, len(all_pairs))):
-        yield play(Case(name, (first, second), dice.choice(REPAIRS)))
+        yield play(Replay(name, (first, second), dice.choice(REPAIRS)))
 
 
 def wander(seed: int) -> Result:
@@ -481,7 +481,7 @@ def play_again(words: str) -> Result:
         If they are no case.
     """
     try:
-        case = Case.of(words)
+        case = Replay.of(words)
         story_named(case.story)
     except (ValueError, StopIteration):
         case = None

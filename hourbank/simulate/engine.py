@@ -31,11 +31,11 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service.state
 from moto.stepfunctions.parser.asl.eval.callback.callback import CallbackEndpoint, CallbackOutcomeSuccess
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
 from moto.stepfunctions.parser.asl.utils import json_path
-from moto.stepfunctions.parser.backend.execution import Execution as Record
+from moto.stepfunctions.parser.backend.execution import Execution
 from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
 
-from hourbank.simulate.executions import Execution
-from hourbank.simulate.expressions import Refusal
+from hourbank.simulate.executions import SimulatedExecution
+from hourbank.simulate.expressions import DynamoDBRefusal
 from hourbank.simulate.program import ACCOUNT, REGION, machine_arn
 
 LARGEST_INPUT = 256 * 1024
@@ -66,7 +66,7 @@ class _Inline:
 
 def _wait(endpoint: CallbackEndpoint, timeout: float | None = None) -> Any:
     """Stand in for a wait for a task token: give control back until somebody has answered or let it run out."""
-    execution = Execution.current()
+    execution = SimulatedExecution.current()
     if endpoint.get_outcome() is None:
         execution.waiting, execution.wait_seconds = execution.states[-1], int(timeout or 0)
         execution.park(until=lambda: endpoint.get_outcome() is not None)
@@ -78,7 +78,7 @@ def _wait(endpoint: CallbackEndpoint, timeout: float | None = None) -> Any:
 
 def _pause(seconds: float) -> None:
     """Stand in for the pause before a retry: whoever resumes the execution has waited so long."""
-    execution = Execution.current()
+    execution = SimulatedExecution.current()
     execution.pauses.append((execution.states[-1], seconds))
     execution.seconds += seconds
     execution.is_pausing = True
@@ -106,9 +106,9 @@ class Machines:
         self._invoke = invoke
         self._stack = ExitStack()
         self._machines: dict[str, StateMachineInstance] = {}
-        self._names: dict[str, Execution] = {}
+        self._names: dict[str, SimulatedExecution] = {}
         self._closed_tokens: set[str] = set()
-        self.executions: list[Execution] = []
+        self.executions: list[SimulatedExecution] = []
         self.version = 1
 
     def __enter__(self) -> Machines:
@@ -122,7 +122,7 @@ class Machines:
             # these describe a whole definition in words for each error
             (EvalComponent, "_log_exception", lambda *_, **__: None),
             (EvalComponent, "_log_failure_event_exception", lambda *_, **__: None),
-            (ExecutionWorker, "start", lambda worker: self.executions.append(Execution(worker, self.version))),
+            (ExecutionWorker, "start", lambda worker: self.executions.append(SimulatedExecution(worker, self.version))),
             (CallbackEndpoint, "wait", _wait),
             (StateTaskServiceLambda, "_eval_execution", self._attempt(StateTaskServiceLambda._eval_execution)),
             (lambda_eval_utils, "_invoke_lambda_function", lambda parameters, **_: self._invoke(parameters)),
@@ -146,7 +146,7 @@ class Machines:
         self._names = {arn: execution for arn, execution in self._names.items() if not execution.ended}
 
     @property
-    def remembered(self) -> list[Execution]:
+    def remembered(self) -> list[SimulatedExecution]:
         """The executions that DescribeExecution knows: one of each name."""
         return list(self._names.values())
 
@@ -170,21 +170,21 @@ class Machines:
 
     def _machine(self, arn: str) -> StateMachineInstance:
         if arn not in self._machines:
-            raise Refusal("StateMachineDoesNotExist", f"State Machine Does Not Exist: '{arn}'")
+            raise DynamoDBRefusal("StateMachineDoesNotExist", f"State Machine Does Not Exist: '{arn}'")
         return self._machines[arn]
 
     def _start(self, stateMachineArn: str, name: str, input: str = "{}") -> dict[str, Any]:  # noqa: A002, N803
         machine = self._machine(stateMachineArn)
         if not 1 <= len(name) <= 80 or _ILLEGAL_NAME.search(name):
-            raise Refusal("InvalidName", f"Invalid Name: '{name}'")
+            raise DynamoDBRefusal("InvalidName", f"Invalid Name: '{name}'")
         if len(input.encode("utf-8", "surrogatepass")) > LARGEST_INPUT:
-            raise Refusal("InvalidExecutionInput", "Invalid State Machine Execution Input: too long")
+            raise DynamoDBRefusal("InvalidExecutionInput", "Invalid State Machine Execution Input: too long")
         arn = f"arn:aws:states:{REGION}:{ACCOUNT}:execution:{machine.name}:{name}"
         if existing := self._names.get(arn):
             if existing.status != "RUNNING" or existing.given != input:
-                raise Refusal("ExecutionAlreadyExists", f"Execution Already Exists: '{arn}'")
+                raise DynamoDBRefusal("ExecutionAlreadyExists", f"Execution Already Exists: '{arn}'")
             return {"executionArn": arn, "startDate": existing.started}
-        record: Callable[..., Any] = Record
+        record: Callable[..., Any] = Execution
         record(
             name=name,
             sm_type=machine.sm_type,
@@ -203,9 +203,9 @@ class Machines:
 
     def _describe(self, executionArn: str) -> dict[str, Any]:  # noqa: N803
         if not executionArn.startswith("arn:"):
-            raise Refusal("InvalidArn", f"Invalid Arn: '{executionArn}'")
+            raise DynamoDBRefusal("InvalidArn", f"Invalid Arn: '{executionArn}'")
         if executionArn not in self._names:
-            raise Refusal("ExecutionDoesNotExist", f"Execution Does Not Exist: '{executionArn}'")
+            raise DynamoDBRefusal("ExecutionDoesNotExist", f"Execution Does Not Exist: '{executionArn}'")
         execution = self._names[executionArn]
         return {**execution.listed, "input": execution.given} | (
             {"output": json.dumps(execution.output)} if execution.status == "SUCCEEDED" else {}
@@ -225,13 +225,13 @@ class Machines:
     def _send_task_success(self, taskToken: str, output: str) -> dict[str, Any]:  # noqa: N803
         # AWS answers a second or a late call so, moto takes it in silence
         if taskToken in self._closed_tokens:
-            raise Refusal("TaskTimedOut", "Task Timed Out: 'Provided task does not exist anymore'")
+            raise DynamoDBRefusal("TaskTimedOut", "Task Timed Out: 'Provided task does not exist anymore'")
         outcome = CallbackOutcomeSuccess(callback_id=taskToken, output=output)
         for execution in self.executions:
             if not execution.ended and execution.notify(taskToken, outcome):
                 self._closed_tokens.add(taskToken)
                 return {}
-        raise Refusal("InvalidToken", "Invalid Token: 'Invalid token'")
+        raise DynamoDBRefusal("InvalidToken", "Invalid Token: 'Invalid token'")
 
     def _attempt(self, evaluate: Callable[..., None]) -> Callable[..., None]:
         def attempt(task: StateTaskServiceLambda, env: Any) -> None:

@@ -56,7 +56,7 @@ class Call:
     parameters: Mapping[str, Any]
 
 
-class Execution:
+class SimulatedExecution:
     """One execution of a workflow, run a stretch at a time by whoever calls `resume`.
 
     Attributes
@@ -106,7 +106,7 @@ class Execution:
         self.seconds = 0.0
 
     @classmethod
-    def current(cls) -> Execution:
+    def current(cls) -> SimulatedExecution:
         """Return the execution whose thread this is."""
         return cls._local.execution
 
@@ -172,7 +172,7 @@ class Execution:
 
     def _run(self) -> None:
         self._go.acquire()
-        Execution._local.execution = self
+        SimulatedExecution._local.execution = self
         try:
             if not self._closing:
                 self._work()
@@ -274,7 +274,7 @@ class Execution:
         return len(self.states) + len(self.pauses)
 
 
-class Run:
+class SteppedCall:
     """One call of a function that stops before each of its own calls to AWS, until `step` is called.
 
     Attributes
@@ -289,7 +289,7 @@ class Run:
         self,
         function: str,
         event: Any,
-        call: Callable[[Invocation, Run], Any],
+        call: Callable[[Invocation, SteppedCall], Any],
         as_client: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._call, self._as_client = call, as_client

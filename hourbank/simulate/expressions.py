@@ -29,7 +29,7 @@ _EXACT = Context(prec=38, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[Inexact])
 _ANY = Context(prec=5000, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[])
 
 
-class Refusal(Exception):
+class DynamoDBRefusal(Exception):
     """DynamoDB's "no": its code, its words, and the reasons of a cancelled transaction."""
 
     def __init__(self, code: str, message: str, reasons: list[dict[str, str]] | None = None) -> None:
@@ -37,9 +37,9 @@ class Refusal(Exception):
         self.code, self.message, self.reasons = code, message, reasons
 
 
-def invalid(message: str) -> Refusal:
+def invalid(message: str) -> DynamoDBRefusal:
     """Return the refusal of what no item could make right."""
-    return Refusal("ValidationException", message)
+    return DynamoDBRefusal("ValidationException", message)
 
 
 class Illegal(Exception):
@@ -313,7 +313,7 @@ def _added(left: Value | None, right: Value | None, sign: str = "+") -> Value:
     a, b = Decimal(left["N"]), Decimal(right["N"])
     try:
         return {"N": plain_digits(_ANY.add(a, b) if sign == "+" else _ANY.subtract(a, b))}
-    except Refusal as refusal:
+    except DynamoDBRefusal as refusal:
         raise Illegal(refusal.message) from None
 
 

@@ -16,8 +16,8 @@ from itertools import pairwise
 from typing import Any
 
 from hourbank.drawing import graph
-from hourbank.simulate.executions import Execution, Invocation, Moment
-from hourbank.simulate.expressions import Refusal
+from hourbank.simulate.executions import Invocation, Moment, SimulatedExecution
+from hourbank.simulate.expressions import DynamoDBRefusal
 from hourbank.simulate.program import definition_of
 from hourbank.simulate.world import World
 from workflows import WORKFLOWS
@@ -75,7 +75,7 @@ def say(**values: Any) -> Callable[[World], None]:
 
     def act(world: World) -> None:
         if "r1" in world.ledger().requests:
-            with suppress(Refusal):  # there is no room for it
+            with suppress(DynamoDBRefusal):  # there is no room for it
                 world.update("r1", **values)
 
     return act
@@ -203,7 +203,7 @@ def is_feasible(path: tuple[Way, ...]) -> bool:
 
 
 @dataclass(frozen=True)
-class Story:
+class PathStory:
     """One path, and whether what fails on it (if anything) fails before or after it has done its work."""
 
     machine: str
@@ -237,18 +237,18 @@ class Story:
 
 
 @cache
-def stories() -> list[Story]:
+def stories() -> list[PathStory]:
     found = []
     for machine, workflow in WORKFLOWS.items():
         for path in filter(is_feasible, paths(definition_of(workflow))):
             fails: tuple[Moment | None, ...] = (
                 ("before", "after") if any(w == "States.ALL" for _, w in path) else (None,)
             )
-            found += [Story(machine, path, moment) for moment in fails]
+            found += [PathStory(machine, path, moment) for moment in fails]
     return found
 
 
-def pull(world: World, story: Story, trouble: Callable[[Invocation, Moment], None] | None = None) -> None:
+def pull(world: World, story: PathStory, trouble: Callable[[Invocation, Moment], None] | None = None) -> None:
     """Let the levers act when their state's function is called; `trouble` may raise what else goes wrong."""
     done: set[str] = set()
 
@@ -267,7 +267,7 @@ def pull(world: World, story: Story, trouble: Callable[[Invocation, Moment], Non
     world.on_invoke = on_invoke
 
 
-def drive(world: World, story: Story) -> Execution:
+def drive(world: World, story: PathStory) -> SimulatedExecution:
     """Play a story from the request's creation to its end; return the execution of the story's machine."""
     if not world.on_invoke:
         pull(world, story)

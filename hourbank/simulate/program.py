@@ -64,7 +64,7 @@ def definition_of(workflow: ModuleType) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Deployment:
+class DeployedProgram:
     """What the program says about its functions and its stream, as a recording of stack `dev` has it."""
 
     environment: dict[str, dict[str, str]]
@@ -75,12 +75,12 @@ class Deployment:
 
 
 @cache
-def recorded() -> Deployment:
+def recorded() -> DeployedProgram:
     """Return what the program deploys; evaluating it takes a second, once a process."""
     recording = recorder.record("dev")
     functions = {function.name: function.inputs for function in recording.of_type("Function")}
     [mapping] = recording.of_type("EventSourceMapping")
-    return Deployment(
+    return DeployedProgram(
         environment={
             name: {key: VALUES.get(key, value) for key, value in inputs["environment"]["variables"].items()}
             for name, inputs in functions.items()

@@ -16,7 +16,7 @@ from typing import Any
 from handlers.aws.dynamodb import client
 from handlers.bank.execution import REQUEST_PREFIX, execution_name
 from hourbank.laws import Item, Ledger
-from hourbank.simulate.executions import Call, Execution, Invocation, Killed, Moment, Run
+from hourbank.simulate.executions import Call, Invocation, Killed, Moment, SimulatedExecution, SteppedCall
 from hourbank.simulate.faults import (
     AFTER,
     AT_THE_END,
@@ -47,7 +47,7 @@ from hourbank.simulate.faults import (
     ordered,
     refuse,
 )
-from hourbank.simulate.paths import Lever, Story, say
+from hourbank.simulate.paths import Lever, PathStory, say
 from hourbank.simulate.program import snake_case
 from hourbank.simulate.world import World, deployed
 
@@ -80,7 +80,7 @@ class Simulation:
     """
 
     def __init__(
-        self, story: Story, faults: tuple[Fault, ...] = (), *, repair: str = "redrive", **changes: Any
+        self, story: PathStory, faults: tuple[Fault, ...] = (), *, repair: str = "redrive", **changes: Any
     ) -> None:
         self.story, self.faults, self.repair = story, faults, repair
         self.levers: dict[str, Lever] = story.levers
@@ -102,7 +102,7 @@ class Simulation:
         self._refused: dict[tuple[str, str | None, str], str] = {}
         self._deed: str | None = None
         self._conflicts: dict[tuple[str, str | None, str], int] = {}
-        self._zombies: list[tuple[Run, int]] = []
+        self._zombies: list[tuple[SteppedCall, int]] = []
         self._writes = 0
         self._held_back: list[dict[str, Any]] = []
         self._swapped: list[dict[str, Any]] = []
@@ -245,7 +245,7 @@ class Simulation:
             return True
         return False
 
-    def _is_stopped(self, execution: Execution, wait: int) -> bool:
+    def _is_stopped(self, execution: SimulatedExecution, wait: int) -> bool:
         for fault in self.faults:
             if fault.kind in WAITING and fault.at == wait and not self._healed:
                 self._tell(f"{execution.name}: {fault}")
@@ -253,7 +253,7 @@ class Simulation:
                 return True
         return False
 
-    def _expire(self, execution: Execution) -> None:
+    def _expire(self, execution: SimulatedExecution) -> None:
         try:
             self.world.expire(execution)
         except AssertionError as broken:
@@ -455,7 +455,7 @@ class Simulation:
         if not self._healed:
             yield from ((fault, fault.kind.removesuffix(FOR_GOOD)) for fault in self.faults if fault.at == at)
 
-    def _wake(self, zombie: Run) -> None:
+    def _wake(self, zombie: SteppedCall) -> None:
         if not zombie.ended:
             self._tell(f"  {zombie.invocation.function}, given up for dead, goes on")
             with self._in_peace():
@@ -476,7 +476,7 @@ class Simulation:
                 self._strike(fault, INVOCATION[kind][1]())
             elif kind in STOPS and STOPS[kind][0] == moment and invocation.state:
                 self._tell(f"  {fault}")
-                self.world.stop(Execution.current(), STOPS[kind][1])
+                self.world.stop(SimulatedExecution.current(), STOPS[kind][1])
             elif kind in ZOMBIES and moment == "before" and invocation.state:
                 self._zombies.append((self._bury(invocation), self._writes + fault.more))
                 self._strike(fault, ZOMBIES[kind]())
@@ -504,12 +504,12 @@ class Simulation:
                     self.world.grant("ann", -balance)
 
     @staticmethod
-    def _until_write(run: Run) -> Run:
+    def _until_write(run: SteppedCall) -> SteppedCall:
         while run.due and run.due.operation not in (*WRITES, "PutEvents"):
             run.step()
         return run
 
-    def _bury(self, invocation: Invocation) -> Run:
+    def _bury(self, invocation: Invocation) -> SteppedCall:
         """Let a function run until it is about to write."""
         with self._in_peace():
             return self._until_write(self.world.begin(invocation.function, invocation.event))
@@ -638,14 +638,14 @@ class Simulation:
         return [record, *before] if kind != "record-twice" else [record, record, *before]
 
 
-def is_redrivable(execution: Execution) -> bool:
+def is_redrivable(execution: SimulatedExecution) -> bool:
     """Whether a redrive would do anything: an execution that ended in a Fail state ends there again."""
     if execution.status not in ("FAILED", "ABORTED", "TIMED_OUT") or not execution.states:
         return False
     return execution.states[-1] not in ("RequestFailed", "ReleaseRefused")
 
 
-def is_failed(execution: Execution) -> bool:
+def is_failed(execution: SimulatedExecution) -> bool:
     """Whether an execution failed, and not because it refused to pay."""
     return execution.status == "FAILED" and execution.states[-1:] != ["ReleaseRefused"]
 
@@ -690,7 +690,7 @@ def _is_status_right(request: Item, mine: Item | None) -> bool:
     return status in ENDS and held == ENDS[status]
 
 
-def _outcomes(request: Item, execution: Execution) -> tuple[str, ...]:
+def _outcomes(request: Item, execution: SimulatedExecution) -> tuple[str, ...]:
     """What an execution may have ended with, by what its request has become."""
     if request.get("stepFunctionExecutionArn") != execution.arn:
         return ("CANCELLED", "DECLINED", "REJECTED", "TIMED_OUT", "FAILED", "IN_PROGRESS")

@@ -20,10 +20,10 @@ from botocore.client import BaseClient
 
 from hourbank.laws import Item
 from hourbank.simulate.expressions import (
+    DynamoDBRefusal,
     Expression,
     Illegal,
     Image,
-    Refusal,
     Scope,
     Value,
     apply,
@@ -59,7 +59,7 @@ class Row:
         return sum(len(_bytes(name)) + size_of(value) for name, value in self.image.items())
 
 
-class Table:
+class SimulatedTable:
     """The items of a table by their key."""
 
     def __init__(self, key: str) -> None:
@@ -85,7 +85,7 @@ class Tables:
     def __init__(
         self, keys: Mapping[str, str], on_change: Callable[[str, Row | None, Row | None], None] = lambda *_: None
     ) -> None:
-        self.tables = {name: Table(key) for name, key in keys.items()}
+        self.tables = {name: SimulatedTable(key) for name, key in keys.items()}
         self._on_change = on_change
 
     def answer(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class Tables:
         except KeyError as error:
             if operation not in _OPERATIONS:
                 raise ValueError(f"nothing of ours calls {operation} of DynamoDB") from None
-            raise Refusal("ResourceNotFoundException", f"Requested resource not found: {error}") from None
+            raise DynamoDBRefusal("ResourceNotFoundException", f"Requested resource not found: {error}") from None
 
     # --- reads
 
@@ -168,7 +168,7 @@ class Tables:
     def _write_one(self, kind: str, asked: Mapping[str, Any]) -> dict[str, Any]:
         write = _Write(self, kind, asked)
         if not write.is_allowed:
-            raise Refusal("ConditionalCheckFailedException", "The conditional request failed")
+            raise DynamoDBRefusal("ConditionalCheckFailedException", "The conditional request failed")
         try:
             new = write.result()
         except Illegal as illegal:
@@ -200,7 +200,7 @@ class Tables:
         if any(reason["Code"] != "None" for reason in reasons):
             codes = ", ".join(reason["Code"] for reason in reasons)
             words = f"Transaction cancelled, please refer cancellation reasons for specific reasons [{codes}]"
-            raise Refusal("TransactionCanceledException", words, reasons)
+            raise DynamoDBRefusal("TransactionCanceledException", words, reasons)
         for write, result in zip(writes, results, strict=True):
             if write.kind != "ConditionCheck":
                 self._store(write, result)
@@ -291,7 +291,7 @@ class _Write(_Asked):
         return row
 
 
-def key_of(table: Table, given: Image, *, is_whole: bool = True) -> str:
+def key_of(table: SimulatedTable, given: Image, *, is_whole: bool = True) -> str:
     """Return the key in what is given, or refuse it."""
     value = given.get(table.key)
     if value is None or "S" not in value or (is_whole and len(given) != 1):
@@ -369,7 +369,7 @@ def _place(key: str) -> bytes:
     return hashlib.md5(_bytes(key), usedforsecurity=False).digest()
 
 
-def raised(client: BaseClient, operation: str, refusal: Refusal) -> Exception:
+def raised(client: BaseClient, operation: str, refusal: DynamoDBRefusal) -> Exception:
     """Return what boto3 raises for a refusal."""
     response: dict[str, Any] = {"Error": {"Code": refusal.code, "Message": refusal.message}}
     if refusal.reasons is not None:
@@ -388,7 +388,7 @@ def answering(tables: Tables) -> Iterator[Tables]:
             return call(client, operation, parameters)
         try:
             return tables.answer(operation, parameters)
-        except Refusal as refusal:
+        except DynamoDBRefusal as refusal:
             raise raised(client, operation, refusal) from None
 
     with mock.patch.object(BaseClient, "_make_api_call", make_api_call):

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from handlers.bank.execution import REQUEST_PREFIX, execution_name
-from hourbank.simulate.executions import Call, Execution, Invocation, Killed, LambdaError, Moment, Run
+from hourbank.simulate.executions import Call, Invocation, Killed, LambdaError, Moment, SimulatedExecution, SteppedCall
 from hourbank.simulate.faults import WRITES, conflict, refuse
 from hourbank.simulate.run import is_redrivable, is_right
 from hourbank.simulate.world import deployed
@@ -50,7 +50,7 @@ class Wander:
         self._dice = random.Random(seed)
         self._chance = 0.0
         self._is_disturbed = True
-        self._zombies: list[Run] = []
+        self._zombies: list[SteppedCall] = []
         self._kept: list[dict[str, Any]] = []
         self._acts: dict[Callable[[], None], int] = {
             self._submit: 6, self._answer: 14, self._step: 30, self._deliver: 20, self._expire: 5, self._stop: 1,
@@ -138,7 +138,7 @@ class Wander:
         if key := self._pick(sorted({*ledger.escrows, *ledger.requests})):
             self._settle(key, self._dice.choice(("RELEASE", "REFUND")))
 
-    def _settle(self, key: str, decision: str) -> Execution:
+    def _settle(self, key: str, decision: str) -> SimulatedExecution:
         self._tell(f"{key}: {decision}")
         order = {"requestId": key, "decision": decision, "by": "operator", "reason": "simulated"}
         return self.world.start("EscrowManagementWorkflow", f"settle-{len(self.world.executions)}", order)

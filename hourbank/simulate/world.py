@@ -8,7 +8,7 @@ so every run is the same run.
 Handlers are called as Lambda would call them: an event that went through JSON, a context, their own environment
 variables, and errors that come back as `errorType` and `errorMessage`. `World.on_invoke` and `World.on_call` may raise
 in place of a function or of one call to AWS, before or after its effect; `World.on_deliver` may change what the stream
-delivers. A `Run` is a function that stops before each of its calls, so that two can be interleaved.
+delivers. A `SteppedCall` is a function that stops before each of its calls, so that two can be interleaved.
 
 After each write the laws of `hourbank.laws` are checked; `World.settle` raises what was broken.
 """
@@ -50,8 +50,17 @@ from hourbank.laws import (
     told_too_early,
 )
 from hourbank.simulate.engine import Machines
-from hourbank.simulate.executions import Call, Execution, Invocation, Killed, LambdaContext, LambdaError, Moment, Run
-from hourbank.simulate.expressions import Refusal
+from hourbank.simulate.executions import (
+    Call,
+    Invocation,
+    Killed,
+    LambdaContext,
+    LambdaError,
+    Moment,
+    SimulatedExecution,
+    SteppedCall,
+)
+from hourbank.simulate.expressions import DynamoDBRefusal
 from hourbank.simulate.program import (
     ACCOUNT,
     KEYS,
@@ -115,8 +124,8 @@ class World:
         self._router = router
         self._batch_size = batch_size
         self._times = times
-        self._run: Run | None = None
-        self._runs: list[Run] = []
+        self._run: SteppedCall | None = None
+        self._runs: list[SteppedCall] = []
         self._stack = ExitStack()
         self._machines = Machines(self._invoke_for_step_functions)
         self.tables = Tables(KEYS, self._on_change)
@@ -166,12 +175,12 @@ class World:
         self._stack.close()
 
     @property
-    def executions(self) -> list[Execution]:
+    def executions(self) -> list[SimulatedExecution]:
         """All executions there ever were, in the order of their starts."""
         return self._machines.executions
 
     @property
-    def remembered(self) -> list[Execution]:
+    def remembered(self) -> list[SimulatedExecution]:
         """The executions that are not forgotten; see `free_names`."""
         return self._machines.remembered
 
@@ -203,7 +212,7 @@ class World:
                 if self._invocation is None:
                     return self._answer(service, operation, parameters)
                 return self._call(Call(self._invocation, self._call_index, service, operation, parameters))
-            except Refusal as refusal:
+            except DynamoDBRefusal as refusal:
                 raise raised(client, operation, refusal) from None
 
         return make_api_call
@@ -302,13 +311,13 @@ class World:
             self.on_invoke(invocation, "after")
         return first
 
-    def begin(self, function: str, event: Any) -> Run:
+    def begin(self, function: str, event: Any) -> SteppedCall:
         """Call a handler, and stop before its first call to AWS."""
-        run = Run(function, event, self._run_handler, self.as_client)
+        run = SteppedCall(function, event, self._run_handler, self.as_client)
         self._runs.append(run)
         return run
 
-    def _run_handler(self, invocation: Invocation, run: Run | None = None) -> Any:
+    def _run_handler(self, invocation: Invocation, run: SteppedCall | None = None) -> Any:
         """Return what the handler returns or raises."""
         event = json.loads(json.dumps(invocation.event))
         context = LambdaContext(invocation.function, f"invocation-{len(self.invocations)}")
@@ -329,7 +338,7 @@ class World:
             self._check_laws(invocation)
 
     def _invoke_for_step_functions(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        execution = Execution.current()
+        execution = SimulatedExecution.current()
         arn = parameters["FunctionName"]
         function = function_of(arn)
         if arn != function_arn(function, execution.version):
@@ -376,31 +385,31 @@ class World:
         self._stop_before = None
         self.assert_lawful()
 
-    def go_a_stretch(self, execution: Execution) -> None:
+    def go_a_stretch(self, execution: SimulatedExecution) -> None:
         """Let one execution run until it waits, stops, ends, or pauses before it tries something again."""
         self._resume(execution)
 
-    def step(self, execution: Execution) -> None:
+    def step(self, execution: SimulatedExecution) -> None:
         """Let one execution run until it waits, stops or ends, whatever it waits for, its pauses skipped."""
         self._resume(execution)
         while execution.is_pausing:
             self._resume(execution)
 
-    def _resume(self, execution: Execution) -> None:
+    def _resume(self, execution: SimulatedExecution) -> None:
         before = execution.seconds
         execution.resume()
         self.clock += timedelta(seconds=execution.seconds - before)
         if execution.ended:
             self.problems += [f"after {execution.name}: {problem}" for problem in self.broken_laws()]
 
-    def go_on(self, execution: Execution) -> None:
+    def go_on(self, execution: SimulatedExecution) -> None:
         """Let an execution that `settle(until=...)` stopped run on, then settle."""
         if not execution.stopped_before:
             raise ValueError(f"{execution.name} is not stopped")
         self.step(execution)
         self.settle()
 
-    def expire(self, execution: Execution) -> None:
+    def expire(self, execution: SimulatedExecution) -> None:
         """Let the wait of `execution` run out, however long it is, then settle.
 
         An answer that the stream has not delivered yet arrives after that, too late.
@@ -410,12 +419,12 @@ class World:
         self.step(execution)
         self.settle()
 
-    def redrive(self, execution: Execution) -> None:
+    def redrive(self, execution: SimulatedExecution) -> None:
         """Let a failed or stopped execution go on where it ended, then settle."""
         execution.redrive()
         self.settle()
 
-    def stop(self, execution: Execution, status: str = "ABORTED") -> None:
+    def stop(self, execution: SimulatedExecution, status: str = "ABORTED") -> None:
         """End an execution from outside; a function that runs, runs on."""
         execution.stop(status)
 
@@ -424,12 +433,12 @@ class World:
         """How often a request was written so far."""
         return self._sequence
 
-    def audit(self, *, touch: bool = True, again: bool = False, later: timedelta = timedelta(hours=1)) -> Report:
+    def audit(self, *, touch: bool = True, again: bool = False, later: timedelta = timedelta(hours=1)) -> AuditReport:
         """Let the auditor look at the tables as it would in a while; what it touches is in the stream then."""
         self.clock += later
         found = self.invoke("auditLedger", {"touch": touch, "again": again})
         problems, remedies = ({f["request_id"]: f[key] for f in found["findings"]} for key in ("problem", "remedy"))
-        return Report(problems, found["missed"], remedies)
+        return AuditReport(problems, found["missed"], remedies)
 
     def _audit_ledger(self, event: Any, _context: Any) -> dict[str, Any]:
         """Stand in for the auditor's handler, which cannot be told the time."""
@@ -655,20 +664,20 @@ class World:
             asked = {"TableName": TABLES["ServiceRequest"], "Key": typed({"id": request_id})}
             self._answer("dynamodb", "DeleteItem", asked)
 
-    def start(self, machine: str, name: str, event: Mapping[str, Any]) -> Execution:
+    def start(self, machine: str, name: str, event: Mapping[str, Any]) -> SimulatedExecution:
         """Start an execution by hand; it runs at the next `settle`."""
         with self.as_client():
             asked = {"stateMachineArn": machine_arn(machine), "name": name, "input": json.dumps(event)}
             self._answer("stepfunctions", "StartExecution", asked)
         return next(e for e in reversed(self.executions) if e.name == name)
 
-    def execution(self, name: str) -> Execution:
+    def execution(self, name: str) -> SimulatedExecution:
         """Return the execution called `name`."""
         return next(execution for execution in self.executions if execution.name == name)
 
 
 @dataclass(frozen=True)
-class Report:
+class AuditReport:
     """What an audit found: the problem of each request by its id, how many records the stream had missed, remedies."""
 
     findings: dict[str, str]

@@ -19,7 +19,7 @@ from handlers.bank.hours import in_words
 from hourbank import ledger_view, names
 from hourbank.drawing.lanes import Passage, lanes
 from hourbank.drawing.pictures import DEFINITIONS
-from hourbank.ledger_view import Ledger
+from hourbank.ledger_view import LedgerView
 from hourbank.local import deploy, people
 from hourbank.local.emulator import Emulator
 from hourbank.stories.stage import OLD_RECORDS, Performance, Stage, old_records
@@ -60,7 +60,7 @@ def play(console: Console) -> bool:
         return ok
 
 
-def _set_up(console: Console, emulator: Emulator) -> tuple[deploy.Deployment, Ledger]:
+def _set_up(console: Console, emulator: Emulator) -> tuple[deploy.Deployment, LedgerView]:
     dynamodb = emulator.client("dynamodb")
     with step(console, "Amplify's four tables, people with hours, and 100 requests from last year"):
         tables = deploy.create_tables(emulator)
@@ -132,7 +132,9 @@ def _progress(stage: Stage, spinner: Spinner) -> Table:
     return table
 
 
-def _problems(deployment: deploy.Deployment, stage: Stage, before: Ledger, after: Ledger) -> list[tuple[str, str]]:
+def _problems(
+    deployment: deploy.Deployment, stage: Stage, before: LedgerView, after: LedgerView
+) -> list[tuple[str, str]]:
     """Return what was checked, and what is wrong with it (empty where nothing is)."""
     executions = [execution for p in stage.performances for execution in deployment.executions(p.request_id)]
     statuses = {execution["executionArn"]: execution["status"] for execution in executions}
@@ -160,7 +162,7 @@ def _problems(deployment: deploy.Deployment, stage: Stage, before: Ledger, after
     ]
 
 
-def _ledger_table(before: Ledger, after: Ledger) -> Table:
+def _ledger_table(before: LedgerView, after: LedgerView) -> Table:
     table = Table(
         title="The ledger, in hours", title_style="bold", title_justify="left", box=None, padding=(0, 3, 0, 0)
     )

@@ -11,7 +11,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from hourbank.simulate.expressions import Refusal
+from hourbank.simulate.expressions import DynamoDBRefusal
 from hourbank.simulate.tables import LARGEST_ITEM, Tables
 from tests.contention.dynamodb_local import DynamoDBLocal, MissingEngineError
 
@@ -80,7 +80,7 @@ class Both:
             real = error.response["Error"]["Code"], [reason["Code"] for reason in reasons]
         try:
             ours: Any = self._ours.answer(operation, parameters)
-        except Refusal as refusal:
+        except DynamoDBRefusal as refusal:
             ours = refusal.code, [reason["Code"] for reason in refusal.reasons or []]
         assert comparable(ours) == comparable(real), (operation, parameters)
         return ours

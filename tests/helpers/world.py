@@ -34,7 +34,7 @@ class World:
     def deploy(self) -> None:
         self.deployment = deploy.deploy(self.emulator, config=CONFIG)
 
-    def ledger(self) -> ledger_view.Ledger:
+    def ledger(self) -> ledger_view.LedgerView:
         return ledger_view.read(self.dynamodb, self.tables)
 
     def submit(self, **changes) -> str:

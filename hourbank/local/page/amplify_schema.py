@@ -63,7 +63,7 @@ class Rule(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Model:
+class AmplifyModel:
     """A type with @model.
 
     Attributes
@@ -109,7 +109,7 @@ class Model:
         return readers(self.field_rules[field]) != readers(self.rules)
 
 
-def load() -> tuple[list[Model], str]:
+def load() -> tuple[list[AmplifyModel], str]:
     """Return the models of the schema, and the schema of the API that Amplify makes of it.
 
     Raises
@@ -126,7 +126,7 @@ def load() -> tuple[list[Model], str]:
     return models, "\n".join([_COMMON, *enums, *_enum_filters(document, models), *_types(models), *_operations(models)])
 
 
-def _model(node: ast.ObjectTypeDefinitionNode) -> Model:
+def _model(node: ast.ObjectTypeDefinitionNode) -> AmplifyModel:
     name, directives = node.name.value, _directives(node)
     fields = {field.name.value: (field.type, _directives(field)) for field in node.fields}
     keys = [field for field, (_, given) in fields.items() if "primaryKey" in given]
@@ -134,7 +134,7 @@ def _model(node: ast.ObjectTypeDefinitionNode) -> Model:
         if needed not in directives:
             raise HourBankError(f"{name}: the stand-in for Amplify knows no type without @{needed}")
     rules = _rules(directives["auth"], name)
-    return Model(
+    return AmplifyModel(
         name=name,
         key=keys[0] if keys else "id",
         operations=dict(_names(name, directives["model"])),
@@ -183,14 +183,14 @@ def _rules(auth: Mapping[str, Any], where: str) -> tuple[Rule, ...]:
     )
 
 
-def _enum_filters(document: graphql.DocumentNode, models: list[Model]) -> Iterator[str]:
+def _enum_filters(document: graphql.DocumentNode, models: list[AmplifyModel]) -> Iterator[str]:
     queried = {type_ for model in models if model.operations for type_ in model.types.values()}
     for node in document.definitions:
         if isinstance(node, ast.EnumTypeDefinitionNode) and (name := node.name.value) in queried:
             yield f"input Model{name}Input {{ eq: {name} ne: {name} }}"
 
 
-def _types(models: list[Model]) -> Iterator[str]:
+def _types(models: list[AmplifyModel]) -> Iterator[str]:
     for model in models:
         name, types = model.name, model.types
         nullable = {field: type_.rstrip("!") for field, type_ in types.items()}
@@ -216,7 +216,7 @@ def _tests(name: str, types: Mapping[str, str]) -> str:
     return _declared(f"input {name}", times | tests | {"and": f"[{name}]", "or": f"[{name}]", "not": name})
 
 
-def _operations(models: list[Model]) -> Iterator[str]:
+def _operations(models: list[AmplifyModel]) -> Iterator[str]:
     fields: dict[str, list[str]] = {"Query": [], "Mutation": []}
     for model in models:
         name, key = model.name, f"{model.key}: {model.types[model.key].rstrip('!')}"

@@ -28,15 +28,15 @@ from hourbank import ledger_view
 from hourbank.errors import HourBankError
 from hourbank.local import people
 from hourbank.local.page import amplify_schema
-from hourbank.local.page.amplify_schema import Claims, Model, Rule
-from hourbank.local.page.filters import Expression, NotUnderstoodError
+from hourbank.local.page.amplify_schema import AmplifyModel, Claims, Rule
+from hourbank.local.page.filters import FilterExpressions, NotUnderstoodError
 
 PAGE = 100
 # far more than a page's queries have, and too few to keep a validator busy
 MOST_TOKENS = 5000
 
 
-class Refusal(Exception):
+class AppSyncRefusal(Exception):
     """An answer of AppSync's with an errorType."""
 
     def __init__(self, error_type: str, message: str) -> None:
@@ -54,7 +54,7 @@ def caller_of(authorization: str | None) -> Claims:
     """
     token = (authorization or "").removeprefix("Bearer").strip()
     if not token:
-        raise Refusal("UnauthorizedException", "Valid authorization header not provided.")
+        raise AppSyncRefusal("UnauthorizedException", "Valid authorization header not provided.")
     try:
         _, payload, _ = token.split(".")
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
@@ -62,7 +62,7 @@ def caller_of(authorization: str | None) -> Claims:
             return dict(claims)
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
-    raise Refusal("UnauthorizedException", "Unable to parse JWT token.")
+    raise AppSyncRefusal("UnauthorizedException", "Unable to parse JWT token.")
 
 
 def token_for(user: str) -> str:
@@ -101,7 +101,7 @@ class Api:
             caller = caller_of(authorization)
             query, variables, operation = _request(body)
             document = graphql.parse(query, max_tokens=MOST_TOKENS)
-        except Refusal as refusal:
+        except AppSyncRefusal as refusal:
             status = 401 if refusal.error_type == "UnauthorizedException" else 400
             return status, refused(refusal.error_type, str(refusal))
         except (graphql.GraphQLError, RecursionError):
@@ -120,7 +120,7 @@ class Api:
         found: Any = self.schema.type_map[type_]
         return found.fields[name]
 
-    def _resolver(self, model: Model, operation: str) -> Callable[..., Any]:
+    def _resolver(self, model: AmplifyModel, operation: str) -> Callable[..., Any]:
         do = {"get": self._get, "list": self._list, "create": self._create, "update": self._update}[operation]
 
         def resolve(_: Any, info: graphql.GraphQLResolveInfo, **arguments: Any) -> Any:
@@ -131,29 +131,29 @@ class Api:
             except ClientError as error:
                 raise _of_dynamodb(error) from None
             except NotUnderstoodError:
-                raise Refusal("Unrecognized Filter", "Unable to process the filter expression") from None
+                raise AppSyncRefusal("Unrecognized Filter", "Unable to process the filter expression") from None
             except ParamValidationError as error:  # DynamoDB would say it, did the SDK not say it first
-                raise Refusal("DynamoDB:ValidationException", str(error)) from None
+                raise AppSyncRefusal("DynamoDB:ValidationException", str(error)) from None
 
         return resolve
 
-    def _get(self, model: Model, caller: Claims, arguments: Mapping[str, Any]) -> Any:
+    def _get(self, model: AmplifyModel, caller: Claims, arguments: Mapping[str, Any]) -> Any:
         is_own, whose = _read_rules(model, "get", caller, arguments)
         record = self._stored(model, arguments[model.key])
         if record and not is_own and not any(rule.is_owner(record, caller) for rule in whose):
             raise PermissionError
         return record
 
-    def _list(self, model: Model, caller: Claims, arguments: Mapping[str, Any]) -> Any:
+    def _list(self, model: AmplifyModel, caller: Claims, arguments: Mapping[str, Any]) -> Any:
         if arguments.get("sortDirection") is not None:
             words = "sortDirection is not supported for List operations without a Sort key defined."
-            raise Refusal("InvalidArgumentsError", words)
+            raise AppSyncRefusal("InvalidArgumentsError", words)
         is_own, whose = _read_rules(model, "list", caller, arguments)
         owned = None if is_own else {"or": [{rule.owner: {"eq": caller[rule.claim]}} for rule in whose]}
         limit = arguments.get("limit")
         # as with Amplify, the limit counts what is looked at, of which the filters leave less
         request: dict[str, Any] = {"TableName": self._tables[model.name], "Limit": PAGE if limit is None else limit}
-        expression = Expression()
+        expression = FilterExpressions()
         if text := expression.all_of(owned, arguments.get("filter")):
             request["FilterExpression"] = text
         ask = self._dynamodb.scan
@@ -169,7 +169,7 @@ class Api:
             "nextToken": last and base64.urlsafe_b64encode(json.dumps(last).encode()).decode(),
         }
 
-    def _create(self, model: Model, caller: Claims, arguments: Mapping[str, Any]) -> Any:
+    def _create(self, model: AmplifyModel, caller: Claims, arguments: Mapping[str, Any]) -> Any:
         given = arguments["input"]
         values = dict(given)
         for rule in model.all_rules:
@@ -179,7 +179,7 @@ class Api:
         created = now()
         made_up = {model.key: str(uuid.uuid4()), "createdAt": created, "updatedAt": created}
         record = made_up | values | {"__typename": model.name}
-        expression = Expression()
+        expression = FilterExpressions()
         self._dynamodb.put_item(
             TableName=self._tables[model.name],
             Item=people.item(record),
@@ -188,7 +188,7 @@ class Api:
         )
         return record
 
-    def _update(self, model: Model, caller: Claims, arguments: Mapping[str, Any]) -> Any:
+    def _update(self, model: AmplifyModel, caller: Claims, arguments: Mapping[str, Any]) -> Any:
         given = arguments["input"]
         record = self._stored(model, given[model.key]) or {}
         allowed = model.allowed("update", record, caller)
@@ -198,7 +198,7 @@ class Api:
         emptied = {name for name, value in given.items() if value is None} - model.allowed("delete", record, caller)
         _deny_others(given, allowed - emptied)
         values = {name: value for name, value in given.items() if name != model.key}
-        expression = Expression()
+        expression = FilterExpressions()
         answer = self._dynamodb.update_item(
             TableName=self._tables[model.name],
             Key={model.key: {"S": given[model.key]}},
@@ -209,14 +209,14 @@ class Api:
         )
         return ledger_view.plain(answer["Attributes"])
 
-    def _stored(self, model: Model, key: str) -> dict[str, Any] | None:
+    def _stored(self, model: AmplifyModel, key: str) -> dict[str, Any] | None:
         answer = self._dynamodb.get_item(
             TableName=self._tables[model.name], Key={model.key: {"S": key}}, ConsistentRead=True
         )
         return ledger_view.plain(answer["Item"]) if "Item" in answer else None
 
 
-def _table_of(model: Model, tables: Mapping[str, str]) -> str:
+def _table_of(model: AmplifyModel, tables: Mapping[str, str]) -> str:
     try:
         return tables[model.name[0].lower() + model.name[1:]]
     except KeyError:
@@ -236,7 +236,7 @@ def _request(body: bytes) -> tuple[str, dict[str, Any] | None, str | None]:
         query = variables = operation = None
     if isinstance(query, str) and isinstance(variables, dict | None) and isinstance(operation, str | None):
         return query, variables, operation
-    raise Refusal("MalformedHttpRequestException", "Unable to parse GraphQL query.")
+    raise AppSyncRefusal("MalformedHttpRequestException", "Unable to parse GraphQL query.")
 
 
 def _no_number(word: str) -> None:
@@ -247,7 +247,7 @@ def _in_appsyncs_form(error: graphql.GraphQLError) -> dict[str, Any]:
     places = [{"line": at.line, "column": at.column, "sourceName": None} for at in error.locations or ()]
     cause, message = error.original_error, error.message
     answer: dict[str, Any] = {"path": error.path, "locations": places or None}
-    if isinstance(cause, Refusal):
+    if isinstance(cause, AppSyncRefusal):
         answer |= {"data": None, "errorType": cause.error_type, "errorInfo": None}
     elif cause is not None and not isinstance(cause, graphql.GraphQLError):
         # whatever it says, it was not written for a client
@@ -256,28 +256,30 @@ def _in_appsyncs_form(error: graphql.GraphQLError) -> dict[str, Any]:
     return answer | {"message": message}
 
 
-def _unauthorized(info: graphql.GraphQLResolveInfo) -> Refusal:
+def _unauthorized(info: graphql.GraphQLResolveInfo) -> AppSyncRefusal:
     words = f"Not Authorized to access {info.field_name} on type {info.parent_type.name}"
-    return Refusal("Unauthorized", words)
+    return AppSyncRefusal("Unauthorized", words)
 
 
-def _of_dynamodb(error: ClientError) -> Refusal:
+def _of_dynamodb(error: ClientError) -> AppSyncRefusal:
     code = error.response["Error"]["Code"].rpartition("#")[2]
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]
     message = error.response["Error"].get("Message", code)
     if code == "ConditionalCheckFailedException":
         message = "The conditional request failed"
-    return Refusal(f"DynamoDB:{code}", f"{message} (Service: DynamoDb, Status Code: {status})")
+    return AppSyncRefusal(f"DynamoDB:{code}", f"{message} (Service: DynamoDb, Status Code: {status})")
 
 
 def _deny_others(given: Mapping[str, Any], allowed: set[str]) -> None:
     if not allowed:
         raise PermissionError
     if denied := [name for name in given if name not in allowed]:
-        raise Refusal("Unauthorized", f"Unauthorized on [{', '.join(denied)}]")
+        raise AppSyncRefusal("Unauthorized", f"Unauthorized on [{', '.join(denied)}]")
 
 
-def _read_rules(model: Model, operation: str, caller: Claims, arguments: Mapping[str, Any]) -> tuple[bool, list[Rule]]:
+def _read_rules(
+    model: AmplifyModel, operation: str, caller: Claims, arguments: Mapping[str, Any]
+) -> tuple[bool, list[Rule]]:
     """Return whether the key that is asked for is the caller's own, and the rules that a record is looked at for.
 
     Raises
@@ -300,7 +302,7 @@ def _start_of(token: str) -> dict[str, Any]:
     except ValueError:
         key = None
     if not isinstance(key, dict):
-        raise Refusal("BadRequestException", "Invalid pagination token given.")
+        raise AppSyncRefusal("BadRequestException", "Invalid pagination token given.")
     return key
 
 

@@ -30,7 +30,7 @@ class NotUnderstoodError(Exception):
     """A filter or condition says nothing that could be put into an expression."""
 
 
-class Expression:
+class FilterExpressions:
     """Expressions of one request, and the names and values that stand in them."""
 
     def __init__(self) -> None:

@@ -134,7 +134,7 @@ class Console:
         """Return where the executions of a request are, oldest first; none if there is no such request."""
         return {"executions": [self._progress(one) for one in self._deployment.named_executions(request_id)]}
 
-    def _read_ledger(self) -> ledger_view.Ledger:
+    def _read_ledger(self) -> ledger_view.LedgerView:
         ledger = ledger_view.read(self._dynamodb, self._deployment.tables)
         # four scans are no snapshot: hours that move meanwhile would seem lost, or to be there twice
         for _ in range(5):
