@@ -17,7 +17,7 @@ from pulumi.runtime.settings import get_root_resource
 from components import archive
 from components.functions import ACCESS
 from components.models import MODELS
-from handlers.aws import dynamodb
+from handlers.aws import dynamodb, environment
 from hourbank.program.recorder import STACKS, Recording, Resource, record
 from tests.helpers.recordings import recorded
 from tests.helpers.rights import RIGHTS
@@ -234,7 +234,7 @@ def test_the_time_to_answer_comes_from_the_stack(recording: Recording) -> None:
 
 
 def test_functions_know_the_models_as_the_program_does() -> None:
-    assert {model.name: model.variable for model in MODELS.values()} == dynamodb._VARIABLE
+    assert {model.name: model.variable for model in MODELS.values()} == environment._TABLE
     assert {model.name: model.hash_key for model in MODELS.values()} == dynamodb._KEY
 
 

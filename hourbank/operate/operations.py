@@ -6,7 +6,6 @@ What is changed on somebody's word is told on standard error as a line of JSON, 
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -19,6 +18,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.spinner import Spinner
 
+from handlers.aws import environment
 from handlers.aws.dynamodb import client, now
 from handlers.bank import ledger, requests
 from handlers.bank.audit import Audit, Case, load
@@ -62,7 +62,7 @@ def audit(console: Console, stack: Stack, *, touch: bool) -> bool:
 def show_stuck(console: Console, stack: Stack, limit: int) -> bool:
     """Print what is stuck, and return whether nothing is."""
     requests.start_requests_from()  # refused at once, not after half of what there is to say
-    confirmation = timedelta(days=int(os.environ["CONFIRMATION_DAYS"]))
+    confirmation = timedelta(days=environment.confirmation_days())
     with _live(lambda: "looking at executions"):
         executions, more = stuck.of_executions(stack, limit)
     title(console, "Executions that did not succeed, and left hours or work behind")

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.text import Text
 
-from handlers.aws import dynamodb
+from handlers.aws import dynamodb, environment
 from handlers.aws.dynamodb import Item, client
 from handlers.bank import audit, requests
 from handlers.bank.audit import PATIENCE, Case
@@ -378,7 +378,7 @@ def _what_waits(stack: Stack, story: RequestStory) -> Iterator[str | Remedy]:
         ends = f"in {duration(left)}" if left > timedelta(0) else f"{duration(-left)} ago"
         yield f"waits since {at(since)}, until {at(until)} ({ends}); then the hours go back"
     elif status == "IN_PROGRESS" and case.escrow:
-        days = timedelta(days=int(os.environ["CONFIRMATION_DAYS"]))
+        days = timedelta(days=environment.confirmation_days())
         reported = f"; the auditor reports it from {at(story.now - audit.in_progress_for(case, story.now) + days)}"
         yield f"waits until somebody ends the service; nobody is timed out{reported}"
     for one in NEXT.get(status, ()):
@@ -409,7 +409,7 @@ def _wait(story: RequestStory, request: Item) -> tuple[datetime, datetime]:
 def _what_is_wrong(stack: Stack, story: RequestStory) -> Iterator[str | Remedy]:
     """What does not fit, waits too long or was missed, and the commands that help; else that nothing is left to do."""
     case = story.case
-    confirmation = timedelta(days=int(os.environ["CONFIRMATION_DAYS"]))
+    confirmation = timedelta(days=environment.confirmation_days())
     waited, too_long = stuck.waiting(case, story.now, story.default, confirmation)
     if story.problem:
         yield story.problem

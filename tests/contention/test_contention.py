@@ -20,7 +20,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from handlers.aws import dynamodb
+from handlers.aws import dynamodb, environment
 from handlers.aws.dynamodb import Plan
 from handlers.bank import ledger, requests
 from handlers.bank.errors import InsufficientBalance, OfferNotAffordable
@@ -255,7 +255,7 @@ def aws_like(engine: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> Bank:
 
 
 def opened(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> Bank:
-    for model, variable in dynamodb._VARIABLE.items():
+    for model, variable in environment._TABLE.items():
         monkeypatch.setenv(variable, model)
     for metric in ("count", "measure"):
         monkeypatch.setattr(ledger, metric, lambda *_, **__: None)
