@@ -276,7 +276,7 @@ def test_a_fault_is_said_in_one_line_and_tells_nothing(port, capfd, monkeypatch)
     def fail(*_):
         raise RuntimeError("a secret")
 
-    monkeypatch.setattr(module.ledger_view, "read", fail)
+    monkeypatch.setattr(module, "read_ledger", fail)
     answer = ask(port, "/local/ledger")
     assert answer.status == 500
     assert answer.json["errors"][0]["errorType"] == "InternalFailure"

@@ -55,9 +55,9 @@ def test_a_request_is_held_accepted_and_paid(world):
     world.until_closed(request_id)
     after = world.ledger()
     assert after.escrows[request_id]["status"] == "RELEASED"
-    assert (after.balances["rosa"], after.balances["theo"]) == (
-        before.balances["rosa"] - 2,
-        before.balances["theo"] + 2,
+    assert (after.spendable()["rosa"], after.spendable()["theo"]) == (
+        before.spendable()["rosa"] - 2,
+        before.spendable()["theo"] + 2,
     )
     world.assert_laws()
 
@@ -66,7 +66,7 @@ def test_a_request_is_held_accepted_and_paid(world):
 def test_every_story_of_the_demo_ends_as_it_must(world, played):
     performances, _ = played
     assert {p.story.title: p.problem for p in performances if p.problem} == {}
-    balances = world.ledger().balances
+    balances = world.ledger().spendable()
     expected = stories.expected_balances(stories.DEMO)
     assert {name: balances[name] for name in expected} == expected
     world.assert_laws()
@@ -106,7 +106,7 @@ def test_an_answer_after_the_time_out_changes_nothing(world, played):
     world.until(world.submit(providerId="rosa"), "REJECTED")
     after = world.ledger()
     assert after.requests[late]["status"] == "TIMED_OUT"
-    assert (after.balances, after.escrows) == (before.balances, before.escrows)
+    assert (after.spendable(), after.escrows) == (before.spendable(), before.escrows)
     assert len(world.deployment.executions(late)) == 1
 
 
@@ -212,7 +212,7 @@ def test_twelve_requests_at_once_hold_what_five_of_them_need(world):
     assert len(held) == 5
     assert all("Not enough hours" in r["failureReason"] for r in records if r["status"] == "REJECTED")
     ledger = world.ledger()
-    assert ledger.balances["vera"] == 0
+    assert ledger.spendable()["vera"] == 0
     assert {request_id: ledger.escrows[request_id]["status"] for request_id in held} == dict.fromkeys(held, "HELD")
     assert set(asked) & set(ledger.escrows) == set(held)
     world.assert_laws()
@@ -221,7 +221,7 @@ def test_twelve_requests_at_once_hold_what_five_of_them_need(world):
         world.provider(request_id, "REJECTED")
     for request_id in held:
         world.until(request_id, "DECLINED")
-    assert world.ledger().balances["vera"] == FOR_FIVE
+    assert world.ledger().spendable()["vera"] == FOR_FIVE
     world.assert_laws()
 
 
@@ -366,7 +366,7 @@ def test_bad_input_is_refused_in_words_or_ignored_and_sticks_nothing(world):
     after = world.ledger()
     for request_id, name in ignored.items():
         assert after.requests[request_id].get("status") == IGNORED[name].get("status"), name
-    assert after.balances == before.balances
+    assert after.spendable() == before.spendable()
     assert set(after.escrows) - set(before.escrows) == {good["id"]}
 
 

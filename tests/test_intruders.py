@@ -146,7 +146,7 @@ def is_refused(call: Callable[[], Any]) -> bool:
 
 def test_every_story_ends_as_it_must(world: Guarded, played: list[Performance]) -> None:
     assert {p.story.title: p.problem for p in played if p.problem} == {}
-    balances = world.ledger().balances
+    balances = world.ledger().spendable()
     expected = stories.expected_balances(stories.DEMO)
     assert {name: balances[name] for name in expected} == expected
 
@@ -383,7 +383,7 @@ def test_a_name_taken_before_the_record_is_there_is_passed_over(world: Guarded, 
     world.provider(record["id"], "REJECTED")
     world.until(record["id"], "DECLINED")
     assert world.outcome(world.execution(f"{name}-2")) == "DECLINED"
-    assert world.ledger().balances == before.balances
+    assert world.ledger().spendable() == before.spendable()
 
 
 def test_an_execution_for_anothers_request_touches_nothing(world: Guarded, intruder: Clients) -> None:
@@ -401,9 +401,9 @@ def test_an_execution_for_anothers_request_touches_nothing(world: Guarded, intru
     }.items():
         assert world.outcome(world.execution(start(world, intruder, name, given))) == "NOT_OWNER", name
     after = world.ledger()
-    assert (after.requests[target], after.balances, after.escrows) == (
+    assert (after.requests[target], after.spendable(), after.escrows) == (
         before.requests[target],
-        before.balances,
+        before.spendable(),
         before.escrows,
     )
 
@@ -417,7 +417,7 @@ def test_an_input_that_differs_from_the_record_moves_nothing(
     name = start(world, intruder, execution_name(REQUEST_PREFIX, target), {"requestId": target} | spoofed)
     assert world.outcome(world.execution(name)) == "REJECTED"
     after = world.ledger()
-    assert (after.balances, after.escrows) == (before.balances, before.escrows)
+    assert (after.spendable(), after.escrows) == (before.spendable(), before.escrows)
 
 
 def test_a_decision_in_the_request_workflow_decides_nothing(world: Guarded, intruder: Clients) -> None:
@@ -428,7 +428,7 @@ def test_a_decision_in_the_request_workflow_decides_nothing(world: Guarded, intr
     world.until(target, "AWAITING_PROVIDER")
     world.provider(target, "REJECTED")
     assert world.outcome(world.execution(name)) == "DECLINED"
-    assert world.ledger().balances == before.balances
+    assert world.ledger().spendable() == before.spendable()
 
 
 # ---- task tokens
@@ -448,7 +448,7 @@ def test_a_task_token_is_nowhere_but_in_its_record(
         "events": "\n".join(messages(world, world.heard)),
         "failures": "\n".join(messages(world, failures(world))),
         "inputs, outputs and errors of executions": "\n".join(execution_texts(world)),
-        "other tables": str([world.ledger().escrows, world.ledger().entries, world.ledger().balances]),
+        "other tables": str([world.ledger().escrows, world.ledger().log, world.ledger().spendable()]),
         "what the stage saw": str([(p.paths, p.problem, p.seen, p.doing) for p in played]),
         "what the emulator printed": world.emulator.log.read_text(),
     }

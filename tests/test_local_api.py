@@ -8,10 +8,11 @@ from decimal import Decimal
 import pytest
 
 from handlers.aws.dynamodb import date_time, now
-from hourbank import ledger_view
+from hourbank import laws
 from hourbank.local import deploy, people
 from hourbank.local.emulator import Emulator
 from hourbank.local.page.server import Console, serve
+from hourbank.local.tables import read_ledger
 from tests.helpers.waiting import ENDLESS_SECONDS, until
 
 pytestmark = [pytest.mark.thorough, pytest.mark.xdist_group("local-api")]
@@ -63,7 +64,7 @@ def test_a_counter_offer_is_made_accepted_and_paid_by_mutations_alone():
     with Emulator() as emulator:
         dynamodb, tables = emulator.client("dynamodb"), deploy.create_tables(emulator)
         people.give_hours(dynamodb, tables, {"ana": Decimal(10), "chloé": Decimal(10)})
-        before = ledger_view.read(dynamodb, tables)
+        before = read_ledger(dynamodb, tables)
         config = {"hourbank:startRequestsFrom": now()}
         deployment = deploy.deploy(emulator, response_timeout_seconds=MINUTES * 60, config=config)
         with serve(Console(deployment, MINUTES * 60), port=0) as address:
@@ -113,7 +114,7 @@ def test_a_counter_offer_is_made_accepted_and_paid_by_mutations_alone():
             assert executions[0]["deadline"] is None
             for machine in ("ServiceRequestWorkflow", "EscrowManagementWorkflow"):
                 assert browser.load(f"/local/diagrams/{machine}.svg").startswith("<svg")
-        assert ledger_view.broken_conservation(before, ledger_view.read(dynamodb, tables)) == []
+        assert laws.made_or_lost(before, read_ledger(dynamodb, tables)) == []
     # and no answer had a task token
     assert len(tokens) == 2
     assert [answer for answer in browser.answers if any(token in answer for token in tokens)] == []

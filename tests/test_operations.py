@@ -26,12 +26,13 @@ from rich.console import Console
 from handlers.aws import dynamodb
 from handlers.bank import audit
 from handlers.bank.execution import RELEASE_PREFIX, execution_name
-from hourbank import ledger_view, names
+from hourbank import laws, names
 from hourbank.account import stack
 from hourbank.account.stack import Stack
 from hourbank.errors import HourBankError
 from hourbank.local import deploy, people
 from hourbank.local.emulator import Emulator
+from hourbank.local.tables import plain, read_ledger
 from hourbank.operate import operations, show, stuck
 from tests.helpers.processes import HOURBANK
 from tests.helpers.waiting import ENDLESS_SECONDS, until
@@ -534,13 +535,13 @@ class World:
         assert "Traceback" not in ended.stderr
         return ended
 
-    def ledger(self) -> ledger_view.LedgerView:
-        return ledger_view.read(self.dynamodb, self.tables)
+    def ledger(self) -> laws.Ledger:
+        return read_ledger(self.dynamodb, self.tables)
 
     def record(self, request_id: str) -> dict:
         key = {"id": {"S": request_id}}
         answer = self.dynamodb.get_item(TableName=self.tables["serviceRequest"], Key=key, ConsistentRead=True)
-        record = ledger_view.plain(answer.get("Item", {}))
+        record = plain(answer.get("Item", {}))
         if record.get("taskToken"):
             self.secrets.add(record["taskToken"])
         return record
@@ -580,7 +581,7 @@ def world(tmp_path_factory):
     with Emulator() as emulator:
         world = World(emulator, str(tmp_path_factory.mktemp("state")))
         yield world
-        assert ledger_view.broken_conservation(world.before, world.ledger()) == []
+        assert laws.made_or_lost(world.before, world.ledger()) == []
         assert len(world.secrets) > 2
         assert [secret for secret in world.secrets if secret in world.said] == []
 
@@ -708,7 +709,7 @@ class TestOnTheEmulator:
         assert f"2.5  {request_id}  {failed} is FAILED (ReleaseRefused)" in seen.stdout
         assert "redrive" not in seen.stdout
         # When the operator says no, and then yes
-        before = world.ledger().balances["theo"]
+        before = world.ledger().spendable()["theo"]
         for answer, code in (("n\n", 1), ("y\n", 0)):
             ours, theirs = pty.openpty()
             os.write(ours, answer.encode())
@@ -719,7 +720,7 @@ class TestOnTheEmulator:
             assert (ended.returncode, "[y/N]" in ended.stdout) == (code, True)
         # Then the provider whose hours these were is paid
         assert json.loads(ended.stderr)["by"] == "olga"
-        assert world.ledger().balances["theo"] == before + Decimal("2.5")
+        assert world.ledger().spendable()["theo"] == before + Decimal("2.5")
         assert world.record(request_id)["status"] == "COMPLETED"
         # And nothing is left to find: nobody can be paid wrongly any more
         audited = world.run(world.at_home, "audit")

@@ -10,8 +10,8 @@ from typing import Any
 from boto3.dynamodb.types import TypeSerializer
 
 from handlers.aws.dynamodb import now
-from hourbank import ledger_view
 from hourbank.errors import HourBankError
+from hourbank.local.tables import plain, scan
 
 # Fields a client may leave out: Amplify's create writes them as explicit NULLs.
 OPTIONAL = (
@@ -77,7 +77,7 @@ def give_hours(dynamodb: Any, tables: Mapping[str, str], balances: Mapping[str, 
 
 def check_has_balance(dynamodb: Any, tables: Mapping[str, str], user: str) -> None:
     """Raise HourBankError, in one line, unless the user has a balance, be it 0."""
-    people = [str(balance["userId"]) for balance in ledger_view.scan(dynamodb, tables["userBalance"])]
+    people = [str(balance["userId"]) for balance in scan(dynamodb, tables["userBalance"])]
     if user not in people:
         raise HourBankError(f"{user!r}: nobody has a balance of that name: people are {', '.join(sorted(people))}")
 
@@ -131,7 +131,7 @@ def _update(
         )
     except dynamodb.exceptions.ConditionalCheckFailedException as error:
         if found := error.response.get("Item"):
-            word, now_is = next(iter(answer.values())), ledger_view.plain(found).get("status") or "not started"
+            word, now_is = next(iter(answer.values())), plain(found).get("status") or "not started"
             raise HourBankError(
                 f"not written: {word} is for a request {status}, and {request_id} is {now_is}"
             ) from None

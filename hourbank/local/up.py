@@ -17,13 +17,14 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from hourbank import ledger_view, names
+from hourbank import names
 from hourbank.errors import HourBankError
 from hourbank.local import machine
 from hourbank.local.deployment import Deployment
 from hourbank.local.emulator import Emulator
 from hourbank.local.patience import Patience
 from hourbank.local.shutdown import STOPPED, end_at
+from hourbank.local.tables import scan
 
 STATE = machine.state_folder(os.environ) / "up.json"
 PEOPLE = {"ana": Decimal(10), "ben": Decimal(10), "chloé": Decimal(10)}
@@ -188,7 +189,7 @@ def _follow(console: Console, deployment: Deployment) -> None:
     dynamodb, table = deployment.client("dynamodb"), deployment.tables["serviceRequest"]
     seen: dict[str, str] = {}
     while True:
-        for request in ledger_view.scan(dynamodb, table):
+        for request in scan(dynamodb, table):
             status = request.get("status")
             if status and seen.get(request["id"]) != status:
                 seen[request["id"]] = status

@@ -25,7 +25,7 @@ from handlers.bank import audit, requests
 from handlers.bank.audit import PATIENCE, Case
 from handlers.bank.hours import in_words
 from handlers.bank.requests import OWNER
-from hourbank import ledger_view, names
+from hourbank import names
 from hourbank.account.stack import Stack, is_refusal
 from hourbank.drawing import graph
 from hourbank.drawing.flow import flow_of
@@ -34,6 +34,7 @@ from hourbank.drawing.layout import rows
 from hourbank.drawing.pictures import DEFINITIONS
 from hourbank.errors import HourBankError
 from hourbank.local.deployment import Deployment
+from hourbank.local.tables import plain, scan
 from hourbank.operate import stuck
 from hourbank.operate.operations import print_remedy, refusal_of
 from hourbank.operate.stuck import DescribedExecution, Remedy
@@ -126,7 +127,7 @@ def find(deployment: Deployment, beginning: str) -> str:
         raise HourBankError(
             "an empty id means no request: give an id, or how it begins, as `hourbank request` printed it"
         )
-    found = ledger_view.scan(deployment.client("dynamodb"), deployment.tables["serviceRequest"])
+    found = scan(deployment.client("dynamodb"), deployment.tables["serviceRequest"])
     ids = [request["id"] for request in found if request["id"].startswith(beginning)]
     if beginning in ids:
         return beginning
@@ -141,7 +142,7 @@ def record_of(deployment: Deployment, request_id: str) -> dict[str, Any]:
     answer = deployment.client("dynamodb").get_item(
         TableName=deployment.tables["serviceRequest"], Key={"id": {"S": request_id}}, ConsistentRead=True
     )
-    return ledger_view.plain(answer.get("Item", {}))
+    return plain(answer.get("Item", {}))
 
 
 def is_going_on(deployment: Deployment, request_id: str) -> bool:
