@@ -93,6 +93,8 @@ def hostile(folder: Path, config: bytes = CONFIGS["a profile twice"]) -> dict[st
         "HOME": str(folder / "home"),
         "PYTHONPATH": f"{packages}:",
         "COLUMNS": "100",
+        # a test's umask takes everything away: nothing that is left in this project may have it
+        "PYTHONDONTWRITEBYTECODE": "1",
         "HOURBANK_STATE": str(folder / "state"),
     }
 

@@ -22,7 +22,7 @@ from handlers.bank import audit, requests
 from handlers.bank.execution import execution_name
 from hourbank import names
 from hourbank.account.stack import Stack
-from hourbank.cli import app
+from hourbank.cli import try_it
 from hourbank.errors import HourBankError
 from hourbank.local.people import item
 from hourbank.operate import operations, show, stuck
@@ -403,7 +403,7 @@ def test_what_a_client_chose_is_neither_run_nor_drawn(aws: Aws) -> None:
 def test_every_status_has_words_and_every_wait_what_people_can_do() -> None:
     assert set(STATUSES) == set(requests.TRANSITIONS)
     assert set(NEXT) == {*requests.WAITS, "IN_PROGRESS"}
-    ends = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    ends = {command.callback.__name__ for command in try_it.commands.registered_commands if command.callback}
     assert {one.command for row in NEXT.values() for one in row} <= ends
 
 

@@ -8,11 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hourbank.files import HEADER, refuse_foreign, refuse_foreign_archive, write
-
-export = typer.Typer(no_args_is_help=True, help="Write what Pulumi would deploy for CloudFormation, SAM or Amplify.")
-
-ARCHIVE = "hourbank-functions.zip"
+commands = typer.Typer(no_args_is_help=True, help="Write what Pulumi would deploy for CloudFormation, SAM or Amplify.")
 
 
 def place(text: str) -> Path:
@@ -27,7 +23,7 @@ Retain = Annotated[
 ]
 
 
-@export.command()
+@commands.command()
 def cloudformation(
     out: Annotated[
         Path, typer.Option(parser=place, metavar="FILE", help="The template; the functions' archive goes beside it.")
@@ -35,23 +31,14 @@ def cloudformation(
     retain: Retain = False,
 ) -> None:
     """A template for SAM or CloudFormation, beside any Amplify backend."""
-    from hourbank.export import parameterised, template_yaml
+    from hourbank.export import template_yaml
 
-    recording = parameterised.record("cloudformation")
-    made = parameterised.template(recording, code=f"./{ARCHIVE}", retain=retain)
-    # cfn-lint warns that Code is a path; the commands that deploy this template upload it
-    made["Metadata"]["cfn-lint"] = {"config": {"ignore_checks": ["W3002"]}}
-    text = f"{HEADER}\n{template_yaml.dump(made)}"
-    _, archive = parameterised.archive()
-    refuse_foreign(out, HEADER)
-    refuse_foreign_archive(out.parent / ARCHIVE)
-    write(out, text.encode())
-    write(out.parent / ARCHIVE, archive)
-    typer.echo(f"{out}: {len(made['Resources'])} resources; {out.parent / ARCHIVE}: the functions' code")
+    made = template_yaml.write_template(out, retain=retain)
+    typer.echo(f"{out}: {len(made['Resources'])} resources; {out.parent / template_yaml.ARCHIVE}: the functions' code")
     say_left_out(made)
 
 
-@export.command()
+@commands.command()
 def amplify(
     into: Annotated[Path, typer.Option(parser=place, metavar="FOLDER", help="The project's amplify/backend folder.")],
     start_requests_from: Annotated[
@@ -92,7 +79,7 @@ def amplify(
         typer.echo(f"{file} is not changed, and needs (--write puts it there):\n{entry}")
 
 
-@export.command("amplify-gen2")
+@commands.command("amplify-gen2")
 def amplify_gen2(
     into: Annotated[Path, typer.Option(parser=place, metavar="FOLDER", help="The project's amplify folder.")],
     retain: Retain = False,
