@@ -21,7 +21,7 @@ from handlers.aws import environment
 Item = dict[str, Any]
 Write = dict[str, dict[str, Any]]
 
-# As components/models.py has them: the archive holds nothing but handlers. tests/test_program.py keeps both alike.
+# As components/models.py has them: the archive holds nothing but handlers. A test of the program keeps both alike.
 _KEY = {"ServiceRequest": "id", "Escrow": "id", "UserBalance": "userId", "TransactionLog": "id"}
 
 # Refusals that reading again can cure; anything else in a cancelled transaction is for the workflow to retry or fail.

@@ -3,8 +3,6 @@
 `make contention` prints how fast it went. Write a test here for what only shows when transactions meet on one item.
 """
 
-import contextlib
-import os
 import random
 import threading
 import time
@@ -26,8 +24,6 @@ from handlers.bank import ledger, requests
 from handlers.bank.errors import InsufficientBalance, OfferNotAffordable
 from handlers.bank.execution import REQUEST_PREFIX, Execution, execution_name
 from hourbank import laws
-from hourbank.local.emulator import Emulator
-from tests.contention.dynamodb_local import DynamoDBLocal, MissingEngineError
 from tests.helpers.waiting import ENDLESS_SECONDS
 from workflows import retries
 
@@ -225,23 +221,6 @@ class Bank:
                 end="",
                 flush=True,
             )
-
-
-@pytest.fixture(scope="module", params=["DynamoDB Local", "ministack"])
-def engine(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
-    """The name and the endpoint of each engine that can run here."""
-    with contextlib.ExitStack() as stack:
-        try:
-            running = stack.enter_context(DynamoDBLocal() if request.param == "DynamoDB Local" else Emulator())
-        except MissingEngineError as error:
-            missing = str(error)
-        else:
-            missing = None
-        if missing and os.environ.get("CI") == "true":
-            pytest.fail(missing, pytrace=False)
-        if missing:
-            pytest.skip(missing)
-        yield request.param, running.endpoint
 
 
 @pytest.fixture

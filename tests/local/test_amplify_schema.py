@@ -8,7 +8,6 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -18,9 +17,9 @@ import pytest
 from graphql.language import ast as gql
 
 from handlers.bank import requests
+from hourbank.names import ROOT
 from workflows import service_request
 
-ROOT = Path(__file__).parent.parent
 EXPECTED = json.loads((ROOT / "tools/amplify/authorisation.json").read_text(encoding="utf-8"))
 GEN_1 = (ROOT / "amplify/schema.graphql").read_text(encoding="utf-8")
 GEN_2 = (ROOT / "amplify/data-resource.ts").read_text(encoding="utf-8")

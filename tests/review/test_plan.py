@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from hourbank.errors import HourBankError
+from hourbank.names import ROOT
 from hourbank.program import recorder
 from hourbank.program.recorder import Resource
 from hourbank.review import markdown, plan, rights, snapshot, versions
 from tests.helpers.waiting import ENDLESS_SECONDS
 
-ROOT = Path(__file__).parent.parent
 DEV = recorder.record("dev")
 EVERY_TABLE = "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/*"
 TABLE = "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/ServiceRequest-abc-dev"

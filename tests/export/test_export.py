@@ -17,6 +17,7 @@ from hourbank.cli import app
 from hourbank.export import parameterised
 from hourbank.local import deploy
 from hourbank.local.emulator import Emulator
+from hourbank.names import ROOT
 from hourbank.program import cloudformation
 from hourbank.program.recorder import Recording
 from tests.helpers.exports import adapt, play
@@ -149,7 +150,7 @@ def test_the_seed_s_parameters_and_outputs_are_there(made: dict[str, Any]) -> No
 
 
 def test_the_page_has_every_parameter_output_and_what_is_left_out(made: dict[str, Any]) -> None:
-    page = (Path(__file__).parent.parent / "docs" / "deploy" / "sam.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "deploy" / "sam.md").read_text(encoding="utf-8")
     # the checks of tables have a line of their own
     named = [*made["Parameters"], *made["Outputs"], *(set(parameterised.LEFT_OUT) - {"table checks"})]
     assert [name for name in named if f"`{name}`" not in page] == []

@@ -10,9 +10,9 @@ import pytest
 
 from hourbank.local import deploy
 from hourbank.local.emulator import Emulator
+from hourbank.names import ROOT
 from tests.helpers.exports import amplify_exports
 
-ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "deploy" / "sam.md").read_text(encoding="utf-8")
 API_ID = "abcdefghijklmnopqrstuvwxyz"  # the page's
 

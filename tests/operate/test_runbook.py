@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from pathlib import Path
 
 import boto3
 import pytest
@@ -11,10 +10,10 @@ from typer.main import get_command
 
 from components.alarms import RUNBOOK
 from hourbank.cli import app
+from hourbank.names import ROOT
 from hourbank.program.recorder import Recording
 from tests.helpers.recordings import recorded
 
-ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / RUNBOOK).read_text(encoding="utf-8")
 PAGES = (RUNBOOK, "docs/operate/commands.md", "docs/operate/uninstall.md")
 HEADING = re.compile(r"^## (.+)$", re.MULTILINE)

@@ -3,7 +3,6 @@
 import json
 import re
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +11,8 @@ from handlers.bank import requests
 from handlers.bank.execution import REQUEST_PREFIX, execution_name
 from handlers.bank.hours import is_legal
 from hourbank.hours import parse_hours
+from hourbank.names import ROOT
 
-ROOT = Path(__file__).parent.parent
 VECTORS: dict[str, Any] = json.loads((ROOT / "frontend/test/vectors.json").read_text(encoding="utf-8"))
 
 

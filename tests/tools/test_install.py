@@ -23,7 +23,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from hourbank.names import ROOT
+
 UV = shutil.which("uv") or str(ROOT / ".uv" / "bin" / "uv")
 REGISTRY = "https://index.invalid/simple"
 """What the small project's lock names, as the lock of this project names the public index: nobody can reach it."""

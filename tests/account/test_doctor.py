@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 from io import BytesIO, StringIO
-from pathlib import Path
 
 import boto3
 import pytest
@@ -22,12 +21,13 @@ from hourbank.account import app_schema, doctor
 from hourbank.account.checks import Account, Check, Outcome
 from hourbank.local import deploy
 from hourbank.local.emulator import Emulator
+from hourbank.names import ROOT
 from hourbank.program import recorder
 from hourbank.program.configuration import stack_config
 from tests.helpers.processes import HOURBANK
 from tests.helpers.waiting import until
 
-SCHEMA = (Path(__file__).parent.parent / "amplify/schema.graphql").read_text()
+SCHEMA = (ROOT / "amplify/schema.graphql").read_text()
 HERE = Account("123456789012", "us-east-1", "aws")
 STREAM = "arn:aws:dynamodb:us-east-1:123456789012:table/ServiceRequest-x-dev/stream/2026-11-01T00:00:00.000"
 FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:%s"

@@ -31,7 +31,6 @@ from handlers import (
 from handlers.aws import dynamodb
 from handlers.bank import endings, events, hours, ledger, requests
 from handlers.bank.errors import IllegalOffer, NotOwner, Refusal, ReleaseRefused, ValidationFailed
-from tests.contention.dynamodb_local import DynamoDBLocal
 from tests.helpers.bank import (
     ARN,
     CONTEXT,
@@ -48,6 +47,7 @@ from tests.helpers.bank import (
     run,
     validated,
 )
+from tests.helpers.dynamodb_local import DynamoDBLocal
 
 OWN = ARN + "service-request-r1"
 NOT_HOURS = [

@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from hourbank.names import ROOT
+
 LOCKS = [path for path in ROOT.glob("*/**/package-lock.json") if "node_modules" not in path.parts]
 # without Node, make builds and tests no browser's side either
 needs_node = pytest.mark.skipif(not shutil.which("npm") and not os.environ.get("CI"), reason="Node is not here")

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from hourbank.cli import app
 from hourbank.errors import HourBankError
 from hourbank.export import gen2, parameterised
+from hourbank.names import ROOT
 from tests.helpers.recordings import exports_recorded_once  # noqa: F401
 
 FILES = ("hourbank-functions.zip", "resource.ts", "template.json")
@@ -100,7 +101,6 @@ def test_a_wrong_folder_and_somebody_s_file_are_left_alone(amplify: Path) -> Non
 
 
 def test_the_page_shows_what_make_check_synthesises() -> None:
-    root = Path(__file__).parent.parent
-    shown = (root / "docs/deploy/amplify-gen2.md").read_text(encoding="utf-8").split("```ts\n")[1].split("```")[0]
-    checked = (root / "tools/amplify/gen2/backend.ts").read_text(encoding="utf-8")
+    shown = (ROOT / "docs/deploy/amplify-gen2.md").read_text(encoding="utf-8").split("```ts\n")[1].split("```")[0]
+    checked = (ROOT / "tools/amplify/gen2/backend.ts").read_text(encoding="utf-8")
     assert shown == checked.split("\n", 1)[1].replace(".js';", "';")

@@ -6,7 +6,6 @@
 import base64
 import json
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -19,8 +18,8 @@ from hourbank.errors import HourBankError
 from hourbank.local import people
 from hourbank.local.page import amplify_schema
 from hourbank.local.page.api import MOST_TOKENS, Api, token_for
+from hourbank.names import ROOT
 
-ROOT = Path(__file__).parent.parent
 EXPECTED = json.loads((ROOT / "tools/amplify/authorisation.json").read_text(encoding="utf-8"))
 SUBS = {"requester": "sub-of-requester", "provider": "sub-of-provider", "user": "sub-of-user"}
 # the last one's username is the requester's sub, which Amplify's default claim would take for the requester

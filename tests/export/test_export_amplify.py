@@ -21,11 +21,12 @@ from hourbank.errors import HourBankError
 from hourbank.export import parameterised
 from hourbank.local import deploy
 from hourbank.local.emulator import Emulator
+from hourbank.names import ROOT
 from hourbank.program import cloudformation
 from tests.helpers.exports import adapt, amplify_exports, play
 from tests.helpers.recordings import exports_recorded_once  # noqa: F401
 
-PAGE = (Path(__file__).parent.parent / "docs" / "deploy" / "amplify-gen1.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "deploy" / "amplify-gen1.md").read_text(encoding="utf-8")
 API, ENVIRONMENT = "hourbank", "dev"
 START = "2026-01-01T00:00:00Z"
 

@@ -21,7 +21,7 @@ from hourbank.account.amplify_project import propose
 from hourbank.errors import HourBankError
 from tests.helpers.processes import HOURBANK
 
-PROJECTS = Path(__file__).parent / "fixtures" / "amplify"
+PROJECTS = Path(__file__).parents[1] / "fixtures" / "amplify"
 GEN1, PROVIDERS, GEN2 = PROJECTS / "gen1", PROJECTS / "gen1-without-meta", PROJECTS / "gen2"
 URL = "https://gen2endpointgen2endpoint02.appsync-api.eu-west-1.amazonaws.com/graphql"
 POOL = "eu-west-1:00000000-0000-0000-0000-000000000000"

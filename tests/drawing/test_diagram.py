@@ -7,7 +7,6 @@ import itertools
 import random
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 from xml.etree import ElementTree as ET
 
@@ -22,6 +21,7 @@ from hourbank.drawing.lanes import Passage, lanes
 from hourbank.drawing.marks import compared, lit
 from hourbank.drawing.mermaid import mermaid
 from hourbank.drawing.svg import SMALL, svg, width
+from hourbank.names import ROOT
 from hourbank.simulate.program import definition_of
 from workflows import escrow_management, service_request
 
@@ -287,7 +287,7 @@ def test_an_error_that_is_caught_no_longer_is_drawn_as_an_error() -> None:
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_committed_pictures_are_of_these_definitions(name: str) -> None:
     for form, suffix in pictures.SUFFIXES.items():
-        path = Path(__file__).parent.parent / "docs" / "pictures" / f"{name}{suffix}"
+        path = ROOT / "docs" / "pictures" / f"{name}{suffix}"
         made = pictures.draw([name], form)[name]
         assert path.read_text(encoding="utf-8") == made, f"{path.name} is out of date: run `make docs`"
 

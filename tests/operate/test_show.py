@@ -1,6 +1,6 @@
 """`hourbank show` on recorded shapes of AWS: what it asks for, what it says, and what it never says.
 
-With deployed functions it is played in tests/test_operations.py and tests/test_cli.py.
+With deployed functions it is played in tests/operate/test_operations.py and tests/cli/test_cli.py.
 """
 
 import json

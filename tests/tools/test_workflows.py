@@ -17,10 +17,10 @@ import parliament
 import pytest
 import yaml
 
+from hourbank.names import ROOT
 from hourbank.program.recorder import Recording, record
 from tools import comment
 
-ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / ".github" / "workflows"
 PAGE = (ROOT / "docs" / "review" / "github.md").read_text(encoding="utf-8")
 # YAML reads the key `on` as True
