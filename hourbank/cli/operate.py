@@ -41,7 +41,7 @@ def show(
 ) -> None:
     """Show a request's whole story: its record, its hours, its way through the states, and what can be done next."""
     with operating(stack, region) as (console, found):
-        from hourbank.local.up import running
+        from hourbank.local.running import running
         from hourbank.operate import show as view
 
         view.show(console, found, request_id if stack else view.find(running(), request_id))

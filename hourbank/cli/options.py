@@ -49,6 +49,6 @@ def running_deployment() -> Deployment:
     To be called before anything that imports boto3, which looks for some of them when it is imported.
     """
     shut_off_this_process()
-    from hourbank.local.up import running
+    from hourbank.local.running import running
 
     return running()

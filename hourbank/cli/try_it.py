@@ -86,7 +86,7 @@ def up(
 def down() -> None:
     """End what `hourbank up` left running."""
     shut_off_this_process()
-    from hourbank.local.up import down as end
+    from hourbank.local.running import down as end
 
     typer.echo(end())
 

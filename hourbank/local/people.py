@@ -5,11 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from boto3.dynamodb.types import TypeSerializer
 
 from handlers.aws.dynamodb import now
+from hourbank import names
 from hourbank.errors import HourBankError
 from hourbank.local.tables import plain, scan
 
@@ -22,6 +23,40 @@ OPTIONAL = (
     "status",
     "failureReason",
 )
+
+
+class Deed(NamedTuple):
+    """What a person can do: who, what they write, and how `hourbank` plays it on this machine."""
+
+    who: str
+    writes: str
+    command: str
+    rest: str = ""
+
+    def played(self, request_id: str) -> str:
+        """Return the command line that does it."""
+        return f"{names.command()} {self.command} {request_id} {self.rest}".rstrip()
+
+
+# by the status that waits for it
+DEEDS = {
+    "AWAITING_PROVIDER": (
+        Deed(
+            "providerId",
+            "providerResponse: ACCEPTED, REJECTED, or COUNTER_OFFER with counterOfferHours",
+            "answer",
+            "accept  (or: decline, counter --hours 3)",
+        ),
+        Deed("requesterId", "requesterResponse: CANCELLED", "cancel"),
+    ),
+    "NEGOTIATING": (
+        Deed("requesterId", "requesterResponse: ACCEPTED, REJECTED or CANCELLED", "respond", "accept  (or: reject)"),
+    ),
+    "IN_PROGRESS": (
+        Deed("requesterId", "requesterResponse: COMPLETED", "confirm"),
+        Deed("providerId", "providerResponse: WITHDRAWN", "answer", "withdraw"),
+    ),
+}
 
 
 def item(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,6 @@ from handlers.bank import audit, requests
 from handlers.bank.audit import PATIENCE, Case
 from handlers.bank.hours import in_words
 from handlers.bank.requests import OWNER
-from hourbank import names
 from hourbank.account.stack import Stack, is_refusal
 from hourbank.drawing import graph
 from hourbank.drawing.flow import flow_of
@@ -33,6 +32,7 @@ from hourbank.drawing.lanes import Passage, lanes
 from hourbank.drawing.layout import rows
 from hourbank.drawing.pictures import DEFINITIONS
 from hourbank.errors import HourBankError
+from hourbank.local import people
 from hourbank.local.deployment import Deployment
 from hourbank.local.tables import plain, scan
 from hourbank.operate import stuck
@@ -55,30 +55,6 @@ STATUSES = {
     "TIMED_OUT": "nobody answered in time, and the requester has the hours back",
     "FAILED": "a step failed, and no hours are held",
 }
-
-
-class Next(NamedTuple):
-    """What a person can write, into which field, and how to play that on this machine."""
-
-    who: str
-    writes: str
-    command: str
-
-
-NEXT = {
-    "AWAITING_PROVIDER": (
-        Next("providerId", "providerResponse: ACCEPTED, REJECTED, or COUNTER_OFFER with counterOfferHours", "answer"),
-        Next("requesterId", "requesterResponse: CANCELLED", "cancel"),
-    ),
-    "NEGOTIATING": (Next("requesterId", "requesterResponse: ACCEPTED, REJECTED or CANCELLED", "respond"),),
-    "IN_PROGRESS": (
-        Next("requesterId", "requesterResponse: COMPLETED", "confirm"),
-        Next("providerId", "providerResponse: WITHDRAWN", "answer"),
-    ),
-}
-# what the provider's `answer` takes, by the status that it answers
-ANSWERS = {"AWAITING_PROVIDER": "accept  (or: decline, counter --hours 3)", "IN_PROGRESS": "withdraw"}
-RESPONSES = {"respond": "accept  (or: reject)"}
 # the record's attributes that are told in words
 TOLD = frozenset(
     {
@@ -382,15 +358,12 @@ def _what_waits(stack: Stack, story: RequestStory) -> Iterator[str | Remedy]:
         days = timedelta(days=environment.confirmation_days())
         reported = f"; the auditor reports it from {at(story.now - audit.in_progress_for(case, story.now) + days)}"
         yield f"waits until somebody ends the service; nobody is timed out{reported}"
-    for one in NEXT.get(status, ()):
-        person = "the provider" if one.who == "providerId" else "the requester"
-        yield f"{person} {request.get(one.who)} can write {one.writes}"
+    for deed in people.DEEDS.get(status, ()):
+        person = "the provider" if deed.who == "providerId" else "the requester"
+        yield f"{person} {request.get(deed.who)} can write {deed.writes}"
         if stack.is_local:
-            words = ANSWERS[status] if one.command == "answer" else RESPONSES.get(one.command, "")
-            yield Remedy(
-                f"{names.command()} {one.command} {shlex.quote(case.request_id)} {words}".rstrip(), "plays that"
-            )
-    if status not in NEXT and requests.TRANSITIONS.get(status):
+            yield Remedy(deed.played(shlex.quote(case.request_id)), "plays that")
+    if status not in people.DEEDS and requests.TRANSITIONS.get(status):
         yield "the workflow goes on by itself"
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from hourbank import cli, names, terminal
 from hourbank.errors import HourBankError
-from hourbank.local import deploy, emulator, machine, up
+from hourbank.local import deploy, emulator, machine, running
 from hourbank.local.deployment import Deployment
 
 HOURBANK = Path(sys.executable).with_name("hourbank")
@@ -307,11 +307,11 @@ def test_a_function_that_does_not_start_is_said_at_once(monkeypatch: pytest.Monk
 def test_what_nobody_can_read_is_not_taken_for_running(
     content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(up, "STATE", tmp_path / "up.json")
-    up.STATE.write_bytes(content)
+    monkeypatch.setattr(running, "STATE", tmp_path / "up.json")
+    running.STATE.write_bytes(content)
     with pytest.raises(HourBankError, match="nothing is running"):
-        up.running()
-    assert not up.STATE.exists()
+        running.running()
+    assert not running.STATE.exists()
 
 
 @pytest.mark.parametrize(("pid", "ended"), [(-1, []), (0, []), (1, []), (4711, [4711])])
@@ -319,18 +319,20 @@ def test_a_state_that_names_no_process_of_ours_ends_none(
     pid: int, ended: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[int] = []
-    monkeypatch.setattr(up, "STATE", tmp_path / "up.json")
-    monkeypatch.setattr(up, "_answers", lambda _: False)
-    monkeypatch.setattr(up, "_read", lambda: up.RunningState(pid, "", Deployment(endpoint="", tables={}, outputs={})))
-    monkeypatch.setattr(up.os, "kill", lambda number, _: told.append(number))
-    assert up.down() == "stopped"
+    monkeypatch.setattr(running, "STATE", tmp_path / "up.json")
+    monkeypatch.setattr(running, "_answers", lambda _: False)
+    monkeypatch.setattr(
+        running, "find", lambda: running.RunningState(pid, "", Deployment(endpoint="", tables={}, outputs={}))
+    )
+    monkeypatch.setattr(running.os, "kill", lambda number, _: told.append(number))
+    assert running.down() == "stopped"
     assert told == ended
 
 
 def test_a_state_that_is_no_file_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(up, "STATE", tmp_path)
+    monkeypatch.setattr(running, "STATE", tmp_path)
     with pytest.raises(HourBankError, match=r"cannot be read \(Is a directory\): remove it"):
-        up.running()
+        running.running()
     with pytest.raises(HourBankError, match="set HOURBANK_STATE to a folder of yours, here and in other terminals"):
         machine.make_state_folder(Path(os.devnull) / "state")
 

@@ -24,9 +24,9 @@ from hourbank import names
 from hourbank.account.stack import Stack
 from hourbank.cli import try_it
 from hourbank.errors import HourBankError
-from hourbank.local.people import item
+from hourbank.local.people import DEEDS, item
 from hourbank.operate import operations, show, stuck
-from hourbank.operate.show import NEXT, STATUSES
+from hourbank.operate.show import STATUSES
 from workflows import escrow_management, service_request
 
 TOKEN = "SECRET-TOKEN"
@@ -402,14 +402,14 @@ def test_what_a_client_chose_is_neither_run_nor_drawn(aws: Aws) -> None:
 
 def test_every_status_has_words_and_every_wait_what_people_can_do() -> None:
     assert set(STATUSES) == set(requests.TRANSITIONS)
-    assert set(NEXT) == {*requests.WAITS, "IN_PROGRESS"}
+    assert set(DEEDS) == {*requests.WAITS, "IN_PROGRESS"}
     ends = {command.callback.__name__ for command in try_it.commands.registered_commands if command.callback}
-    assert {one.command for row in NEXT.values() for one in row} <= ends
+    assert {one.command for row in DEEDS.values() for one in row} <= ends
 
 
 def test_what_people_are_told_to_write_is_an_answer() -> None:
     """Each word, written into its field, is one that the workflows understand in that status."""
-    for status, row in NEXT.items():
+    for status, row in DEEDS.items():
         for one in row:
             field, _, words = one.writes.partition(": ")
             for word in (word for word in words.replace(",", " ").split() if word.isupper()):
