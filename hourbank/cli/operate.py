@@ -41,10 +41,11 @@ def show(
 ) -> None:
     """Show a request's whole story: its record, its hours, its way through the states, and what can be done next."""
     with operating(stack, region) as (console, found):
+        from hourbank.local.records import find
         from hourbank.local.running import running
-        from hourbank.operate import show as view
+        from hourbank.operate.show import show_request
 
-        view.show(console, found, request_id if stack else view.find(running(), request_id))
+        show_request(console, found, request_id if stack else find(running(), request_id))
 
 
 @commands.command(rich_help_panel=PANEL)
@@ -55,9 +56,9 @@ def audit(
 ) -> None:
     """Check that requests, escrows, log and executions fit, as the scheduled auditor does; only --touch writes."""
     with operating(stack, region) as (console, found):
-        from hourbank.operate import operations
+        from hourbank.operate.audit import show_audit
 
-        if not operations.audit(console, found, touch=touch):
+        if not show_audit(console, found, touch=touch):
             raise typer.Exit(1)
 
 
@@ -65,9 +66,9 @@ def audit(
 def stuck(stack: StackName = None, region: Region = None, limit: Limit = 200) -> None:
     """Show failed executions, overlong waits and queued stream failures, each with its hours and what helps."""
     with operating(stack, region) as (console, found):
-        from hourbank.operate import operations
+        from hourbank.operate.stuck import show_stuck
 
-        if not operations.show_stuck(console, found, limit):
+        if not show_stuck(console, found, limit):
             raise typer.Exit(1)
 
 
@@ -90,10 +91,11 @@ def redrive(
         raise typer.BadParameter("give a request's id, an execution's ARN, or --all", param_hint="REQUEST_ID")
     _check_words(reason=reason, by=by)
     with operating(stack, region) as (console, found):
-        from hourbank.operate import operations
+        from hourbank.operate.orders import asker
+        from hourbank.operate.redrive import redrive_executions
 
-        confirm = operations.asker(yes=yes)
-        if not operations.redrive(console, found, target, by=by, reason=reason, confirm=confirm, limit=limit):
+        confirm = asker(yes=yes)
+        if not redrive_executions(console, found, target, by=by, reason=reason, confirm=confirm, limit=limit):
             raise typer.Exit(1)
 
 
@@ -116,10 +118,11 @@ def settle(
     _check_words(reason=reason, by=by)
     decision = "RELEASE" if release else "REFUND"
     with operating(stack, region) as (console, found):
-        from hourbank.operate import operations
+        from hourbank.operate.orders import asker
+        from hourbank.operate.settle import settle_hours
 
-        confirm = operations.asker(yes=yes)
-        if not operations.settle(console, found, request_id, decision, by=by, reason=reason, confirm=confirm):
+        confirm = asker(yes=yes)
+        if not settle_hours(console, found, request_id, decision, by=by, reason=reason, confirm=confirm):
             raise typer.Exit(1)
 
 

@@ -132,7 +132,7 @@ def diagram(
     classes: dict[str, dict[str, str]] = {}
     if request_id is not None:
         deployment = running_deployment()
-        from hourbank.operate.show import find
+        from hourbank.local.records import find
 
         asked = [workflow.value] if workflow else list(pictures.DEFINITIONS)
         request_id = find(deployment, request_id)

@@ -172,7 +172,7 @@ def _requester_says(request_id: str, word: str, wanted: str) -> None:
 def _say(beginning: str, write: Callable[[Deployment, str], None], wanted: str) -> None:
     """Write what a person says, and tell what it led to; exit status 1 where that is not the `wanted` status."""
     deployment = running_deployment()
-    from hourbank.operate.show import find, record_of
+    from hourbank.local.records import find, record_of
 
     request_id = find(deployment, beginning)
     before = record_of(deployment, request_id).get("status")
@@ -193,7 +193,7 @@ def _watch(
     Exits with 1 unless the last status is `wanted`.
     """
     from hourbank.local.patience import Patience
-    from hourbank.operate.show import is_going_on, record_of
+    from hourbank.local.records import is_going_on, record_of
 
     status, patience = before, Patience()
     while not patience.is_over(status):

@@ -33,7 +33,15 @@ from hourbank.errors import HourBankError
 from hourbank.local import deploy, people
 from hourbank.local.emulator import Emulator
 from hourbank.local.tables import plain, read_ledger
-from hourbank.operate import operations, show, stuck
+from hourbank.operate import executions, orders, redrive, settle, stream, stuck
+from hourbank.operate.audit import show_audit
+from hourbank.operate.executions import DescribedExecution, owner_of, refusal_of
+from hourbank.operate.redrive import redrive_executions
+from hourbank.operate.remedies import Trouble, remedies
+from hourbank.operate.report import print_findings
+from hourbank.operate.show import show_request
+from hourbank.operate.stream import failure_of, of_stream
+from hourbank.operate.stuck import of_executions, show_stuck, waiting
 from tests.helpers.processes import HOURBANK
 from tests.helpers.waiting import ENDLESS_SECONDS, until
 
@@ -66,7 +74,7 @@ class Aws:
         self.stubs = {name: Stubber(client) for name, client in self.clients.items()}
         for stub in self.stubs.values():
             stub.activate()
-        for module in (operations, stuck, dynamodb, audit):
+        for module in (executions, orders, redrive, settle, stream, stuck, dynamodb, audit):
             monkeypatch.setattr(module, "client", self.clients.__getitem__)
         monkeypatch.setattr(names, "command", lambda: "hourbank")
         monkeypatch.setenv("SERVICE_REQUEST_TABLE_NAME", "ServiceRequest")
@@ -141,10 +149,10 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Aws:
     return Aws(monkeypatch)
 
 
-def redrive(target: str | None, *, answer: bool = True, on: Stack = DEV, limit: int = 5) -> tuple[bool, str]:
+def let_go_on(target: str | None, *, answer: bool = True, on: Stack = DEV, limit: int = 5) -> tuple[bool, str]:
     """Whether all went on, and what was printed."""
     out = Console(file=StringIO(), width=300)
-    well = operations.redrive(
+    well = redrive_executions(
         out, on, target, by=None, reason="the table was throttled", confirm=lambda _: answer, limit=limit
     )
     return well, out.file.getvalue()
@@ -166,7 +174,7 @@ class TestRedrive:
         aws.holds("r1")
         aws.knows_the_caller()
         aws.redrives(execution("r1"))
-        well, printed = redrive("r1")
+        well, printed = let_go_on("r1")
         assert well
         assert "service-request-r1: FAILED, 2 hours held" in printed
         assert "SECRET" not in printed
@@ -189,7 +197,7 @@ class TestRedrive:
         aws.holds("r1")
         aws.holds("r1")
         with pytest.raises(HourBankError, match="nothing was done"):
-            redrive("r1", answer=False)
+            let_go_on("r1", answer=False)
         aws.assert_all_asked()
 
     @pytest.mark.parametrize(
@@ -205,7 +213,7 @@ class TestRedrive:
         if "status" not in described:
             aws.holds("r1")
         with pytest.raises(HourBankError, match=says):
-            redrive("r1")
+            let_go_on("r1")
 
     def test_all_that_is_unfinished_goes_on_and_one_that_is_refused_stops_no_other(self, aws, capsys):
         aws.lists(execution("r1"), execution("r2"), execution("r3"))
@@ -216,7 +224,7 @@ class TestRedrive:
         aws.knows_the_caller()
         aws.stubs["stepfunctions"].add_client_error("redrive_execution", "ExecutionNotRedrivable", "It is running", 400)
         aws.redrives(execution("r3"))
-        well, printed = redrive(None)
+        well, printed = let_go_on(None)
         assert not well
         assert "r1: RedriveExecution failed, ExecutionNotRedrivable: It is running" in printed
         outcomes = [json.loads(line)["outcome"] for line in capsys.readouterr().err.splitlines()]
@@ -227,11 +235,11 @@ class TestRedrive:
         other = execution("r1").replace("-dev", "-prod")
         aws.describes(other)
         with pytest.raises(HourBankError, match="is no execution of stack dev in eu-west-1"):
-            redrive(other)
+            let_go_on(other)
 
     def test_the_emulator_is_not_asked_for_what_it_lacks(self, aws):
         with pytest.raises(HourBankError, match="the emulator cannot redrive"):
-            redrive("r1", on=Stack(**{**DEV.__dict__, "is_local": True}))
+            let_go_on("r1", on=Stack(**{**DEV.__dict__, "is_local": True}))
 
 
 class TestStuck:
@@ -242,7 +250,7 @@ class TestStuck:
         aws.describes(execution("r1"))
         aws.describes(execution("r2"), redriveStatus="NOT_REDRIVABLE")
         aws.holds("r1", "r2")
-        findings, more = stuck.of_executions(DEV, 2)
+        findings, more = of_executions(DEV, 2)
         assert more
         assert [(finding.request_id, finding.hours) for finding in findings] == [("r1", 2), ("r2", 2)]
         assert findings[0].what == "service-request-r1 is FAILED (States.TaskFailed); the request is AWAITING_PROVIDER"
@@ -262,7 +270,7 @@ class TestStuck:
     def test_an_input_that_cannot_be_is_no_requests(self, aws, given):
         aws.lists(execution("r1"))
         aws.describes(execution("r1"), input=given)
-        assert stuck.of_executions(DEV, 9) == ([], False)
+        assert of_executions(DEV, 9) == ([], False)
         aws.assert_all_asked()
 
     @pytest.mark.parametrize("status", ["RUNNING", "SUCCEEDED", None])
@@ -271,19 +279,19 @@ class TestStuck:
         other = execution("r1").replace("-dev", "-prod")
         aws.describes(other, status)
         escrow = {"status": "HELD", "hours": Decimal(2), "executionArn": other}
-        run = stuck.owner_of(DEV, audit.Case("r1", None, escrow, []))
+        run = owner_of(DEV, audit.Case("r1", None, escrow, []))
         assert run.status == ("RUNNING" if status == "RUNNING" else "unknown")
 
     @pytest.mark.parametrize("arn", [None, "", 5, ["x"], "x" * 257])
     def test_an_owner_that_is_no_execution_is_unknown(self, aws, arn):
         escrow = {"status": "HELD", "hours": Decimal(2), "executionArn": arn}
-        assert stuck.owner_of(DEV, audit.Case("r1", None, escrow, [])).status == "unknown"
+        assert owner_of(DEV, audit.Case("r1", None, escrow, [])).status == "unknown"
 
     @pytest.mark.parametrize("request_id", ["r" * 5000, "", 5, None], ids=["endless", "empty", "number", "none"])
     def test_an_id_that_no_table_takes_is_not_looked_for(self, monkeypatch, request_id):
         asked = []
-        monkeypatch.setattr(stuck, "load_cases", lambda ids: asked.extend(ids) or {})
-        assert stuck.unfinished(DEV, [stuck.DescribedExecution(execution("x"), "FAILED", request_id=request_id)]) == []
+        monkeypatch.setattr(executions, "load_cases", lambda ids: asked.extend(ids) or {})
+        assert executions.unfinished(DEV, [DescribedExecution(execution("x"), "FAILED", request_id=request_id)]) == []
         assert asked == []
 
     def test_an_execution_that_somebody_else_named_for_a_request_hides_nothing(self, aws):
@@ -294,7 +302,7 @@ class TestStuck:
             aws.describes(arn, input=json.dumps({"requestId": "r1", "states": "x"}))
         aws.describes(execution("r1"))
         aws.holds("r1")
-        findings, _ = stuck.of_executions(DEV, 9)
+        findings, _ = of_executions(DEV, 9)
         assert [finding.what for finding in findings] == [
             "service-request-r1 is FAILED (States.TaskFailed); the request is AWAITING_PROVIDER"
         ]
@@ -312,10 +320,10 @@ class TestStuck:
     def test_an_id_that_a_client_chose_is_neither_run_nor_drawn(self, monkeypatch, request_id, printed):
         monkeypatch.setattr(names, "command", lambda: "hourbank")
         escrow = {"status": "HELD", "hours": Decimal(2), "executionArn": execution("r1")}
-        helps = stuck.remedies(DEV, audit.Case(request_id, None, escrow, []), stuck.DescribedExecution("arn", "FAILED"))
+        helps = remedies(DEV, audit.Case(request_id, None, escrow, []), DescribedExecution("arn", "FAILED"))
         out = Console(file=StringIO(), width=80)
-        finding = stuck.Trouble(what="odd", request_id=request_id, hours=Decimal(2), remedies=helps)
-        operations._print_findings(out, [finding])
+        finding = Trouble(what="odd", request_id=request_id, hours=Decimal(2), remedies=helps)
+        print_findings(out, [finding])
         assert f"  hourbank {printed}" in out.file.getvalue()
         assert "\x1b" not in out.file.getvalue()
 
@@ -331,7 +339,7 @@ class TestStuck:
             "change_message_visibility_batch", {"Successful": [{"Id": "0"}], "Failed": []}, queue | shown_again
         )
         aws.stubs["dynamodbstreams"].add_client_error("get_shard_iterator", "TrimmedDataAccessException", "gone", 400)
-        findings, lines, more = stuck.of_stream(DEV, 10)
+        findings, lines, more = of_stream(DEV, 10)
         assert (findings, more) == ([], False)
         assert lines == [
             (
@@ -342,8 +350,8 @@ class TestStuck:
         aws.assert_all_asked()
 
     def test_messages_of_somebody_else_stop_nothing(self):
-        assert stuck.failure_of("{}").condition == "not a message of Lambda's"
-        assert stuck.resolve(stuck.failure_of("hello")) is None
+        assert failure_of("{}").condition == "not a message of Lambda's"
+        assert stream.resolve(failure_of("hello")) is None
 
 
 def failure(stream: str, first: str, last: str) -> str:
@@ -404,7 +412,7 @@ def test_a_request_waits_too_long(monkeypatch, status, held_for, changed, more, 
     request = {"id": "r1", "status": status, "createdAt": ago(100), "updatedAt": ago(changed)} | more
     escrow = {"id": "r1", "status": "HELD", "hours": Decimal(2), "updatedAt": ago(held_for)}
     case = audit.Case("r1", request, escrow, [])
-    _, words = stuck.waiting(case, NOW, timedelta(days=7), timedelta(days=14))
+    _, words = waiting(case, NOW, timedelta(days=7), timedelta(days=14))
     assert says in words if says else words == ""
 
 
@@ -436,9 +444,9 @@ def test_what_aws_refuses_is_one_line(error, says):
 @pytest.mark.parametrize(
     "look",
     [
-        lambda out: operations.audit(out, DEV, touch=False),
-        lambda out: operations.show_stuck(out, DEV, 5),
-        lambda out: show.show(out, DEV, "r1"),
+        lambda out: show_audit(out, DEV, touch=False),
+        lambda out: show_stuck(out, DEV, 5),
+        lambda out: show_request(out, DEV, "r1"),
     ],
     ids=["audit", "stuck", "show"],
 )
@@ -688,10 +696,10 @@ class TestOnTheEmulator:
             name=execution_name(RELEASE_PREFIX, request_id),
             input=json.dumps(order),
         )["executionArn"]
-        for module in (operations, stuck):
+        for module in (executions, orders, redrive, settle, stream, stuck):
             monkeypatch.setattr(module, "client", world.emulator.client)
-        run = operations._wait(arn)
-        assert operations.refusal_of(run) == "The execution of this request is still running"
+        run = settle._wait(arn)
+        assert refusal_of(run) == "The execution of this request is still running"
         people.provider_says(world.dynamodb, world.tables, request_id, "REJECTED")
         world.until(request_id, "DECLINED")
 

@@ -25,8 +25,8 @@ from hourbank.account.stack import Stack
 from hourbank.cli import try_it
 from hourbank.errors import HourBankError
 from hourbank.local.people import DEEDS, item
-from hourbank.operate import operations, show, stuck
-from hourbank.operate.show import STATUSES
+from hourbank.operate import executions, show, stuck
+from hourbank.operate.show import STATUSES, show_request
 from workflows import escrow_management, service_request
 
 TOKEN = "SECRET-TOKEN"
@@ -85,7 +85,7 @@ class Aws:
         self.stubs = {name: Stubber(client) for name, client in self.clients.items()}
         for stub in self.stubs.values():
             stub.activate()
-        for module in (operations, stuck, dynamodb, audit, show):
+        for module in (executions, stuck, dynamodb, audit, show):
             monkeypatch.setattr(module, "client", self.clients.__getitem__)
         monkeypatch.setattr(names, "command", lambda: "hourbank")
         for model in ("SERVICE_REQUEST", "ESCROW", "TRANSACTION_LOG", "USER_BALANCE"):
@@ -149,7 +149,7 @@ class Aws:
 
     def show(self, request_id: str = "r1") -> str:
         out = Console(file=StringIO(), width=60)
-        show.show(out, DEV, request_id)
+        show_request(out, DEV, request_id)
         for stub in self.stubs.values():
             stub.assert_no_pending_responses()
         assert TOKEN not in out.file.getvalue()
@@ -351,7 +351,7 @@ def test_rows_that_make_no_sense_are_shown_as_they_are(aws: Aws, escrow: dict[st
     for _ in range(3):
         aws.is_("RUNNING")
     out = Console(file=StringIO(), width=200)
-    show.show(out, DEV, "r1")
+    show_request(out, DEV, "r1")
     assert shown in out.file.getvalue()
 
 
