@@ -99,6 +99,16 @@ def test_the_command_line_stands_on_eight_floors_at_most() -> None:
     assert len(floors) <= 8
 
 
+def test_a_large_class_says_why() -> None:
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            for node in ast.walk(tree):
+                if isinstance(node, ast.ClassDef):
+                    methods = [one for one in node.body if isinstance(one, ast.FunctionDef)]
+                    assert len(methods) <= 20 or "one class" in (ast.get_docstring(tree) or ""), (path, node.name)
+
+
 def test_a_large_file_says_why() -> None:
     large = [
         path.relative_to(ROOT).as_posix()

@@ -4,6 +4,9 @@ A fault strikes at a point of the run: the n-th call of a function, the n-th cal
 stream or the n-th wait. Until the world is quiet the faults strike; then they are healed, the auditor runs and touches
 what the stream has missed, and what failed is redriven or settled by an operator. A run is right if no law was ever
 broken, if what is not right is listed by the auditor (and nothing else is), and if after the repair all is right.
+
+A simulation is one class, in one file: where a fault strikes, how it is repaired and how the end is judged all depend
+on what has happened so far, which it keeps.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from handlers.aws.dynamodb import client
-from hourbank.simulate.campaign import in_silence
+from hourbank.simulate.cases import in_silence
 from hourbank.simulate.executions import Invocation, LambdaError, Moment, SimulatedExecution
 from hourbank.simulate.program import TABLES
 from hourbank.simulate.world import World, deployed, typed

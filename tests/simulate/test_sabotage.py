@@ -21,7 +21,7 @@ from handlers.bank import audit, events, execution, hours, ledger, requests, wai
 from handlers.bank.errors import ReleaseRefused
 from handlers.bank.execution import Execution
 from hourbank.drawing import graph
-from hourbank.simulate.campaign import Replay, in_silence, play, single_faults, story_named
+from hourbank.simulate.cases import Replay, in_silence, play, single_faults, story_named
 from hourbank.simulate.faults import BESIDE, COLLIDING, FULL, ODD_ANSWERED, ODD_CREATED, Fault
 from hourbank.simulate.paths import stories
 from hourbank.simulate.program import definition_of

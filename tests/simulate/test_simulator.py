@@ -12,22 +12,8 @@ from rich.console import Console
 
 from handlers.aws.dynamodb import Change
 from hourbank.errors import HourBankError
-from hourbank.simulate.campaign import (
-    FAMILY,
-    Replay,
-    Tally,
-    in_silence,
-    pairs,
-    play,
-    play_again,
-    simulate,
-    single_jobs,
-    singles,
-    story_named,
-    table,
-    tell,
-    wander,
-)
+from hourbank.simulate.campaign import Tally, play_again, simulate, single_jobs, table, tell
+from hourbank.simulate.cases import FAMILY, Replay, in_silence, pairs, play, singles, story_named, wander
 from hourbank.simulate.faults import KINDS, MEANWHILE, PAUSE, WAITING, Fault
 from hourbank.simulate.paths import stories
 from hourbank.simulate.run import Simulation

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
 from handlers.bank import hours, requests
-from hourbank.simulate.campaign import in_silence
+from hourbank.simulate.cases import in_silence
 from hourbank.simulate.executions import SimulatedExecution
 from hourbank.simulate.run import is_right
 from hourbank.simulate.world import deployed
