@@ -54,10 +54,11 @@ from hourbank.simulate.faults import (
     ZOMBIES,
     Fault,
 )
-from hourbank.simulate.paths import PathStory, stories
-from hourbank.simulate.program import REGION
+from hourbank.simulate.paths import PathStory, missing_levers, stories
+from hourbank.simulate.program import REGION, definition_of
 from hourbank.simulate.run import Simulation, outcome
 from hourbank.simulate.wandering import Wander, shortest
+from workflows import WORKFLOWS
 
 # whose AWS the handlers see
 NOBODY = {
@@ -427,8 +428,11 @@ def simulate(
     Raises
     ------
     HourBankError
-        If no story's name contains `only`.
+        If no story's name contains `only`, or a way out of a state has no lever.
     """
+    for machine, workflow in WORKFLOWS.items():
+        for missing in missing_levers(machine, definition_of(workflow)):
+            raise HourBankError(missing)
     names = [str(story) for story in stories() if only in str(story)]
     if not names:
         raise HourBankError(f"--only: no path has {only!r} in its name")
