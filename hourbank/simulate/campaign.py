@@ -430,12 +430,12 @@ def simulate(
     HourBankError
         If no story's name contains `only`, or a way out of a state has no lever.
     """
-    for machine, workflow in WORKFLOWS.items():
-        for missing in missing_levers(machine, definition_of(workflow)):
-            raise HourBankError(missing)
     names = [str(story) for story in stories() if only in str(story)]
     if not names:
         raise HourBankError(f"--only: no path has {only!r} in its name")
+    for machine, workflow in WORKFLOWS.items():
+        for missing in missing_levers(machine, definition_of(workflow)):
+            raise HourBankError(missing)
     jobs = single_jobs(names, share, turn)
     jobs += [Job("pairs", (name, draw, pair_count)) for name in PAIRED if name in names and pair_count]
     jobs += [

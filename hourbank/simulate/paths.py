@@ -40,6 +40,15 @@ def paths(definition: Definition, start: str | None = None) -> Iterator[tuple[Wa
             yield from (((state, way.name), *rest) for rest in paths(definition, way.target))
 
 
+@cache
+def caught(machine: str) -> frozenset[str]:
+    """Return the states where a function that fails for good must not leave work for an operator."""
+    states = definition_of(WORKFLOWS[machine])["States"]
+    return frozenset(
+        name for name, state in states.items() if any(way.name == "States.ALL" for way in graph.ways(state))
+    )
+
+
 # --- levers -----------------------------------------------------------------------------------------------------------
 
 
