@@ -27,7 +27,8 @@ from workflows import WORKFLOWS, service_request
 
 @pytest.mark.parametrize("machine", WORKFLOWS)
 def test_every_way_out_of_a_state_has_a_lever(machine: str) -> None:
-    assert missing_levers(machine, definition_of(WORKFLOWS[machine])) == []
+    missing = missing_levers(machine, definition_of(WORKFLOWS[machine]))
+    assert not missing, "; ".join(missing)
 
 
 def test_a_new_branch_without_a_lever_is_found() -> None:

@@ -333,7 +333,8 @@ CHECKS = list(dict.fromkeys(check for check, _ in BROKEN))
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("workflow", WORKFLOWS)
 def test_definition(workflow: str, check: Callable[[Definition], Problems]) -> None:
-    assert list(check(definition_of(WORKFLOWS[workflow]))) == []
+    problems = list(check(definition_of(WORKFLOWS[workflow])))
+    assert not problems, "; ".join(problems)
 
 
 @pytest.mark.parametrize("i", range(len(BROKEN)), ids=lambda i: f"{BROKEN[i][0].__name__}-{i}")
