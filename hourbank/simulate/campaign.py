@@ -38,7 +38,9 @@ from hourbank.simulate.faults import (
     KINDS,
     REPAIRS,
 )
-from hourbank.simulate.paths import stories
+from hourbank.simulate.paths import missing_levers, stories
+from hourbank.simulate.program import definition_of
+from workflows import WORKFLOWS
 
 
 class Job(NamedTuple):
@@ -150,11 +152,14 @@ def simulate(
     Raises
     ------
     HourBankError
-        If no story's name contains `only`.
+        If no story's name contains `only`, or a way out of a state has no lever.
     """
     names = [str(story) for story in stories() if only in str(story)]
     if not names:
         raise HourBankError(f"--only: no path has {only!r} in its name")
+    for machine, workflow in WORKFLOWS.items():
+        for missing in missing_levers(machine, definition_of(workflow)):
+            raise HourBankError(missing)
     jobs = single_jobs(names, share, turn)
     jobs += [Job("pairs", (name, draw, pair_count)) for name in PAIRED if name in names and pair_count]
     jobs += [

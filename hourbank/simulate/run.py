@@ -26,7 +26,6 @@ from hourbank.simulate.faults import (
     BESIDE,
     BROKEN,
     CALL,
-    CAUGHT,
     CHECK_OF,
     COLLIDING,
     CONFLICTS_IN_A_ROW,
@@ -50,7 +49,7 @@ from hourbank.simulate.faults import (
     ordered,
     refuse,
 )
-from hourbank.simulate.paths import Lever, PathStory, say
+from hourbank.simulate.paths import Lever, PathStory, caught, say
 from hourbank.simulate.program import snake_case
 from hourbank.simulate.world import World, deployed
 
@@ -371,8 +370,10 @@ class Simulation:
         """Whether work for an operator is in order: something that nothing catches went wrong."""
         if ("ReleaseRefused", "Next") in self.story.path:
             return True
-        names = [self.invocations[f.at].state for f in self.faults if f.kind in BROKEN and f.at < len(self.invocations)]
-        return len(names) < len(self.faults) or any(name not in CAUGHT for name in names)
+        broken = [self.invocations[f.at] for f in self.faults if f.kind in BROKEN and f.at < len(self.invocations)]
+        return len(broken) < len(self.faults) or any(
+            one.machine is None or one.state not in caught(one.machine) for one in broken
+        )
 
     # --- what is right
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.text import Text
 
+from hourbank.cost.paths import walk
 from hourbank.drawing import pictures
 from hourbank.drawing.lanes import Passage, lanes
 from hourbank.drawing.marks import compared, lit
@@ -134,17 +135,7 @@ def lines_on_each_other(text: str) -> Iterator[str]:
 
 # --- the workflows ----------------------------------------------------------------------------------------------------
 
-
-def happy_path() -> list[str]:
-    names, states = [REQUEST["StartAt"]], REQUEST["States"]
-    while not states[names[-1]].get("End"):
-        state = states[names[-1]]
-        accepted = [rule["Next"] for rule in state.get("Choices", ()) if rule["StringEquals"] == "ACCEPTED"]
-        names.append(*(accepted or [state["Next"]]))
-    return names
-
-
-HAPPY = happy_path()
+HAPPY = walk(REQUEST, {"CheckProviderResponse": "ACCEPTED"})
 NEGOTIATED = [*HAPPY[:-1], "ProcessNegotiation", "CheckRequesterResponse", "AdjustEscrow", "StartServiceExecution"]
 WAITING = NEGOTIATED[: NEGOTIATED.index("ProcessNegotiation") + 1]
 FAILED = [*HAPPY[: HAPPY.index("EscrowHours") + 1], "RefundAfterFailure", "RequestFailed"]

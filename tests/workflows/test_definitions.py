@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from handlers.bank import errors
+from handlers.bank import endings, errors
 from hourbank.drawing import graph
 from hourbank.simulate.program import definition_of, function_arn, function_of, recorded, snake_case
 from workflows import escrow_management, service_request
@@ -160,6 +160,14 @@ def tasks_catch_as_designed(definition: Definition) -> Problems:
             yield f"{name} catches {actual}, not {expected}"
 
 
+def refusals_end_a_request_in_words(definition: Definition) -> Problems:
+    for name, state in tasks(definition):
+        for catch in state.get("Catch", []):
+            for error in catch["ErrorEquals"]:
+                if error in TYPED and catch["Next"] in ENDINGS and (name, error) not in endings.ENDINGS:
+                    yield f"write into ENDINGS of handlers/bank/endings.py how {error} in {name} ends a request"
+
+
 def states_all_is_last_and_alone(definition: Definition) -> Problems:
     for name, state in definition["States"].items():
         for way in ("Retry", "Catch"):
@@ -292,6 +300,7 @@ BROKEN: list[tuple[Callable[[Definition], Problems], Callable[[Definition], None
     (tasks_catch_as_designed, change("States", "EscrowHours", "Catch", 0, "Next", to="RefundAfterFailure")),
     (tasks_catch_as_designed, change("States", "RefundEscrow", "Catch", to=[CATCH_ALL])),
     (tasks_catch_as_designed, change("States", "WaitForProviderResponse", "Catch", 0, to=None)),
+    (refusals_end_a_request_in_words, change("States", "EscrowHours", "Catch", 0, "ErrorEquals", to=["IllegalOffer"])),
     (states_all_is_last_and_alone, change("States", "EscrowHours", "Catch", 0, "ErrorEquals", to=["States.ALL"])),
     (
         states_all_is_last_and_alone,
@@ -324,7 +333,8 @@ CHECKS = list(dict.fromkeys(check for check, _ in BROKEN))
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("workflow", WORKFLOWS)
 def test_definition(workflow: str, check: Callable[[Definition], Problems]) -> None:
-    assert list(check(definition_of(WORKFLOWS[workflow]))) == []
+    problems = list(check(definition_of(WORKFLOWS[workflow])))
+    assert not problems, "; ".join(problems)
 
 
 @pytest.mark.parametrize("i", range(len(BROKEN)), ids=lambda i: f"{BROKEN[i][0].__name__}-{i}")
