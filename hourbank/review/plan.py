@@ -247,8 +247,8 @@ def flat(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def archive(before: Version, after: Version) -> Iterator[str]:
-    """The archive that every function runs from."""
-    if before.files == after.files:
+    """The archive that every function runs from; a version that the program refuses has none to compare."""
+    if before.files == after.files or not (before.files and after.files):
         return
     grown = after.archive_bytes - before.archive_bytes
     yield (

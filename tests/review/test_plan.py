@@ -225,8 +225,9 @@ def test_keys_values_and_packages_are_compared():
 
 def test_a_stack_that_is_refused_says_why():
     refused = versions.to_stack({"refused": "hourbank:amplifyEnv is missing"})
-    text = plan.render(version({"dev": stack()}), version({"dev": refused}), ["dev"])
+    text = plan.render(version({"dev": stack()}), version({"dev": refused}, files={}, archive_bytes=22), ["dev"])
     assert "The program now refuses the stack `dev`: `hourbank:amplifyEnv is missing`" in text
+    assert "archive" not in text
     assert "### Resources" not in text
 
 
