@@ -25,9 +25,9 @@ pytestmark = pytest.mark.engine
 
 
 def edit(path: Path, pattern: str, replacement: str) -> None:
-    changed, count = re.subn(pattern, replacement, path.read_text())
+    changed, count = re.subn(pattern, replacement, path.read_text(encoding="utf-8"))
     assert count == 1, f"{path} has {count} places that look like {pattern}"
-    path.write_text(changed)
+    path.write_text(changed, encoding="utf-8")
 
 
 @pytest.fixture(scope="session")

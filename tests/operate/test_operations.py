@@ -520,7 +520,7 @@ class World:
         self.deployment = deploy.deploy(emulator, response_timeout_seconds=24 * 3600, config=config)
         self.said = ""
         self.secrets: set[str] = set()
-        with open(f"{state}/up.json", "w") as file:  # noqa: PTH123
+        with open(f"{state}/up.json", "w", encoding="utf-8") as file:  # noqa: PTH123
             json.dump({"pid": 0, "console": "x", "deployment": self.deployment.to_json()}, file)
         self.at_home = os.environ | {"HOURBANK_STATE": state, "AWS_PROFILE": "not-there"}
         self.on_aws = os.environ | {"HOURBANK_STATE": "/nowhere", "AWS_ENDPOINT_URL": emulator.endpoint}

@@ -129,7 +129,7 @@ def test_a_violation_is_told_with_its_shortest_story(monkeypatch: pytest.MonkeyP
         long = next(run for run in map(Wander, range(50)) if run.play())
         short = shortest(long)
     assert len(short.steps) < 6 < len(long.steps)
-    console = Console(width=150, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    console = Console(width=150, record=True, file=open("/dev/null", "w", encoding="utf-8"))  # noqa: SIM115, PTH123
     console.print(table(tally, 1, Decimal(1)))
     wrong = tally.shortest()
     assert wrong is not None
