@@ -15,6 +15,7 @@ import pytest
 
 from hourbank.errors import HourBankError
 from hourbank.program import recorder
+from hourbank.program.configuration import SECRET
 from hourbank.program.recorder import Resource
 from hourbank.review import markdown, plan, rights, snapshot, versions
 from tests.helpers.waiting import ENDLESS_SECONDS
@@ -203,13 +204,13 @@ def test_keys_values_and_packages_are_compared():
         version(
             {"dev": stack()},
             packages={"boto3": "1.40"},
-            config={"dev": {"hourbank:key": {"secure": "v1:aaaaaaaa"}}},
+            config={"dev": {"hourbank:key": f"{SECRET}aaaa"}},
             **before,
         ),
         version(
             {"dev": stack(answer="42")},
             packages={"boto3": "1.41"},
-            config={"dev": {"hourbank:key": {"secure": "v1:bbbbbbbb"}}},
+            config={"dev": {"hourbank:key": f"{SECRET}bbbb"}},
             keys={"days": {"type": "integer", "default": 30}, "new": {"type": "boolean"}},
         ),
         ["dev"],
@@ -217,7 +218,7 @@ def test_keys_values_and_packages_are_compared():
     assert "- key `days`, `default`: `14` → `30`\n" in text
     assert "- key `new` is added: `boolean`, **required**\n" in text
     assert "- key `old` is removed: a stack that sets it is refused\n" in text
-    assert "- `Pulumi.dev.yaml`, `hourbank:key`: `a secret (aaaaaa)` → `a secret (bbbbbb)`\n" in text
+    assert "- `Pulumi.dev.yaml`, `hourbank:key`: a secret is encrypted anew, and may be another\n" in text
     assert "- `boto3`: `1.40` → `1.41`\n" in text
     assert "- output `answer`: `42`, new\n" in text
 
@@ -227,6 +228,33 @@ def test_a_stack_that_is_refused_says_why():
     text = plan.render(version({"dev": stack()}), version({"dev": refused}), ["dev"])
     assert "The program now refuses the stack `dev`: `hourbank:amplifyEnv is missing`" in text
     assert "### Resources" not in text
+    # what a program that refuses would take along nobody knows
+    nothing = version({"dev": refused}, files={}, archive_bytes=22)
+    for old, new in ((version({"dev": stack()}), nothing), (nothing, version({"dev": stack()}))):
+        text = plan.render(old, new, ["dev"])
+        assert "refuse" in text
+        assert "bytes" not in text
+
+
+def test_what_only_pulumi_can_open_is_said_and_no_ciphertext():
+    secret = {"hourbank:tables": {"escrow": f"{SECRET}aaaa", "userBalance": "Mine"}}
+    text = plan.render(
+        version({"dev": stack()}, config={"dev": {"hourbank:tables": {"escrow": "Plain", "userBalance": "Mine"}}}),
+        version(
+            {"dev": stack()},
+            config={"dev": secret},
+            project={"aws:region": "eu-west-1"},
+            environments={"dev": ["acme/time-bank"]},
+            unknown={"dev": {"hourbank:tables": "is a secret in Pulumi.dev.yaml"}},
+        ),
+        ["dev"],
+    )
+    says = "`hourbank:tables` is a secret in Pulumi.dev.yaml; `acme/time-bank` of Pulumi ESC may set more."
+    assert f"Unknown here, as only Pulumi can open it: {says}\n" in text
+    assert "- `Pulumi.dev.yaml`, `hourbank:tables.escrow`: `Plain` → `a secret`\n" in text
+    assert '- `Pulumi.dev.yaml`, `environment`: `[]` → `["acme/time-bank"]`\n' in text
+    assert "- `Pulumi.yaml`, `aws:region`: `eu-west-1`, new\n" in text
+    assert "aaaa" not in text
 
 
 # --- rights -----------------------------------------------------------------------------------------------------------

@@ -68,7 +68,7 @@ def propose(path: Path, stack: str | None, region: str | None) -> str:
     HourBankError
         One line: that there is no such project, or what it lacks.
     """
-    project = read(path, stack, region)
+    project = read(path, names.stack_name(stack) if stack else None, region)
     options = f" --stack {shlex.quote(stack)}" if stack else ""
     moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     needed = {

@@ -10,7 +10,7 @@ import sys
 import tarfile
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -55,8 +55,14 @@ class Version:
     archive_bytes: int
     keys: Mapping[str, Any]
     """Of Pulumi.yaml."""
+    project: Mapping[str, Any] = field(default_factory=dict)
+    """What Pulumi.yaml gives every stack."""
     config: Mapping[str, Mapping[str, Any]]
     """By stack."""
+    environments: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """By stack, the environments of Pulumi ESC that it takes values from."""
+    unknown: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By stack, why the value of a key is unknown here."""
     packages: Mapping[str, str]
     """Versions by name, as locked."""
 
@@ -133,7 +139,10 @@ def read(name: str, tree: Path, stacks: Sequence[str]) -> Version:
         files=files,
         archive_bytes=len(cloudformation.zipped({inside: (content, 0o644) for inside, content in files.items()})),
         keys=found["keys"],
+        project=found["project"],
         config=found["config"],
+        environments=found["environments"],
+        unknown=found["unknown"],
         packages={package["name"]: package.get("version", "") for package in locked},
     )
 
