@@ -18,6 +18,7 @@ from hourbank.program import recorder
 from hourbank.program.configuration import SECRET
 from hourbank.program.recorder import Resource
 from hourbank.review import markdown, plan, rights, snapshot, versions
+from hourbank.review.clone import Commits
 from tests.helpers.waiting import ENDLESS_SECONDS
 
 ROOT = Path(__file__).parent.parent
@@ -631,6 +632,27 @@ def test_a_choice_without_its_default_is_said_first():
     ) in first
 
 
+def test_so_is_one_inside_of_what_does_not_catch():
+    def nested(states, **ways):
+        tell_both(states, CATCHES_ALL[:0])
+        choice = {"Type": "Choice", "Choices": [{"Variable": "$.x", "IsPresent": True, "Next": "CoolDown"}], **ways}
+        states["TellBoth"]["Branches"][0]["States"]["Which"] = choice
+
+    text = said(
+        lambda resources: definition(resources, nested),
+        before=lambda resources: definition(resources, lambda states: nested(states, Default="CoolDown")),
+    )
+    assert "- State `Which` of `ServiceRequestWorkflow` has no Default: what no rule is for ends" in text
+
+
+def test_a_program_that_is_new_ends_nothing_that_runs():
+    text = plan.render(versions.nothing("abc1234567", ["dev"]), version({"dev": stack()}), ["dev"], ["All is new."])
+    assert "hours held" not in text
+    assert "\nAll is new.\n" in text
+    assert re.search(r"Resources: \*\*\d\d added\*\*, 0 changed", text)
+    assert "bytes" not in text
+
+
 def test_an_alarm_more_is_paid_for_every_month():
     def change(resources):
         alarm = json.loads(json.dumps(named(resources, "createEscrow-errors")))
@@ -852,29 +874,10 @@ class TestCommits:
         assert ended.stderr.endswith("cannot be recorded with what is installed here: KeyError: 'oh\\nno'\n")
         assert "**No change**" in clone.text("--base", "broken", "--head", "main"), "that is not main's doing"
 
-    @pytest.mark.parametrize(
-        ("base", "head", "says"),
-        [
-            ("nowhere", None, "there is no commit nowhere here: fetch it (git fetch origin nowhere), or name another"),
-            ("main", "nowhere", "there is no commit nowhere here"),
-            ("--help", None, "there is no commit --help here"),
-        ],
-    )
-    def test_a_commit_that_is_not_there_is_one_line(self, clone, monkeypatch, base, head, says):
-        monkeypatch.setattr(versions, "ROOT", clone.folder)
-        with pytest.raises(HourBankError, match=re.escape(says)):
-            versions.find(base, head)
-
 
 def test_a_version_from_before_the_program_is_told_so(tmp_path):
     with pytest.raises(HourBankError, match=r"abc cannot be recorded: it has no __main__\.py and components/"):
         versions.read("abc", tmp_path, ["dev"])
-
-
-def test_outside_of_a_repository_there_is_nothing_to_compare(tmp_path, monkeypatch):
-    monkeypatch.setattr(versions, "ROOT", tmp_path)
-    with pytest.raises(HourBankError, match="is not in a git repository: run this in a clone"):
-        versions.find("main", None)
 
 
 def test_an_unknown_stack_is_one_line():
@@ -883,18 +886,13 @@ def test_an_unknown_stack_is_one_line():
 
 
 def test_all_stacks_are_those_that_are_deployed(monkeypatch):
-    monkeypatch.setattr(plan, "find", lambda *_: ("a" * 40, "b" * 40))
+    monkeypatch.setattr(plan, "find", lambda *_: Commits(before="a" * 40, after="b" * 40, have_common=True))
+    monkeypatch.setattr(plan, "place", lambda _: "")
     monkeypatch.setattr(plan, "extract", lambda *_: ROOT)
     monkeypatch.setattr(plan, "read", lambda _, __, stacks: version({name: stack() for name in stacks}))
     text = plan.plan("main", None, "all")
     assert text.startswith("<!-- hourbank plan -->\n## What this changes in `dev`\n")
     assert text.endswith("\n`staging`: no change.\n\n`prod`: no change.\n")
-
-
-def test_a_machine_without_git_is_told_so(monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    with pytest.raises(HourBankError, match="there is no git on the PATH"):
-        versions.find("main", None)
 
 
 def test_a_resource_is_all_that_a_snapshot_says():

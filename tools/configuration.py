@@ -20,9 +20,9 @@ A stack's values are in `Pulumi.<stack>.yaml`, set with `pulumi config set KEY V
 value that is missing or makes no sense stops a preview in one line that names the key. `hourbank doctor --amplify
 PATH` proposes the values for an Amplify project. `aws:region` is the backend's region.
 
-Commands of `hourbank` read these files as Pulumi does: also values for the whole project in `Pulumi.yaml`, and a stack named
-with its organisation. What only Pulumi can open is unknown to them: a secret, or what an environment of Pulumi ESC sets. A
-plan says so; `doctor` and `adopt` name a value that they cannot do without. A time stands in quotes.
+Commands of `hourbank` read these files as Pulumi does: also values for the whole project in `Pulumi.yaml`, and a stack
+named with its organisation. What only Pulumi can open is unknown to them: a secret, or what an environment of Pulumi
+ESC sets. A plan says so; `doctor` and `adopt` name a value that they cannot do without. A time stands in quotes.
 
 | key | type | default | meaning |
 |---|---|---|---|

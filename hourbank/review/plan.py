@@ -18,12 +18,13 @@ from hourbank.program import recorder
 from hourbank.program.configuration import SECRET
 from hourbank.program.recorder import Resource
 from hourbank.program.resource_types import FUNCTION, MACHINE, RESOURCE_TYPES
+from hourbank.review.clone import Commits, extract, find, place, prefix
 from hourbank.review.compare import ResourceChange, StackDifference, compare
 from hourbank.review.costs import costs
 from hourbank.review.markdown import Section, code, fit, folded, joined
 from hourbank.review.rights import Names, sentences
 from hourbank.review.values import MISSING, differing, from_to, value
-from hourbank.review.versions import Version, extract, find, read
+from hourbank.review.versions import Version, nothing, read
 from hourbank.review.workflows import less_caught, workflows
 
 ALL = "all"
@@ -56,16 +57,33 @@ def plan(base: str, head: str | None, stack: str) -> str:
     stacks = tuple(name for name in recorder.STACKS if name != LOCAL) if stack == ALL else (stack,)
     if stack not in (ALL, *recorder.STACKS):
         raise HourBankError(f"there is no stack {stack}: the stacks are {', '.join(recorder.STACKS)}, or {ALL}")
-    before, after = find(base, head)
-    with tempfile.TemporaryDirectory(prefix="hourbank-plan-") as folder:
-        trees = [extract(before, Path(folder, "base")), extract(after, Path(folder, "head")) if after else ROOT]
-        names = [before[:10], after[:10] if after else "the files as they are"]
-        with ThreadPoolExecutor(max_workers=2) as both:
-            old, new = both.map(read, names, trees, [stacks, stacks])
-    return render(old, new, stacks)
+    commits = find(base, head)
+    names = [commits.before[:10], commits.after[:10] if commits.after else "the files as they are"]
+    was_in, is_in = place(commits.before), place(commits.after) if commits.after else None
+    if commits.after and is_in is None:
+        raise HourBankError(f"{names[1]} does not have this program: name a head that has")
+    with tempfile.TemporaryDirectory(prefix="hourbank-plan-") as folder, ThreadPoolExecutor(max_workers=2) as both:
+        tree = extract(commits.after, is_in or "", Path(folder, "head")) if commits.after else ROOT
+        new = both.submit(read, names[1], tree, stacks)
+        if was_in is None:
+            old = nothing(names[0], stacks)
+        else:
+            old = read(names[0], extract(commits.before, was_in, Path(folder, "base")), stacks)
+        return render(old, new.result(), stacks, list(remarks(commits, was_in, is_in)))
 
 
-def render(before: Version, after: Version, stacks: Sequence[str]) -> str:
+def remarks(commits: Commits, was_in: str | None, is_in: str | None) -> Iterator[str]:
+    """What there is to know of the two versions."""
+    base = code(commits.before[:10])
+    if not commits.have_common:
+        yield f"The two have no commit in common: both are compared as they are, also in what {base} did by itself."
+    if was_in is None:
+        yield f"{base} does not have this program: all of it is new."
+    elif was_in != (is_in if commits.after else prefix()):
+        yield f"In {base} the program is in {code(was_in or './')}."
+
+
+def render(before: Version, after: Version, stacks: Sequence[str], remarks: Sequence[str] = ()) -> str:
     """The comment."""
     first = stacks[0]
     differences = {stack: compare(before.stacks[stack], after.stacks[stack]) for stack in stacks}
@@ -82,6 +100,7 @@ def render(before: Version, after: Version, stacks: Sequence[str]) -> str:
         "",
         f"From {code(before.name)} to {code(after.name)}, as the program declares it: nothing was asked of AWS.",
         "",
+        *(line for remark in remarks for line in (remark, "")),
         *unopened(after, first),
     ]
     if not sections:
