@@ -200,11 +200,11 @@ def boolean(key: str) -> bool:
 
 
 def start_requests_from() -> str:
-    example = "set an ISO 8601 time with offset, such as 2026-12-01T00:00:00Z"
+    example = "set an ISO 8601 time with offset, such as 2026-01-01T00:00:00Z"
     value = required("startRequestsFrom", example)
     if value.endswith(" UTC"):
         # what YAML makes of a time
-        raise wrong("startRequestsFrom", f"is {value!r}", 'put the time in quotes, such as "2026-12-01T00:00:00Z"')
+        raise wrong("startRequestsFrom", f"is {value!r}", 'put the time in quotes, such as "2026-01-01T00:00:00Z"')
     try:
         moment = datetime.fromisoformat(value)
     except ValueError:

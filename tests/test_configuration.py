@@ -23,7 +23,7 @@ from hourbank.review import snapshot
 
 CIPHERTEXT = "v1:rd8+HLXtwTMNIZ5L:xHMReX6PrG5zxJA7V4Stp"
 SECRET = f"{{secure: {CIPHERTEXT}}}"
-NEEDED = 'hourbank:amplifyApiId: abc, hourbank:amplifyEnv: dev, hourbank:startRequestsFrom: "2026-12-01T00:00:00Z"'
+NEEDED = 'hourbank:amplifyApiId: abc, hourbank:amplifyEnv: dev, hourbank:startRequestsFrom: "2026-01-01T00:00:00Z"'
 
 
 @pytest.fixture
@@ -51,11 +51,11 @@ def set_project(folder: Path, line: str) -> None:
 @pytest.mark.parametrize(
     ("written", "read"),
     [
-        ("2026-12-01T00:00:00Z", "2026-12-01 00:00:00 +0000 UTC"),
-        ("2026-12-01", "2026-12-01 00:00:00 +0000 UTC"),
-        ("2026-12-01T01:02:03.50+05:30", "2026-12-01 01:02:03.5 +0530 +0530"),
-        ("2026-12-01T00:00:00", "2026-12-01T00:00:00"),
-        ("'2026-12-01'", "2026-12-01"),
+        ("2026-01-01T00:00:00Z", "2026-01-01 00:00:00 +0000 UTC"),
+        ("2026-01-01", "2026-01-01 00:00:00 +0000 UTC"),
+        ("2026-01-01T01:02:03.50+05:30", "2026-01-01 01:02:03.5 +0530 +0530"),
+        ("2026-01-01T00:00:00", "2026-01-01T00:00:00"),
+        ("'2026-01-01'", "2026-01-01"),
         ("14", "14"),
         ("017", "15"),
         ("0x1F", "31"),
@@ -69,7 +69,7 @@ def set_project(folder: Path, line: str) -> None:
         ("True", "true"),
         ("1:30", "1:30"),
         ("~", ""),
-        ("{b: 2026-12-01, a: [1.0, '<', null]}", r'{"a":[1,"\u003c",null],"b":"2026-12-01 00:00:00 +0000 UTC"}'),
+        ("{b: 2026-01-01, a: [1.0, '<', null]}", r'{"a":[1,"\u003c",null],"b":"2026-01-01 00:00:00 +0000 UTC"}'),
     ],
 )
 def test_a_scalar_is_what_it_is_to_the_engine(folder: Path, written: str, read: str) -> None:
@@ -157,7 +157,7 @@ def test_the_stacks_files_may_be_in_a_folder_of_their_own(folder: Path) -> None:
 
 def test_a_time_without_quotes_is_refused_with_what_to_do(folder: Path) -> None:
     set_stack(folder, NEEDED.replace('"', ""))
-    with pytest.raises(pulumi.RunError, match=r"is '2026-12-01 00:00:00 \+0000 UTC': put the time in quotes"):
+    with pytest.raises(pulumi.RunError, match=r"is '2026-01-01 00:00:00 \+0000 UTC': put the time in quotes"):
         recorder.record("dev", tree=folder)
 
 

@@ -68,9 +68,9 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     },
     "StartRequestsFrom": {
         "Type": "String",
-        "Description": "ISO 8601 time with offset, such as 2026-12-01T00:00:00Z; older requests are left alone",
+        "Description": "ISO 8601 time with offset, such as 2026-01-01T00:00:00Z; older requests are left alone",
         "AllowedPattern": rf"{DAY}T{CLOCK}(:[0-5]\d(\.\d{{1,6}})?)?(Z|[+-]{CLOCK})",
-        "ConstraintDescription": "an ISO 8601 time with offset, such as 2026-12-01T00:00:00Z",
+        "ConstraintDescription": "an ISO 8601 time with offset, such as 2026-01-01T00:00:00Z",
     },
     "ProviderResponseTimeoutSeconds": {
         "Type": "Number",
