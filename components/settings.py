@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pulumi
@@ -211,6 +211,8 @@ def start_requests_from() -> str:
         raise wrong("startRequestsFrom", f"is {value!r}", example) from None
     if moment.utcoffset() is None:
         raise wrong("startRequestsFrom", f"is {value!r}, without an offset from UTC", example)
+    if moment > datetime.now(UTC):
+        pulumi.log.warn(f"hourbank:startRequestsFrom is {value}, which is still to come: until then no request starts")
     return value
 
 

@@ -46,11 +46,11 @@ MUTATIONS = (
 )
 
 
-def of_type(name: str, type_: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def shown(type_: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Say what of a type nobody may see, and what to do."""
     members = [*(type_.get("fields") or []), *(type_.get("inputFields") or [])]
-    if shown := [one["name"] for one in members if one["name"] in SECRET]:
-        yield f"shows {', '.join(shown)}", "remove it from the schema: whoever reads it can answer for anybody"
+    if secret := [one["name"] for one in members if one["name"] in SECRET]:
+        yield f"shows {', '.join(secret)}", "remove it from the schema: whoever reads it can answer for anybody"
 
 
 def of_model(model: str, types: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

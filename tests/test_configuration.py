@@ -226,6 +226,12 @@ def test_doctor_says_what_it_did_not_open(folder: Path) -> None:
     assert checks[0].found == "is a secret in Pulumi.dev.yaml, which only Pulumi can open"
 
 
+def test_doctor_says_that_nothing_starts_yet() -> None:
+    assert [one.outcome for one in doctor.not_yet("2099-01-01T00:00:00Z")] == [Outcome.NOTE]
+    assert not list(doctor.not_yet("2026-01-01T00:00:00Z"))
+    assert not list(doctor.not_yet(""))
+
+
 def test_a_template_does_not_change_with_the_projects_own_configuration() -> None:
     ours = {f"hourbank:{key}" for key in configuration.read_project(ROOT).declared}
     # the two make names of tables, which are told in full

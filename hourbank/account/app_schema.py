@@ -12,7 +12,7 @@ from components.subscriptions import ARGUMENTS, MUTATION
 from handlers.aws.dynamodb import client
 from hourbank.account.checks import GONE, Account, Check, Outcome
 from hourbank.account.stack import error_in_words, is_refusal
-from hourbank.app_models import FIELDS, MUTATIONS, of_model, of_type
+from hourbank.app_models import FIELDS, MUTATIONS, of_model, shown
 
 
 def schema(api_id: str, endpoint: str, account: Account) -> Iterator[Check]:
@@ -42,7 +42,7 @@ def schema(api_id: str, endpoint: str, account: Account) -> Iterator[Check]:
         problems = [Check(f"schema {model}", Outcome.MISS, *problem) for problem in of_model(model, types)]
         yield from problems or [Check(f"schema {model}", Outcome.FITS, f"{len(FIELDS[model])} fields")]
     for name, type_ in types.items():
-        yield from (Check(f"schema {name}", Outcome.MISS, *problem) for problem in of_type(name, type_))
+        yield from (Check(f"schema {name}", Outcome.MISS, *problem) for problem in shown(type_))
     mutations = {one["name"] for one in types.get("Mutation", {}).get("fields") or []}
     if spare := [name for name in MUTATIONS if name in mutations]:
         remedy = "turn them off, as amplify/schema.graphql does: only @auth is between a client and these records"

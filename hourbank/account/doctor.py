@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pulumi
@@ -90,6 +91,7 @@ def examine(env: str, config: Mapping[str, str]) -> Iterator[Check]:
         yield Check("configuration", Outcome.MISS, what, f"{instead}; then everything else is looked at")
         return
     yield Check("configuration", Outcome.FITS, f"Pulumi.{env}.yaml")
+    yield from not_yet((config.get(f"{PROJECT}:startRequestsFrom") or "").strip())
     settings = {key: (config.get(f"{PROJECT}:{key}") or "").strip() for key in SETTING_CHECKS}
     accepts = config.get(f"{PROJECT}:allowConflictResolution") == "true"
     api_id, endpoint = (config.get(f"{PROJECT}:{key}", "").strip() for key in ("amplifyApiId", "appsyncEndpoint"))
@@ -106,6 +108,13 @@ def examine(env: str, config: Mapping[str, str]) -> Iterator[Check]:
             yield from seen(key, lambda check=check, key=key: check(settings[key], account))
     if has_api:
         yield from seen("schema", lambda: schema(api_id, endpoint, account))
+
+
+def not_yet(start_requests_from: str) -> Iterator[Check]:
+    """Say that no request starts yet, where the time is still to come."""
+    if start_requests_from and datetime.fromisoformat(start_requests_from) > datetime.now(UTC):
+        found = f"{start_requests_from} is still to come: until then no request starts"
+        yield Check("startRequestsFrom", Outcome.NOTE, found)
 
 
 def unopened(config: StackConfig) -> Iterator[Check]:
