@@ -23,7 +23,7 @@ NAME = re.compile(rf"^name:\s*['\"]?{PROJECT}['\"]?\s*(#.*)?$", re.MULTILINE)
 OF_A_HOOK = ("GIT_COMMON_DIR", "GIT_DIR", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_WORK_TREE")
 
 
-class Refusal(HourBankError):
+class GitRefusal(HourBankError):
     """git does not do it; its own words."""
 
 
@@ -43,7 +43,7 @@ def git(*arguments: str, folder: Path | None = None) -> bytes:
 
     Raises
     ------
-    Refusal
+    GitRefusal
         One line.
     """
     environment = {key: value for key, value in os.environ.items() if key not in OF_A_HOOK}
@@ -59,7 +59,7 @@ def git(*arguments: str, folder: Path | None = None) -> bytes:
         raise HourBankError("there is no git on the PATH: install it") from None
     if ended.returncode:
         said = ended.stderr.decode(errors="replace").replace("fatal: ", "")
-        raise Refusal(f"git refuses: {' '.join(said.split())[:600] or arguments[0]}")
+        raise GitRefusal(f"git refuses: {' '.join(said.split())[:600] or arguments[0]}")
     return ended.stdout
 
 
@@ -77,14 +77,14 @@ def find(base: str, head: str | None) -> Commits:
     """
     try:
         git("rev-parse", "--git-dir")
-    except Refusal as refusal:
+    except GitRefusal as refusal:
         if "not a git repository" not in str(refusal):
             raise
         raise HourBankError(f"{ROOT} is not in a git repository: run this in a clone") from None
     before, after = commit(base), commit(head or "HEAD")
     try:
         common = line("merge-base", before, after).split()
-    except Refusal:
+    except GitRefusal:
         common = []
     if not common and is_shallow():
         raise HourBankError(
@@ -96,9 +96,9 @@ def find(base: str, head: str | None) -> Commits:
 def commit(ref: str) -> str:
     try:
         if ref.startswith("-"):
-            raise Refusal("it is an option")
+            raise GitRefusal("it is an option")
         return line("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
-    except Refusal:
+    except GitRefusal:
         if ref == "HEAD":
             raise HourBankError("nothing is committed here yet: commit first") from None
         raise HourBankError(f"there is no commit {ref} here: {how_to_get(ref)}") from None
