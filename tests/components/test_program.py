@@ -181,7 +181,7 @@ def test_the_longest_names_fit_what_aws_takes(env: str, region: str) -> None:
     config = {
         "hourbank:amplifyApiId": "api",
         "hourbank:amplifyEnv": "NONE",
-        "hourbank:startRequestsFrom": "2026-12-01T00:00:00Z",
+        "hourbank:startRequestsFrom": "2026-01-01T00:00:00Z",
     }
     recording = record(env, config=config, invokes=here)
     assert max(map(len, names(recording, "Role"))) <= 64
