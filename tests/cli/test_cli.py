@@ -219,9 +219,10 @@ class TestRunning:
             assert "has no execution of EscrowManagementWorkflow yet" in not_yet.stderr
             assert run(environment, "answer", request_id[:8], "accept").stderr == "IN_PROGRESS\n"
             assert run(environment, "confirm", request_id).stderr == "COMPLETED\n"
-            late = run(environment, "cancel", request_id)
-            assert late.returncode == 1
-            assert late.stderr == "written, but nothing waits for it: the request stays COMPLETED\n"
+            for late in (["cancel"], ["confirm"], ["answer", "decline"], ["answer", "withdraw"], ["respond", "reject"]):
+                refused = run(environment, late[0], request_id, *late[1:])
+                assert refused.returncode == 1
+                assert refused.stderr == f"hourbank: not written: {request_id} has ended, it is COMPLETED\n"
 
             shown = run(environment, "show", request_id).stdout
             for text in ("COMPLETED", "RELEASED, 2.5 h", "ESCROW_RELEASE", "ProcessEscrowRelease"):
