@@ -17,17 +17,22 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     HTTPClientError,
+    LoginError,
+    MissingDependencyException,
     NoCredentialsError,
     NoRegionError,
     PartialCredentialsError,
     ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
 )
 from botocore.exceptions import ConnectionError as NoConnection
 
 from handlers.aws.dynamodb import Contended, client
 from handlers.bank.requests import IllegalSetting
 from hourbank import names
-from hourbank.errors import HourBankError
+from hourbank.account.sign_in import hand_over, sign_in
+from hourbank.errors import HourBankError, UnreachableError
 from hourbank.local import machine, running
 from hourbank.terminal import one_line
 
@@ -169,8 +174,8 @@ def _turn_to_emulator() -> None:
     """Let boto3 speak to what runs on this machine and, whatever the user's own settings are, to nothing else."""
     try:
         deployment = running.running()
-    except HourBankError as error:
-        raise HourBankError(f"{error}, or name a stack on AWS, such as --stack dev") from None
+    except UnreachableError as error:
+        raise UnreachableError(f"{error}, or name a stack on AWS, such as --stack dev") from None
     machine.shut_off_this_process()
     access_key, secret_key = deployment.credentials
     os.environ |= {
@@ -182,16 +187,18 @@ def _turn_to_emulator() -> None:
 
 @contextlib.contextmanager
 def errors_in_words() -> Iterator[None]:
-    """Turn what AWS refuses, and what it cannot be asked with, into a HourBankError."""
+    """Turn what AWS refuses, and what it cannot be asked with, into an UnreachableError."""
     try:
         yield
-    except (BotoCoreError, ClientError, Contended, IllegalSetting) as error:
-        raise HourBankError(error_in_words(error)) from error
+    except (BotoCoreError, ClientError, Contended) as error:
+        raise UnreachableError(error_in_words(error)) from error
+    except IllegalSetting as error:
+        raise HourBankError(str(error)) from error
     except ValueError as error:
         # botocore raises just that for an address, of the environment or a profile, with which it makes no client
         if not str(error).startswith(("Invalid endpoint", "Port ")):
             raise
-        raise HourBankError(f"{one_line(error)}: see AWS_ENDPOINT_URL, or unset it") from None
+        raise UnreachableError(f"{one_line(error)}: see AWS_ENDPOINT_URL, or unset it") from None
 
 
 def is_refusal(error: Exception) -> bool:
@@ -204,7 +211,11 @@ def error_in_words(error: Exception) -> str:
     if isinstance(error, NoRegionError):
         return "no AWS region: give --region, or set AWS_REGION"
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
-        return "no AWS credentials: log in (such as `aws sso login`), or set AWS_PROFILE"
+        return f"no AWS credentials: {sign_in()}, or set AWS_PROFILE"
+    if isinstance(error, LoginError | SSOError | TokenRetrievalError):
+        return f"the sign-in at AWS has expired or was never made: {sign_in()}"
+    if isinstance(error, MissingDependencyException) and (handed := hand_over()):
+        return f"this program cannot read what `aws login` stores: {handed} hands it over"
     if isinstance(error, ProfileNotFound):
         return f"{one_line(error)}: see AWS_PROFILE, or unset it"
     if isinstance(error, HTTPClientError | NoConnection):
@@ -215,7 +226,7 @@ def error_in_words(error: Exception) -> str:
         return one_line(error)
     code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
     if code in _UNKNOWN:
-        return f"AWS does not take these credentials ({code}): log in again, or look at AWS_PROFILE"
+        return f"AWS does not take these credentials ({code}): {sign_in()}, or look at AWS_PROFILE"
     message = " ".join(message.split())[:300]
     if code in _FORBIDDEN:
         return f"AWS does not allow {error.operation_name}: {message}"

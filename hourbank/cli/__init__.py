@@ -6,14 +6,18 @@ What a command needs is imported in it: `hourbank --help` must import neither Pu
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import sys
 import warnings
+from typing import Annotated, NoReturn
 
 import typer
 
 from hourbank.cli import export, operate, ship, try_it
-from hourbank.terminal import print_in_any_locale
+from hourbank.errors import HourBankError, UnreachableError
+from hourbank.names import PROJECT
+from hourbank.terminal import one_line, print_in_any_locale
 
 # What is not this program's fault: no room, no right, no more files, processes or memory.
 MACHINE = {
@@ -21,9 +25,7 @@ MACHINE = {
     *(errno.EPERM, errno.EROFS),
 }
 app = typer.Typer(
-    help="HourBank: hold, pay and give back the hours of a time bank, beside AWS Amplify.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -34,8 +36,25 @@ app.add_typer(ship.commands)
 app.add_typer(export.commands, name="export", rich_help_panel=ship.PANEL)
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"{PROJECT} {version(PROJECT)}")
+        raise typer.Exit
+
+
+@app.callback()
+def hourbank(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """HourBank: hold, pay and give back the hours of a time bank, beside AWS Amplify."""
+
+
 def main() -> None:
-    """Run the command line; every error that a user can cause is one line."""
+    """Run the command line; every error that a user can cause is one line, and has its status."""
     # A program that is ended lets go of what it started, as one that is interrupted does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     # Also where it was inherited as ignored, as under nohup.
@@ -44,16 +63,33 @@ def main() -> None:
     # Of the libraries, for whoever develops with them: PYTHONWARNINGS=error must not end a command of a user's.
     warnings.simplefilter("ignore")
     try:
-        sys.exit(app(standalone_mode=False))
+        status = app(standalone_mode=False)
+        if sys.stdout:  # what is still to be written may find no reader either
+            sys.stdout.flush()
+        sys.exit(status)
     except typer.Abort:
         sys.exit(128 + signal.SIGINT)
+    except SystemExit as ended:
+        # Typer and Rich end the process themselves where nobody reads on, both with 1.
+        if isinstance(ended.__context__, BrokenPipeError):
+            _end_unread()
+        raise
+    except BrokenPipeError:
+        _end_unread()
     except Exception as error:
         line = _in_one_line(error)
         if line is None:
             raise
         if line:
             typer.echo(f"hourbank: {line}", err=True)
-        sys.exit(getattr(error, "exit_code", 1))
+        # what has no status of its own is the machine's refusal, or AWS's
+        sys.exit(getattr(error, "exit_code", 1 if isinstance(error, OSError) else UnreachableError.exit_code))
+
+
+def _end_unread() -> NoReturn:
+    """End in silence, as what SIGPIPE ends: not by the signal, which would also come of a connection to AWS."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(128 + signal.SIGPIPE)
 
 
 def _in_one_line(error: Exception) -> str | None:
@@ -63,10 +99,9 @@ def _in_one_line(error: Exception) -> str | None:
         help_of = context.command_path if context else "hourbank"
         # without any argument the help has been printed, and there is nothing to say
         message = format_message().rstrip(".").replace("Value error, ", "")  # Typer's, of an enum
+        if context and context.parent is None and hasattr(error, "option_name"):
+            message += ", and those of a command stand behind it"
         return message and f"{message}: see `{help_of} --help`"
-    from hourbank.errors import HourBankError
-    from hourbank.terminal import one_line
-
     if isinstance(error, HourBankError):
         return str(error)
     if isinstance(error, OSError) and error.errno in MACHINE:

@@ -128,14 +128,12 @@ def answer(
         "counter": ("COUNTER_OFFER", "NEGOTIATING"),
         "withdraw": ("WITHDRAWN", "CANCELLED"),
     }[says.value]
-    # written earlier, it would be taken for an answer that is none, and end the request
-    status = "IN_PROGRESS" if says is Answer.withdraw else None
 
     def write(deployment: Deployment, request_id: str) -> None:
         from hourbank.local.people import provider_says
 
         dynamodb = deployment.client("dynamodb")
-        provider_says(dynamodb, deployment.tables, request_id, word, counter_offer=amount, status=status)
+        provider_says(dynamodb, deployment.tables, request_id, word, counter_offer=amount, if_heard=True)
 
     _say(request_id, write, wanted)
 
@@ -164,7 +162,7 @@ def _requester_says(request_id: str, word: str, wanted: str) -> None:
     def write(deployment: Deployment, request_id: str) -> None:
         from hourbank.local.people import requester_says
 
-        requester_says(deployment.client("dynamodb"), deployment.tables, request_id, word)
+        requester_says(deployment.client("dynamodb"), deployment.tables, request_id, word, if_heard=True)
 
     _say(request_id, write, wanted)
 

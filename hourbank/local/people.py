@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from boto3.dynamodb.types import TypeSerializer
 
 from handlers.aws.dynamodb import now
+from handlers.bank import requests
 from hourbank import names
 from hourbank.errors import HourBankError
 from hourbank.local.tables import plain, scan
@@ -117,6 +118,21 @@ def check_has_balance(dynamodb: Any, tables: Mapping[str, str], user: str) -> No
         raise HourBankError(f"{user!r}: nobody has a balance of that name: people are {', '.join(sorted(people))}")
 
 
+def is_heard(status: str, field: str, word: str) -> bool:
+    """Whether the workflows do what a word says, now or as soon as they have got to asking.
+
+    Parameters
+    ----------
+    status : str
+        The request's.
+    field : str
+        providerResponse or requesterResponse.
+    """
+    begins = status in ("PENDING", "VALIDATING", "ESCROWED")
+    request = {"status": "AWAITING_PROVIDER" if begins else status, field: word}
+    return requests.answer_awaited(request) not in (None, "UNKNOWN") or requests.decision(request) != "NOTHING"
+
+
 def provider_says(
     dynamodb: Any,
     tables: Mapping[str, str],
@@ -124,36 +140,50 @@ def provider_says(
     response: str,
     *,
     counter_offer: Decimal | None = None,
-    status: str | None = None,
+    if_heard: bool = False,
 ) -> None:
     """Write the provider's answer, ACCEPTED, REJECTED, COUNTER_OFFER or WITHDRAWN; a counter-offer with its hours.
+
+    Parameters
+    ----------
+    if_heard : bool
+        Write nothing where no workflow does what the answer says: it would only replace what was said before.
 
     Raises
     ------
     HourBankError
-        If there is no such request, or its status is not `status`, where one is given; nothing is written.
+        If there is no such request, or nobody hears it; nothing is written.
     """
     answer: dict[str, Any] = {"providerResponse": response}
     if counter_offer is not None:
         answer["counterOfferHours"] = counter_offer
-    _update(dynamodb, tables, request_id, answer, status)
+    _update(dynamodb, tables, request_id, answer, if_heard=if_heard)
 
 
-def requester_says(dynamodb: Any, tables: Mapping[str, str], request_id: str, response: str) -> None:
-    """Write the requester's answer, CANCELLED, ACCEPTED, REJECTED or COMPLETED; raises as `provider_says`."""
-    _update(dynamodb, tables, request_id, {"requesterResponse": response})
+def requester_says(
+    dynamodb: Any, tables: Mapping[str, str], request_id: str, response: str, *, if_heard: bool = False
+) -> None:
+    """Write the requester's answer, CANCELLED, ACCEPTED, REJECTED or COMPLETED; the rest is as for `provider_says`."""
+    _update(dynamodb, tables, request_id, {"requesterResponse": response}, if_heard=if_heard)
 
 
 def _update(
-    dynamodb: Any, tables: Mapping[str, str], request_id: str, answer: Mapping[str, Any], status: str | None = None
+    dynamodb: Any, tables: Mapping[str, str], request_id: str, answer: Mapping[str, Any], *, if_heard: bool
 ) -> None:
     values = {**answer, "updatedAt": now()}
     names = {f"#{name}": name for name in values}
     parameters = {f":{name}": value for name, value in item(values).items()}
     condition = "attribute_exists(id)"
-    if status:
-        condition += " AND #status = :status"
-        names["#status"], parameters[":status"] = "status", {"S": status}
+    field, word = next(iter(answer.items()))
+    heard = [status for status in requests.TRANSITIONS if is_heard(status, field, word)]
+    if if_heard:
+        names["#status"] = "status"
+        parameters |= {f":{status}": {"S": status} for status in heard}
+        among = [f"#status = :{status}" for status in heard]
+        if "PENDING" in heard:  # which is also that of a record without one
+            parameters[":null"] = {"S": "NULL"}
+            among += ["attribute_not_exists(#status)", "attribute_type(#status, :null)"]
+        condition += f" AND ({' OR '.join(among)})"
     try:
         dynamodb.update_item(
             TableName=tables["serviceRequest"],
@@ -165,9 +195,10 @@ def _update(
             ReturnValuesOnConditionCheckFailure="ALL_OLD",
         )
     except dynamodb.exceptions.ConditionalCheckFailedException as error:
-        if found := error.response.get("Item"):
-            word, now_is = next(iter(answer.values())), plain(found).get("status") or "not started"
-            raise HourBankError(
-                f"not written: {word} is for a request {status}, and {request_id} is {now_is}"
-            ) from None
-        raise HourBankError(f"no request has the id {request_id}") from None
+        if not (found := error.response.get("Item")):
+            raise HourBankError(f"no request has the id {request_id}") from None
+        status = requests.status_of(plain(found))
+        if requests.TRANSITIONS.get(status) == frozenset():
+            raise HourBankError(f"not written: {request_id} has ended, it is {status}") from None
+        asked = " or ".join(one for one in heard if one in DEEDS)
+        raise HourBankError(f"not written: {word} is for a request {asked}, and {request_id} is {status}") from None

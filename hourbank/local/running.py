@@ -10,7 +10,7 @@ import signal
 import time
 from dataclasses import dataclass
 
-from hourbank.errors import HourBankError
+from hourbank.errors import HourBankError, UnreachableError
 from hourbank.local import machine
 from hourbank.local.deployment import Deployment
 from hourbank.local.patience import Patience
@@ -32,12 +32,12 @@ def running() -> Deployment:
 
     Raises
     ------
-    HourBankError
+    UnreachableError
         If there is none.
     """
     state = find()
     if state is None:
-        raise HourBankError("nothing is running: start it with `make up` (or `hourbank up`) in another terminal")
+        raise UnreachableError("nothing is running: start it with `make up` (or `hourbank up`) in another terminal")
     return state.deployment
 
 

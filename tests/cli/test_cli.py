@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from rich.console import Console
 from rich.spinner import Spinner
 
+from hourbank.names import ROOT
 from hourbank.stories import demo
 from hourbank.stories.stage import Performance
 from hourbank.stories.stories import DEMO
@@ -26,6 +28,9 @@ from tests.helpers.waiting import ENDLESS_SECONDS, until
 @pytest.fixture
 def environment(tmp_path):
     return os.environ | {"HOURBANK_STATE": str(tmp_path), "COLUMNS": "200", "PYTHONUNBUFFERED": "1"}
+
+
+FILES_REFUSED = ("/nowhere is not a folder, as 2 pictures need", "pyproject.toml was not written by this")
 
 
 def run(environment: dict, *arguments: str) -> subprocess.CompletedProcess:
@@ -84,11 +89,13 @@ def test_help_is_grouped_and_imports_nothing_heavy():
         (["up", "--minutes", "nan"], "nan is not a number of minutes"),
         (["up", "--minutes", "soon"], "soon is not a number of minutes"),
         (["diagram"], "two pictures need a folder, or name a workflow"),
-        (["diagram", "--out", "/nowhere"], "/nowhere is not a folder, as 2 pictures need"),
+        (["diagram", "--out", "/nowhere"], FILES_REFUSED[0]),
         (["diagram", "Request"], "'Request' is not one of 'ServiceRequestWorkflow', 'EscrowManagementWorkflow'"),
-        (["diagram", "EscrowManagementWorkflow", "--out", "pyproject.toml"], "pyproject.toml was not written by this"),
+        (["diagram", "EscrowManagementWorkflow", "--out", "pyproject.toml"], FILES_REFUSED[1]),
         (["diagram", "--request", "x"], "nothing is running: start it with `make up`"),
         (["nonsense"], "No such command 'nonsense'"),
+        (["--stack", "dev", "audit"], "No such option: --stack, and those of a command stand behind it: see `"),
+        (["show", "x", "--stak", "dev"], "No such option: --stak (Possible options: --stack): see `"),
         (["audit", "--stack", ""], "Invalid value for '--stack': it is empty: see `"),
         (["doctor", "--stack", " "], "Invalid value for '--stack': it is empty"),
         (["adopt", "--stack", ""], "Invalid value for '--stack': it is empty"),
@@ -100,10 +107,40 @@ def test_help_is_grouped_and_imports_nothing_heavy():
 )
 def test_a_users_mistake_is_one_line(environment, arguments, says):
     ended = run(environment, *arguments)
-    assert ended.returncode != 0
+    # an emulator that is not there has a status of its own, and so has a command line that is not understood
+    refused = 1 if says in FILES_REFUSED else 2
+    assert ended.returncode == (3 if "nothing is running" in says else refused)
     assert ended.stdout == ""
     assert says in ended.stderr
     assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_commands_and_options_are_completed(environment, shell):
+    words = {"COMP_WORDS": "hourbank se", "COMP_CWORD": "1", "_TYPER_COMPLETE_ARGS": "hourbank se"}
+    asked = environment | words | {"_HOURBANK_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    code = "import sys; sys.argv = ['hourbank']; from hourbank.cli import main; main()"
+    ended = subprocess.run([sys.executable, "-c", code], env=asked, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "settle" in ended.stdout and "audit" not in ended.stdout
+
+
+def test_the_version_is_that_of_the_project(environment):
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        version = tomllib.load(file)["project"]["version"]
+    assert run(environment, "--version").stdout == f"hourbank {version}\n"
+
+
+@pytest.mark.parametrize("command", ["--help", "--version", "diagram --format mermaid", "show --help"])
+def test_whoever_reads_no_further_reads_no_error(environment, command):
+    reading, writing = os.pipe()
+    os.close(reading)
+    # what is short is written at the end, what is long on the way
+    ended = subprocess.run(
+        [*HOURBANK, *command.split()], env=environment, stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (128 + signal.SIGPIPE, "")
 
 
 def test_whose_region_is_meant_is_said(environment):
@@ -182,9 +219,10 @@ class TestRunning:
             assert "has no execution of EscrowManagementWorkflow yet" in not_yet.stderr
             assert run(environment, "answer", request_id[:8], "accept").stderr == "IN_PROGRESS\n"
             assert run(environment, "confirm", request_id).stderr == "COMPLETED\n"
-            late = run(environment, "cancel", request_id)
-            assert late.returncode == 1
-            assert late.stderr == "written, but nothing waits for it: the request stays COMPLETED\n"
+            for late in (["cancel"], ["confirm"], ["answer", "decline"], ["answer", "withdraw"], ["respond", "reject"]):
+                refused = run(environment, late[0], request_id, *late[1:])
+                assert refused.returncode == 1
+                assert refused.stderr == f"hourbank: not written: {request_id} has ended, it is COMPLETED\n"
 
             shown = run(environment, "show", request_id).stdout
             for text in ("COMPLETED", "RELEASED, 2.5 h", "ESCROW_RELEASE", "ProcessEscrowRelease"):

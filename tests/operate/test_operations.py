@@ -16,9 +16,13 @@ import pytest
 from botocore.exceptions import (
     ClientError,
     EndpointConnectionError,
+    LoginRefreshRequired,
+    MissingDependencyException,
     NoCredentialsError,
     NoRegionError,
     ProfileNotFound,
+    SSOTokenLoadError,
+    UnauthorizedSSOTokenError,
 )
 from botocore.stub import Stubber
 from rich.console import Console
@@ -29,7 +33,7 @@ from handlers.bank.execution import RELEASE_PREFIX, execution_name
 from hourbank import laws, names
 from hourbank.account import stack
 from hourbank.account.stack import Stack
-from hourbank.errors import HourBankError
+from hourbank.errors import HourBankError, UnreachableError
 from hourbank.local import deploy, people
 from hourbank.local.emulator import Emulator
 from hourbank.local.tables import plain, read_ledger
@@ -420,7 +424,7 @@ def test_a_request_waits_too_long(monkeypatch, status, held_for, changed, more, 
     ("error", "says"),
     [
         (NoRegionError(), "no AWS region: give --region"),
-        (NoCredentialsError(), "no AWS credentials: log in"),
+        (NoCredentialsError(), "no AWS credentials: "),
         (ProfileNotFound(profile="nope"), r"profile \(nope\) could not be found: see AWS_PROFILE"),
         (
             EndpointConnectionError(endpoint_url="https://x"),
@@ -435,10 +439,84 @@ def test_a_request_waits_too_long(monkeypatch, status, held_for, changed, more, 
         (dynamodb.Contended("The table kept changing"), "The table kept changing"),
     ],
 )
-def test_what_aws_refuses_is_one_line(error, says):
-    with pytest.raises(HourBankError, match=says) as refused, stack.errors_in_words():
+def test_what_aws_refuses_is_one_line_with_a_status_of_its_own(error, says):
+    with pytest.raises(UnreachableError, match=says) as refused, stack.errors_in_words():
         raise error
     assert "\n" not in str(refused.value)
+    assert refused.value.exit_code == 3
+
+
+CONFIG = """
+[default]
+region = us-east-1
+[profile sso]
+sso_session = my
+[profile "old sso"]
+sso_start_url = https://x.awsapps.com/start
+[profile console]
+login_session = arn:aws:iam::123456789012:user/me
+[profile keys]
+region = us-east-1
+[profile role]
+role_arn = arn:aws:iam::123456789012:role/x
+source_profile = sso
+[profile circle]
+source_profile = circle
+[profile program]
+credential_process = /bin/vault
+"""
+ENDED_SIGN_IN = (UnauthorizedSSOTokenError(), SSOTokenLoadError(error_msg="x"), LoginRefreshRequired())
+REFUSED = ClientError({"Error": {"Code": "ExpiredToken"}}, "Scan")
+
+
+@pytest.fixture
+def signs_in(monkeypatch, tmp_path):
+    (tmp_path / "config").write_text(CONFIG)
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    return monkeypatch
+
+
+@pytest.mark.parametrize(
+    ("profile", "command"),
+    [
+        (None, "`aws configure`"),
+        ("sso", "`aws sso login --profile sso`"),
+        ("old sso", "`aws sso login --profile 'old sso'`"),
+        ("console", "`aws login --profile console`"),
+        ("keys", "`aws configure --profile keys`"),
+        ("role", "`aws sso login --profile sso`"),
+        ("circle", "`aws configure --profile circle`"),
+        ("program", "see the credential_process of the profile program"),
+    ],
+)
+def test_who_is_not_signed_in_reads_the_command_that_does_it(signs_in, profile, command):
+    if profile:
+        signs_in.setenv("AWS_PROFILE", profile)
+    for error in (NoCredentialsError(), REFUSED, *ENDED_SIGN_IN):
+        assert f": {command}" in stack.error_in_words(error)
+
+
+def test_a_sign_in_that_is_nobodys_or_the_environments_is_told_as_such(signs_in, tmp_path):
+    (tmp_path / "config").write_text("")
+    assert stack.error_in_words(NoCredentialsError()) == (
+        "no AWS credentials: `aws login`, `aws sso login` or `aws configure`, or set AWS_PROFILE"
+    )
+    (tmp_path / "config").write_text("no configuration")
+    assert "`aws configure`" in stack.error_in_words(NoCredentialsError())
+    signs_in.setenv("AWS_ACCESS_KEY_ID", "x")
+    assert "put new ones in AWS_ACCESS_KEY_ID and its siblings, or unset them" in stack.error_in_words(REFUSED)
+
+
+def test_a_sign_in_that_only_the_aws_cli_reads_is_handed_over_by_it(signs_in):
+    missing = MissingDependencyException(msg="botocore[crt]")
+    assert stack.error_in_words(missing) == "Missing Dependency: botocore[crt]"
+    signs_in.setenv("AWS_PROFILE", "console")
+    assert '`eval "$(aws configure export-credentials --profile console --format env)"`' in stack.error_in_words(
+        missing
+    )
 
 
 @pytest.mark.parametrize(
