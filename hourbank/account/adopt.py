@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,9 +54,12 @@ def write(out: Path, stack: str, region: str | None) -> int:
         recording = record(env)
     except pulumi.RunError as error:
         raise HourBankError(str(error)) from None
-    reach(stack, region or configured)
     with errors_in_words():
-        made = imports(recording, Placeholders(recording))
+        _, _, led = reach(stack, region)
+        placeholders = Placeholders(recording)
+        account, place = (placeholders.values[f"AWS::{name}"] for name in ("AccountId", "Region"))
+        print(f"account {account}, {place}{led and f', by {led}'}", file=sys.stderr)
+        made = imports(recording, placeholders)
     try:
         out.write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
     except OSError as error:

@@ -49,9 +49,9 @@ def doctor(console: Console, env: str | None, region: str | None) -> bool:
     found = configuration(env or LOCAL)
     needed = ["hourbank:tables", "hourbank:amplifyApiId", "hourbank:amplifyEnv"]
     found.need(needed if region else ["aws:region", *needed])
-    env, _ = reach(env, region or (found.values.get("aws:region") if env else None))
+    env, _, led = reach(env, region)
     with Console(stderr=True).status("looking at the account"):
-        checks = [*examine(env, found.values), *unopened(found)]
+        checks = [*examine(env, found.values, led), *unopened(found)]
     show(console, checks)
     misses, unseen = (
         [check for check in checks if check.outcome is outcome] for outcome in (Outcome.MISS, Outcome.UNSEEN)
@@ -80,10 +80,10 @@ def show(console: Console, checks: Sequence[Check]) -> None:
     console.print(table)
 
 
-def examine(env: str, config: Mapping[str, str]) -> Iterator[Check]:
+def examine(env: str, config: Mapping[str, str], led: str = "") -> Iterator[Check]:
     """Check everything of a stack with this configuration, by full key such as `hourbank:amplifyApiId`."""
     account = whoami()
-    yield Check("account", Outcome.FITS, f"{account.id} in {account.region}")
+    yield Check("account", Outcome.FITS, f"{account.id} in {account.region}{led and f', by {led}'}")
     try:
         recording, names = plan(env, config, account)
     except pulumi.RunError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 
+import boto3
 import botocore.session
 from botocore.exceptions import BotoCoreError
 
@@ -13,7 +14,7 @@ _SSO = {"sso_session", "sso_start_url"}
 
 def sign_in() -> str:
     """Return what to do for credentials that AWS takes: the command, or the place where the refused ones are."""
-    if os.environ.get("AWS_ACCESS_KEY_ID"):
+    if os.environ.get("AWS_ACCESS_KEY_ID") and not _led():
         return "put new ones in AWS_ACCESS_KEY_ID and its siblings, or unset them"
     name, profile, is_known = _profile()
     if not is_known:
@@ -27,20 +28,10 @@ def sign_in() -> str:
     return f"`aws configure{_option(name)}`"
 
 
-def hand_over() -> str:
-    """Return the command by which the AWS CLI hands over the credentials of `aws login`; empty without such a sign-in.
-
-    boto3 reads them itself only with awscrt, which this project does not lock.
-    """
-    name, profile, _ = _profile()
-    export = f"aws configure export-credentials{_option(name)} --format env"
-    return f'`eval "$({export})"`' if "login_session" in profile else ""
-
-
 def _profile() -> tuple[str, dict[str, str], bool]:
     """Return the profile in whose name there is a sign-in, what it has, and whether there is one at all."""
     session = botocore.session.get_session()
-    name = session.profile or "default"
+    name = _led() or session.profile or "default"
     try:
         profiles = session.full_config.get("profiles", {})
     except BotoCoreError:  # of a file that cannot be read, which is said where it is needed
@@ -50,6 +41,13 @@ def _profile() -> tuple[str, dict[str, str], bool]:
         followed.add(name)
         name = source
     return name, profiles.get(name, {}), name in profiles
+
+
+def _led() -> str:
+    """Return the profile that boto3 was told before it looks into the environment."""
+    session = boto3.DEFAULT_SESSION
+    told = session._session.instance_variables().get("profile") if session else None  # noqa: SLF001
+    return told or ""
 
 
 def _option(name: str) -> str:

@@ -18,7 +18,6 @@ from botocore.exceptions import (
     ClientError,
     HTTPClientError,
     LoginError,
-    MissingDependencyException,
     NoCredentialsError,
     NoRegionError,
     PartialCredentialsError,
@@ -31,9 +30,11 @@ from botocore.exceptions import ConnectionError as NoConnection
 from handlers.aws.dynamodb import Contended, client
 from handlers.bank.requests import IllegalSetting
 from hourbank import names
-from hourbank.account.sign_in import hand_over, sign_in
+from hourbank.account import way
+from hourbank.account.sign_in import sign_in
 from hourbank.errors import HourBankError, UnreachableError
 from hourbank.local import machine, running
+from hourbank.program.configuration import StackConfig, read_stack, stack_file
 from hourbank.terminal import one_line
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ class Stack:
         The name of the queue of what the stream's reader gave up on.
     options : str
         What a command line needs to mean this stack, such as ` --stack dev`.
+    place : str
+        The account and the region, and what led there, in words.
     is_local : bool
         Whether this is the emulator, which has no redrive.
     """
@@ -73,6 +76,7 @@ class Stack:
     releases_arn: str
     queue: str
     options: str
+    place: str
     is_local: bool
 
     def command(self, verb: str, target: str = "", options: str = "") -> str:
@@ -94,7 +98,7 @@ def connect(env: str | None, region: str | None) -> Stack:
     env : str, optional
         The name of a stack on AWS; without one, what `hourbank up` left running.
     region : str, optional
-        AWS's region; without one, that of the environment or the profile.
+        AWS's region; without one, the stack's own (`aws:region`), then that of the environment or the profile.
 
     Raises
     ------
@@ -102,12 +106,14 @@ def connect(env: str | None, region: str | None) -> Stack:
         If there is none.
     """
     is_local = env is None
-    env, options = reach(env, region)
+    env, options, led = reach(env, region)
     name, functions = f"hourbank-auditLedger-{env}", client("lambda")
     try:
         auditor = functions.get_function_configuration(FunctionName=name)
     except functions.exceptions.ResourceNotFoundException:
         place = functions.meta.region_name
+        if not is_local:
+            place += f" of account {client('sts').get_caller_identity()['Account']}{led and f', by {led}'}"
         raise HourBankError(
             f"no stack {env} in {place}, there is no function {name}: see --stack and --region"
         ) from None
@@ -121,29 +127,32 @@ def connect(env: str | None, region: str | None) -> Stack:
         releases_arn=f"{machines}EscrowManagementWorkflow-{env}",
         queue=f"hourbank-routeServiceRequest-failures-{env}",
         options=options,
+        place=f"account {account}, {place}{led and f', by {led}'}",
         is_local=is_local,
     )
 
 
-def reach(env: str | None, region: str | None) -> tuple[str, str]:
-    """Turn this process to where a stack is, or is going to be; return its name, and the options that mean it.
+def reach(env: str | None, region: str | None) -> tuple[str, str, str]:
+    """Turn this process to where a stack is, or is going to be.
 
     The parameters are those of `connect`.
+
+    Returns
+    -------
+    tuple of str
+        Its name, the options that mean it, and what of its configuration leads there, in words.
 
     Raises
     ------
     HourBankError
-        If no stack is named, and `hourbank up` left none running.
+        If no stack is named, and `hourbank up` left none running; or its configuration does not lead to AWS.
     """
     if env is None:
         _turn_to_emulator()
-        return LOCAL, ""
+        return LOCAL, "", ""
     options = f" --stack {env}" + (f" --region {region}" if region else "")
     env = names.stack_name(env)
-    # boto3 reads AWS_DEFAULT_REGION alone
-    if region := region or os.environ.get("AWS_REGION"):
-        os.environ["AWS_DEFAULT_REGION"] = region
-    return env, options
+    return env, options, way.follow(read_stack(env, names.ROOT), region)
 
 
 def configuration(env: str) -> StackConfig:
@@ -154,20 +163,13 @@ def configuration(env: str) -> StackConfig:
     HourBankError
         If there is none, or nobody can read it.
     """
-    import pulumi
-
-    from hourbank.program.configuration import read_stack, stack_file
-
     name = names.stack_name(env)
-    try:
-        if not stack_file(name, names.ROOT).is_file():
-            propose = f"let `{names.command()} doctor --amplify PATH` propose its configuration"
-            raise HourBankError(
-                f"there is no Pulumi.{name}.yaml beside the program: `pulumi stack init {env}`, then {propose}"
-            )
-        return read_stack(name, names.ROOT)
-    except pulumi.RunError as error:
-        raise HourBankError(str(error)) from None
+    if not stack_file(name, names.ROOT).is_file():
+        propose = f"let `{names.command()} doctor --amplify PATH` propose its configuration"
+        raise HourBankError(
+            f"there is no Pulumi.{name}.yaml beside the program: `pulumi stack init {env}`, then {propose}"
+        )
+    return read_stack(name, names.ROOT)
 
 
 def _turn_to_emulator() -> None:
@@ -214,8 +216,6 @@ def error_in_words(error: Exception) -> str:
         return f"no AWS credentials: {sign_in()}, or set AWS_PROFILE"
     if isinstance(error, LoginError | SSOError | TokenRetrievalError):
         return f"the sign-in at AWS has expired or was never made: {sign_in()}"
-    if isinstance(error, MissingDependencyException) and (handed := hand_over()):
-        return f"this program cannot read what `aws login` stores: {handed} hands it over"
     if isinstance(error, ProfileNotFound):
         return f"{one_line(error)}: see AWS_PROFILE, or unset it"
     if isinstance(error, HTTPClientError | NoConnection):

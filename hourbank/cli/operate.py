@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 commands = typer.Typer()
 PANEL = "Operate a stack"
 
-Region = Annotated[str | None, typer.Option(metavar="REGION", help="AWS's region; else AWS_REGION, or the profile's.")]
+Region = Annotated[
+    str | None, typer.Option(metavar="REGION", help="AWS's region; else the stack's own, AWS_REGION, or the profile's.")
+]
 Reason = Annotated[str, typer.Option(metavar="WHY", help="Why: it is kept in the log.")]
 By = Annotated[str | None, typer.Option(metavar="NAME", help="Who decides; else the caller, as AWS knows it.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
@@ -140,6 +142,10 @@ def operating(name: str | None, region: str | None) -> Iterator[tuple[Console, S
     from rich.console import Console
 
     from hourbank.account.stack import connect, errors_in_words
+    from hourbank.terminal import say
 
     with errors_in_words():
-        yield Console(), connect(name, region)
+        console, found = Console(), connect(name, region)
+        if not found.is_local:
+            say(console, f"{found.env}: {found.place}")
+        yield console, found

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pulumi
 import yaml
 
 from components.models import MODELS
@@ -88,7 +87,7 @@ def read_project(tree: Path = ROOT) -> ProjectConfig:
 
     Raises
     ------
-    pulumi.RunError
+    HourBankError
         One line: the file cannot be read, or is no map.
     """
     path = tree / "Pulumi.yaml"
@@ -113,7 +112,7 @@ def stack_file(stack: str, tree: Path = ROOT) -> Path:
 
     Raises
     ------
-    pulumi.RunError
+    HourBankError
         One line: Pulumi.yaml cannot be read.
     """
     content = load_yaml(tree / "Pulumi.yaml")
@@ -126,7 +125,7 @@ def read_stack(stack: str, tree: Path = ROOT) -> StackConfig:
 
     Raises
     ------
-    pulumi.RunError
+    HourBankError
         One line: a file cannot be read, or is no map.
     """
     project, path = read_project(tree), stack_file(stack, tree)
@@ -156,7 +155,7 @@ def stack_config(stack: str, tree: Path = ROOT) -> dict[str, str]:
 
     Raises
     ------
-    pulumi.RunError
+    HourBankError
         One line: a file cannot be read, or is no map.
     """
     found = read_stack(stack, tree)
@@ -221,12 +220,12 @@ def text(key: str, value: Any, path: Path) -> str:
     try:
         return go_yaml.text_of(value)
     except ValueError as error:
-        raise pulumi.RunError(f"{path.name}: {key} {error}: correct it") from None
+        raise HourBankError(f"{path.name}: {key} {error}: correct it") from None
 
 
 def as_map(value: Any, path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise pulumi.RunError(f"{path.name}: config is not a map of keys and values: correct it")
+        raise HourBankError(f"{path.name}: config is not a map of keys and values: correct it")
     return value
 
 
@@ -235,9 +234,9 @@ def load_yaml(path: Path) -> dict[str, Any]:
         content = go_yaml.load(path.read_bytes()) or {}
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise pulumi.RunError(f"{path.name} is no YAML (line {line}: {error.problem}): correct it") from None
+        raise HourBankError(f"{path.name} is no YAML (line {line}: {error.problem}): correct it") from None
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise pulumi.RunError(f"{path.name} cannot be read ({' '.join(str(error).split())}): correct it") from None
+        raise HourBankError(f"{path.name} cannot be read ({' '.join(str(error).split())}): correct it") from None
     if not isinstance(content, dict):
-        raise pulumi.RunError(f"{path.name} is not a map of keys and values: correct it")
+        raise HourBankError(f"{path.name} is not a map of keys and values: correct it")
     return content

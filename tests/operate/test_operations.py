@@ -17,7 +17,6 @@ from botocore.exceptions import (
     ClientError,
     EndpointConnectionError,
     LoginRefreshRequired,
-    MissingDependencyException,
     NoCredentialsError,
     NoRegionError,
     ProfileNotFound,
@@ -57,6 +56,7 @@ DEV = Stack(
     releases_arn=ARN % ("stateMachine", "EscrowManagementWorkflow-dev"),
     queue="hourbank-routeServiceRequest-failures-dev",
     options=" --stack dev",
+    place="account 123456789012, eu-west-1",
     is_local=False,
 )
 STREAM = "arn:aws:dynamodb:eu-west-1:123456789012:table/ServiceRequest/stream/2026-11-01T00:00:00.000"
@@ -508,15 +508,6 @@ def test_a_sign_in_that_is_nobodys_or_the_environments_is_told_as_such(signs_in,
     assert "`aws configure`" in stack.error_in_words(NoCredentialsError())
     signs_in.setenv("AWS_ACCESS_KEY_ID", "x")
     assert "put new ones in AWS_ACCESS_KEY_ID and its siblings, or unset them" in stack.error_in_words(REFUSED)
-
-
-def test_a_sign_in_that_only_the_aws_cli_reads_is_handed_over_by_it(signs_in):
-    missing = MissingDependencyException(msg="botocore[crt]")
-    assert stack.error_in_words(missing) == "Missing Dependency: botocore[crt]"
-    signs_in.setenv("AWS_PROFILE", "console")
-    assert '`eval "$(aws configure export-credentials --profile console --format env)"`' in stack.error_in_words(
-        missing
-    )
 
 
 @pytest.mark.parametrize(

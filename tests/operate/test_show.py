@@ -40,6 +40,7 @@ DEV = Stack(
     releases_arn=ARN % ("stateMachine", "EscrowManagementWorkflow-dev"),
     queue="hourbank-routeServiceRequest-failures-dev",
     options=" --stack dev",
+    place="account 123456789012, eu-west-1",
     is_local=False,
 )
 OWN = ARN % ("execution", "ServiceRequestWorkflow-dev:service-request-r1")
