@@ -26,11 +26,12 @@ from hourbank.names import PROJECT
 from hourbank.program import recorder
 from hourbank.program.configuration import told_tables
 from hourbank.program.recorder import GET_EXPORT, GET_TABLE, Recording
+from hourbank.terminal import print_json
 
 READERS_OF_A_SHARD = 2
 
 
-def doctor(console: Console, env: str | None, region: str | None) -> bool:
+def doctor(console: Console, env: str | None, region: str | None, *, as_json: bool = False) -> bool:
     """Print what fits and what does not, and return whether nothing is missing.
 
     Parameters
@@ -49,10 +50,16 @@ def doctor(console: Console, env: str | None, region: str | None) -> bool:
     env, _ = reach(env, region or (config.get("aws:region") if env else None))
     with Console(stderr=True).status("looking at the account"):
         checks = list(examine(env, config))
-    show(console, checks)
     misses, unseen = (
         [check for check in checks if check.outcome is outcome] for outcome in (Outcome.MISS, Outcome.UNSEEN)
     )
+    if as_json:
+        rows = [
+            {"what": one.what, "outcome": one.outcome.name, "found": one.found, "remedy": one.remedy} for one in checks
+        ]
+        print_json(console, stack=env, region=client("sts").meta.region_name, ok=not misses, rows=rows)
+        return not misses
+    show(console, checks)
     if unseen:
         console.print(Text(f"{len(unseen)} could not be looked at", "yellow"))
     if misses:

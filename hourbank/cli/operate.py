@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hourbank.cli.options import StackName, not_empty
+from hourbank.cli.options import AsJson, StackName, not_empty
 from hourbank.local.machine import shut_off_this_process
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def show(
     ],
     stack: StackName = None,
     region: Region = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show a request's whole story: its record, its hours, its way through the states, and what can be done next."""
     with operating(stack, region) as (console, found):
@@ -45,7 +46,7 @@ def show(
         from hourbank.local.running import running
         from hourbank.operate.show import show_request
 
-        show_request(console, found, request_id if stack else find(running(), request_id))
+        show_request(console, found, request_id if stack else find(running(), request_id), as_json=as_json)
 
 
 @commands.command(rich_help_panel=PANEL)
@@ -53,22 +54,23 @@ def audit(
     stack: StackName = None,
     region: Region = None,
     touch: Annotated[bool, typer.Option("--touch", help="Show the stream again what it missed.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check that requests, escrows, log and executions fit, as the scheduled auditor does; only --touch writes."""
     with operating(stack, region) as (console, found):
         from hourbank.operate.audit import show_audit
 
-        if not show_audit(console, found, touch=touch):
+        if not show_audit(console, found, touch=touch, as_json=as_json):
             raise typer.Exit(1)
 
 
 @commands.command(rich_help_panel=PANEL)
-def stuck(stack: StackName = None, region: Region = None, limit: Limit = 200) -> None:
+def stuck(stack: StackName = None, region: Region = None, limit: Limit = 200, as_json: AsJson = False) -> None:
     """Show failed executions, overlong waits and queued stream failures, each with its hours and what helps."""
     with operating(stack, region) as (console, found):
         from hourbank.operate.stuck import show_stuck
 
-        if not show_stuck(console, found, limit):
+        if not show_stuck(console, found, limit, as_json=as_json):
             raise typer.Exit(1)
 
 

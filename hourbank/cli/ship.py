@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from hourbank.cli.options import OwnRegion, StackName, not_empty, running_deployment
+from hourbank.cli.options import AsJson, OwnRegion, StackName, not_empty, running_deployment
 from hourbank.local.machine import shut_off_this_process
 from hourbank.local.shutdown import end_at
 from hourbank.terminal import put
@@ -40,8 +40,11 @@ def doctor(
     amplify: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Propose a stack's configuration for this Amplify project.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Check that the account has what a stack needs, before it is deployed and after, and say what to do."""
+    if amplify is not None and as_json:
+        raise typer.BadParameter("a configuration is YAML: leave out --json", param_hint="--amplify")
     if amplify is None and stack is None:
         shut_off_this_process()
     from rich.console import Console
@@ -56,12 +59,12 @@ def doctor(
             return
         from hourbank.account.doctor import doctor as examine
 
-        if not examine(Console(), stack, region):
+        if not examine(Console(), stack, region, as_json=as_json):
             raise typer.Exit(1)
 
 
 @commands.command(rich_help_panel=PANEL)
-def cost(as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False) -> None:
+def cost(as_json: AsJson = False) -> None:
     """Say what a request costs on AWS, path by path, and an idle month: measured on this machine, in half a minute."""
     shut_off_this_process()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -45,7 +45,7 @@ from hourbank.operate.executions import (
 from hourbank.operate.remedies import Remedy, remedies, state_of, touch
 from hourbank.operate.report import print_remedy
 from hourbank.operate.stuck import own_time_to_answer, time_to_answer, variables, waiting
-from hourbank.terminal import at, duration, in_hours, say, short_duration, title
+from hourbank.terminal import at, duration, in_hours, print_json, say, short_duration, title
 
 SECRET = frozenset({"taskToken", "taskTokenAttempt"})
 STATUSES = {
@@ -98,7 +98,7 @@ class RequestStory(NamedTuple):
     """What does not fit, in words."""
 
 
-def show_request(console: Console, stack: Stack, request_id: str) -> None:
+def show_request(console: Console, stack: Stack, request_id: str, *, as_json: bool = False) -> None:
     """Print a request's story: record, hours, executions, and what can be done next.
 
     Raises
@@ -122,6 +122,9 @@ def show_request(console: Console, stack: Stack, request_id: str) -> None:
     if case.held and not case.is_owner:
         problem = f"{in_hours(case.held)} are held, and {state_of(case)}"
     story = RequestStory(case, runs, paths, time_to_answer(told), datetime.now(UTC), problem)
+    if as_json:
+        print_json(console, stack=stack.env, region=stack.region, ok=True, rows=[_in_json(stack, story)])
+        return
     _print_record(console, story)
     _print_hours(console, story)
     for run in runs:
@@ -132,11 +135,53 @@ def show_request(console: Console, stack: Stack, request_id: str) -> None:
     if runs and not paths:
         say(console, ("AWS does not allow GetExecutionHistory: the path through the states is left out", "dim"))
     title(console, "Now")
-    for line in (*_what_waits(stack, story), *_what_is_wrong(stack, story)):
+    _print_lines(console, (*_what_waits(stack, story), *_what_is_wrong(stack, story)))
+
+
+def _print_lines(console: Console, lines: Iterable[str | Remedy]) -> None:
+    for line in lines:
         if isinstance(line, Remedy):
             print_remedy(console, *line)
         else:
             say(console, f"  {line}")
+
+
+def _in_json(stack: Stack, story: RequestStory) -> dict[str, Any]:
+    """The story as plain values, without what is secret in the record."""
+    case, request = story.case, story.case.request
+    now = (*_what_waits(stack, story), *_what_is_wrong(stack, story))
+    return {
+        "requestId": case.request_id,
+        "request": request and {name: value for name, value in request.items() if name not in SECRET},
+        "escrow": case.escrow,
+        "log": case.entries,
+        "executions": [
+            {
+                "executionArn": run.arn,
+                "status": run.status,
+                "error": run.error,
+                "started": run.started,
+                "ended": run.ended,
+                "order": run.order,
+                "states": [
+                    {"name": step.state, "entered": step.entered, "left": step.left}
+                    for step in story.paths.get(run.arn, ())
+                ],
+                **_split(_failure(stack, story, run)),
+            }
+            for run in story.runs
+        ],
+        **_split(now),
+    }
+
+
+def _split(lines: Iterable[str | Remedy]) -> dict[str, Any]:
+    """What is said, and the commands that help."""
+    lines = list(lines)
+    return {
+        "says": [line for line in lines if not isinstance(line, Remedy)],
+        "remedies": [line._asdict() for line in lines if isinstance(line, Remedy)],
+    }
 
 
 def path(execution_arn: str) -> list[Step] | None:
@@ -222,11 +267,7 @@ def _print_run(console: Console, stack: Stack, story: RequestStory, run: Describ
     if run.order:
         say(console, f"  an operator's word: {run.order}")
     _print_way(console, story, run, DEFINITIONS[machine])
-    for line in _failure(stack, story, run):
-        if isinstance(line, Remedy):
-            print_remedy(console, *line)
-        else:
-            say(console, f"  {line}")
+    _print_lines(console, _failure(stack, story, run))
 
 
 def _print_way(console: Console, story: RequestStory, run: DescribedExecution, definition: Mapping[str, Any]) -> None:

@@ -93,6 +93,7 @@ def test_help_is_grouped_and_imports_nothing_heavy():
         (["diagram", "Request"], "'Request' is not one of 'ServiceRequestWorkflow', 'EscrowManagementWorkflow'"),
         (["diagram", "EscrowManagementWorkflow", "--out", "pyproject.toml"], FILES_REFUSED[1]),
         (["diagram", "--request", "x"], "nothing is running: start it with `make up`"),
+        (["doctor", "--amplify", ".", "--json"], "a configuration is YAML: leave out --json"),
         (["nonsense"], "No such command 'nonsense'"),
         (["--stack", "dev", "audit"], "No such option: --stack, and those of a command stand behind it: see `"),
         (["show", "x", "--stak", "dev"], "No such option: --stak (Possible options: --stack): see `"),

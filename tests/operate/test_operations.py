@@ -326,7 +326,7 @@ class TestStuck:
         escrow = {"status": "HELD", "hours": Decimal(2), "executionArn": execution("r1")}
         helps = remedies(DEV, audit.Case(request_id, None, escrow, []), DescribedExecution("arn", "FAILED"))
         out = Console(file=StringIO(), width=80)
-        finding = Trouble(what="odd", request_id=request_id, hours=Decimal(2), remedies=helps)
+        finding = Trouble(kind="WAIT", what="odd", request_id=request_id, hours=Decimal(2), remedies=helps)
         print_findings(out, [finding])
         assert f"  hourbank {printed}" in out.file.getvalue()
         assert "\x1b" not in out.file.getvalue()
@@ -703,6 +703,22 @@ class TestOnTheEmulator:
             assert f"2.5  {request_id}  " in seen.stdout
             assert settle in seen.stdout
             assert "1 request, 2.5 hours at stake" in seen.stdout
+            # and as JSON, with the same status
+            as_json = world.operator(command, "--json")
+            assert (as_json.returncode, as_json.stderr) == (1, "")
+            document = json.loads(as_json.stdout)
+            assert (document["stack"], document["region"], document["ok"]) == ("local", "us-east-1", False)
+            (row,) = document["rows"]
+            assert (row["requestId"], row["hours"], row["kind"]) == (
+                request_id,
+                "2.5",
+                {"stuck": "EXECUTION", "audit": "MISMATCH"}[command],
+            )
+            assert any(settle in one["command"] for one in row["remedies"])
+            assert all(set(one) == {"command", "use"} for one in row["remedies"])
+        story = json.loads(world.operator("show", request_id, "--json").stdout)["rows"][0]
+        assert [one["status"] for one in story["executions"]] == ["ABORTED", "FAILED"]
+        assert story["request"]["estimatedHours"] == "2.5"
         shown = world.operator("show", request_id)
         assert (shown.returncode, shown.stderr) == (0, "")
         assert "  stopped by hand in WaitForProviderResponse\n" in shown.stdout
@@ -736,6 +752,8 @@ class TestOnTheEmulator:
         assert world.operator("audit").returncode == 0
         assert (after := world.operator("stuck")).returncode == 0, after.stdout
         assert after.stdout.endswith("nothing is stuck\n")
+        nothing = {"ok": True, "rows": [], "messages": [], "more": False}
+        assert json.loads(world.operator("stuck", "--json").stdout).items() >= nothing.items()
         again = world.operator("settle", request_id, "--release", "--reason", "x", "--yes")
         assert again.stderr == f"hourbank: nothing is held for {request_id}: its hours were REFUNDED before\n"
 

@@ -148,9 +148,9 @@ class Aws:
     def hides_histories(self) -> None:
         self.stubs["stepfunctions"].add_client_error("get_execution_history", "AccessDeniedException")
 
-    def show(self, request_id: str = "r1") -> str:
+    def show(self, request_id: str = "r1", *, as_json: bool = False) -> str:
         out = Console(file=StringIO(), width=60)
-        show_request(out, DEV, request_id)
+        show_request(out, DEV, request_id, as_json=as_json)
         for stub in self.stubs.values():
             stub.assert_no_pending_responses()
         assert TOKEN not in out.file.getvalue()
@@ -247,6 +247,39 @@ def test_a_request_that_waits(aws: Aws) -> None:
         "  the provider ben can write providerResponse: ACCEPTED, REJECTED, or COUNTER_OFFER with counterOfferHours\n"
         "  the requester ana can write requesterResponse: CANCELLED\n"
     )
+
+
+def test_a_story_is_json_too(aws: Aws) -> None:
+    aws.has(REQUEST, ESCROW | {"hours": Decimal("2.5")}, HOLD)
+    aws.runs(execution("FAILED", error="States.TaskFailed"))
+    aws.is_("FAILED")
+    aws.is_("FAILED")
+    aws.went(*passed("ValidateRequest", 0, 0.25), *passed("EscrowHours", 1, 13))
+    document = json.loads(aws.show(as_json=True))
+    (row,) = document.pop("rows")
+    assert document == {"stack": "dev", "region": "eu-west-1", "ok": True}
+    secret = {"taskToken", "taskTokenAttempt"}
+    told = {name: str(value) for name, value in REQUEST.items() if name not in secret}
+    assert row["request"] == told
+    assert (row["requestId"], row["escrow"]["hours"], row["log"][0]["hours"]) == ("r1", "2.5", "2")
+    (run,) = row["executions"]
+    logs = run.pop("remedies")
+    assert run == {
+        "executionArn": OWN,
+        "status": "FAILED",
+        "error": "States.TaskFailed",
+        "started": "2026-11-20T10:00:00.000Z",
+        "ended": "2026-11-21T10:00:00.000Z",
+        "order": None,
+        "states": [
+            {"name": "ValidateRequest", "entered": "2026-11-20T10:00:00.000Z", "left": "2026-11-20T10:00:00.250Z"},
+            {"name": "EscrowHours", "entered": "2026-11-20T10:00:01.000Z", "left": "2026-11-20T10:00:13.000Z"},
+        ],
+        "says": ["EscrowHours failed (States.TaskFailed)"],
+    }
+    assert logs[0]["command"].startswith("aws logs filter-log-events ")
+    assert row["says"][0] == "The request is AWAITING_PROVIDER, but its execution is FAILED"
+    assert "hourbank settle r1 --refund" in row["remedies"][1]["command"]
 
 
 def test_a_state_of_an_older_definition_is_told_as_well(aws: Aws) -> None:
