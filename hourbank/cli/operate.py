@@ -49,6 +49,49 @@ def show(
         show_request(console, found, request_id if stack else find(running(), request_id), as_json=as_json)
 
 
+@commands.command("list", rich_help_panel=PANEL)
+def list_requests(
+    person: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only this requester's or provider's.", callback=not_empty)
+    ] = None,
+    status: Annotated[
+        str | None, typer.Option(metavar="STATUS", help="Only these, such as IN_PROGRESS.", callback=not_empty)
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10000, help="How many to print.")] = 20,
+    read: Annotated[
+        int, typer.Option(min=1, help="How many records to read for it, of a table without order.")
+    ] = 10000,
+    stack: StackName = None,
+    region: Region = None,
+    as_json: AsJson = False,
+) -> None:
+    """List requests, newest first: reads ServiceRequest record by record (a scan), up to --read of them."""
+    if stack is None:
+        shut_off_this_process()
+    from handlers.bank.requests import TRANSITIONS
+
+    if status is not None and (status := status.upper()) not in TRANSITIONS:
+        raise typer.BadParameter(f"{status} is not one of {', '.join(TRANSITIONS)}", param_hint="--status")
+    with operating(stack, region) as (console, found):
+        from hourbank.operate.listing import show_list
+
+        show_list(console, found, person=person, status=status, limit=limit, most=read, as_json=as_json)
+
+
+@commands.command(rich_help_panel=PANEL)
+def events(
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until Ctrl-C, not to the next event alone.")] = False,
+    stack: StackName = None,
+    region: Region = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each instead.")] = False,
+) -> None:
+    """Print what the stack's bus tells people from now on, by a rule and a queue that are removed at the end."""
+    with operating(stack, region) as (console, found):
+        from hourbank.operate.events import show_events
+
+        show_events(console, found, follow=follow, as_json=as_json)
+
+
 @commands.command(rich_help_panel=PANEL)
 def audit(
     stack: StackName = None,

@@ -153,6 +153,10 @@ def _in_json(stack: Stack, story: RequestStory) -> dict[str, Any]:
     return {
         "requestId": case.request_id,
         "request": request and {name: value for name, value in request.items() if name not in SECRET},
+        "available": {
+            name: (_balance_row((request or {}).get(name)) or {}).get("availableBalance")
+            for name in ("requesterId", "providerId")
+        },
         "escrow": case.escrow,
         "log": case.entries,
         "executions": [
@@ -412,16 +416,23 @@ def _what_is_wrong(stack: Stack, story: RequestStory) -> Iterator[str | Remedy]:
 
 
 def _balance(person: Any) -> str:
-    """What a person can spend, where it is known and AWS allows to see it."""
-    if not isinstance(person, str) or not person:
+    """What a person can spend in words, where it is known and AWS allows to see it."""
+    if (row := _balance_row(person)) is None:
         return ""
+    balance = row.get("availableBalance")
+    return f"has {_hours(balance)}" if balance is not None else "has no balance"
+
+
+def _balance_row(person: Any) -> Item | None:
+    """A person's row in UserBalance, empty if there is none; None where that is not known."""
+    if not isinstance(person, str) or not person:
+        return None
     try:
-        balance = (dynamodb.read("UserBalance", person) or {}).get("availableBalance")
+        return dynamodb.read("UserBalance", person) or {}
     except ClientError as error:
         if is_refusal(error):
-            return ""
+            return None
         raise
-    return f"has {_hours(balance)}" if balance is not None else "has no balance"
 
 
 def _hours(value: Any) -> str:

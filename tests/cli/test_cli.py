@@ -17,6 +17,7 @@ import pytest
 from rich.console import Console
 from rich.spinner import Spinner
 
+from hourbank.local.deployment import Deployment
 from hourbank.names import ROOT
 from hourbank.stories import demo
 from hourbank.stories.stage import Performance
@@ -66,9 +67,20 @@ def test_help_is_grouped_and_imports_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
     shown = run(dict(os.environ), "--help").stdout
     assert "Try it on this machine" in shown
-    assert {"demo", "up", "down", "request", "answer", "respond", "cancel", "confirm", "show", "stuck"} <= set(
-        shown.split()
-    )
+    assert {
+        "demo",
+        "up",
+        "down",
+        "request",
+        "answer",
+        "respond",
+        "cancel",
+        "confirm",
+        "show",
+        "list",
+        "events",
+        "stuck",
+    } <= set(shown.split())
 
 
 @pytest.mark.parametrize(
@@ -94,6 +106,8 @@ def test_help_is_grouped_and_imports_nothing_heavy():
         (["diagram", "EscrowManagementWorkflow", "--out", "pyproject.toml"], FILES_REFUSED[1]),
         (["diagram", "--request", "x"], "nothing is running: start it with `make up`"),
         (["doctor", "--amplify", ".", "--json"], "a configuration is YAML: leave out --json"),
+        (["list", "--status", "nope"], "NOPE is not one of PENDING, VALIDATING,"),
+        (["list", "--person", ""], "Invalid value for '--person': it is empty"),
         (["nonsense"], "No such command 'nonsense'"),
         (["--stack", "dev", "audit"], "No such option: --stack, and those of a command stand behind it: see `"),
         (["show", "x", "--stak", "dev"], "No such option: --stak (Possible options: --stack): see `"),
@@ -218,7 +232,18 @@ class TestRunning:
             not_yet = run(environment, "diagram", "EscrowManagementWorkflow", "--request", request_id)
             assert (not_yet.returncode, not_yet.stdout) == (1, "")
             assert "has no execution of EscrowManagementWorkflow yet" in not_yet.stderr
-            assert run(environment, "answer", request_id[:8], "accept").stderr == "IN_PROGRESS\n"
+            with start(environment, "events", "--follow", "--json") as listening:
+                read_until(listening, "listening to hourbank-event-bus-local, until Ctrl-C")
+                assert run(environment, "answer", request_id[:8], "accept").stderr == "IN_PROGRESS\n"
+                told = json.loads(read_until(listening, "ServiceStarted"))
+                assert (told["requestId"], told["userId"], told["status"]) == (request_id, "ana", "IN_PROGRESS")
+                listening.send_signal(signal.SIGINT)
+                assert listening.stdout.read() == ""
+                assert listening.wait(ENDLESS_SECONDS) == 128 + signal.SIGINT
+            made = Deployment(**json.loads((tmp_path / "up.json").read_text())["deployment"])
+            assert made.client("events").list_rules(EventBusName="hourbank-event-bus-local")["Rules"] == []
+            assert "hourbank-events-" not in str(made.client("sqs").list_queues())
+            assert request_id in run(environment, "list", "--person", "ben", "--status", "in_progress").stdout
             assert run(environment, "confirm", request_id).stderr == "COMPLETED\n"
             for late in (["cancel"], ["confirm"], ["answer", "decline"], ["answer", "withdraw"], ["respond", "reject"]):
                 refused = run(environment, late[0], request_id, *late[1:])

@@ -250,18 +250,19 @@ def test_a_request_that_waits(aws: Aws) -> None:
 
 
 def test_a_story_is_json_too(aws: Aws) -> None:
-    aws.has(REQUEST, ESCROW | {"hours": Decimal("2.5")}, HOLD)
+    aws.has(REQUEST, ESCROW, HOLD)
     aws.runs(execution("FAILED", error="States.TaskFailed"))
-    aws.is_("FAILED")
-    aws.is_("FAILED")
     aws.went(*passed("ValidateRequest", 0, 0.25), *passed("EscrowHours", 1, 13))
+    aws.is_("FAILED")
+    aws.is_("FAILED")
     document = json.loads(aws.show(as_json=True))
     (row,) = document.pop("rows")
     assert document == {"stack": "dev", "region": "eu-west-1", "ok": True}
     secret = {"taskToken", "taskTokenAttempt"}
     told = {name: str(value) for name, value in REQUEST.items() if name not in secret}
     assert row["request"] == told
-    assert (row["requestId"], row["escrow"]["hours"], row["log"][0]["hours"]) == ("r1", "2.5", "2")
+    assert (row["requestId"], row["escrow"]["hours"], row["log"][0]["hours"]) == ("r1", "2", "2")
+    assert row["available"] == {"requesterId": "7.5", "providerId": None}
     (run,) = row["executions"]
     logs = run.pop("remedies")
     assert run == {
