@@ -22,12 +22,13 @@ from handlers.bank.audit import (
     is_missed,
     missed_in_words,
 )
-from handlers.bank.requests import LONGEST_RESPONSE_TIMEOUT_SECONDS
+from handlers.bank.requests import LONGEST_RESPONSE_TIMEOUT_SECONDS, OWNER
 from hourbank.account.stack import Stack
-from hourbank.operate.executions import owner_of, unfinished, unsuccessful
+from hourbank.operate.executions import is_own, owner_of, path, unfinished, unsuccessful
 from hourbank.operate.remedies import Trouble, remedies, state_of, touch
 from hourbank.operate.report import in_rows, live, print_findings, print_remedy, print_total
 from hourbank.operate.stream import of_stream, queue_url
+from hourbank.operate.waits import has_own, own_wait
 from hourbank.terminal import print_json, say, title
 
 # Beyond what a wait may last: between waits an execution is busy for minutes, however often it retries.
@@ -59,7 +60,7 @@ def of_waits(stack: Stack, now: datetime, confirmation: timedelta) -> list[Troub
         for request in page:
             case = Case(request["id"], request, escrows.get(request["id"]), [])
             waited, what = waiting(case, now, default, confirmation)
-            if what:
+            if what and not (has_own() and _is_in_own_wait(stack, request)):
                 helps = touch(stack) if is_missed(request) else remedies(stack, case, owner_of(stack, case))
                 findings.append(
                     Trouble(
@@ -72,6 +73,12 @@ def of_waits(stack: Stack, now: datetime, confirmation: timedelta) -> list[Troub
                     )
                 )
     return sorted(findings, key=lambda finding: finding.since or now)
+
+
+def _is_in_own_wait(stack: Stack, request: Item) -> bool:
+    """Whether a request waits where its workflow means it to, as far as AWS shows that."""
+    run = str(request.get(OWNER))
+    return is_own(stack, run) and own_wait(stack, run, path(run) or []) is not None
 
 
 def variables(stack: Stack) -> dict[str, str]:
