@@ -118,7 +118,7 @@ def test_only_the_rule_may_write_to_the_queue(aws):
 def test_an_interrupt_removes_all_of_it_and_each_event_is_told_once(aws):
     strange = EVENT | {"id": "2", "detail": "nothing"}
     aws.makes()
-    aws.brings(EVENT, EVENT, strange)
+    aws.brings(EVENT, EVENT | {"id": "told again"}, strange)
     aws.removes()
     aws.removes_queue()
     out, before = Console(file=StringIO(), width=60), signal.getsignal(signal.SIGINT)

@@ -235,6 +235,18 @@ class TestRedrive:
         assert outcomes[1:] == ["REDRIVEN"]
         aws.assert_all_asked()
 
+    @pytest.mark.parametrize(
+        ("limit", "hint"), [(1, "among the newest 1, --limit takes more"), (2, "see `hourbank stuck --stack dev`")]
+    )
+    def test_where_nothing_can_go_on_is_said_how_far_was_looked(self, aws, limit, hint):
+        aws.lists(execution("r1"), execution("r2"))
+        ids = ("r1", "r2")[:limit]
+        for request_id in ids:
+            aws.describes(execution(request_id), redriveStatus="NOT_REDRIVABLE")
+        aws.holds(*ids)
+        with pytest.raises(HourBankError, match=f"nothing is unfinished that could go on: {hint}"):
+            let_go_on(None, limit=limit)
+
     def test_an_execution_of_another_stack_is_refused(self, aws):
         other = execution("r1").replace("-dev", "-prod")
         aws.describes(other)
