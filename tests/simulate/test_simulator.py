@@ -15,7 +15,7 @@ from hourbank.errors import HourBankError
 from hourbank.simulate.campaign import Tally, play_again, simulate, single_jobs, table, tell
 from hourbank.simulate.cases import FAMILY, Replay, in_silence, pairs, play, singles, story_named, wander
 from hourbank.simulate.faults import KINDS, MEANWHILE, PAUSE, WAITING, Fault
-from hourbank.simulate.paths import stories
+from hourbank.simulate.paths import LEVERS, stories
 from hourbank.simulate.run import Simulation
 from hourbank.simulate.wandering import Wander, shortest
 
@@ -76,6 +76,13 @@ def test_a_path_that_is_wrong_without_a_fault_is_told_as_one(monkeypatch: pytest
 def test_a_path_that_is_not_there_is_refused() -> None:
     with pytest.raises(HourBankError, match="no path has 'NOSUCHPATH' in its name"):
         simulate(Console(), only="NOSUCHPATH")
+
+
+def test_nothing_is_tried_while_a_way_lacks_its_lever(monkeypatch: pytest.MonkeyPatch) -> None:
+    stories()  # as they are, for all other tests
+    monkeypatch.delitem(LEVERS, ("CheckProviderResponse", "ACCEPTED"))
+    with pytest.raises(HourBankError, match="how an execution leaves CheckProviderResponse by ACCEPTED"):
+        simulate(Console(), only="CheckProviderResponse.REJECTED")
 
 
 def test_every_fault_is_in_the_table() -> None:
