@@ -82,7 +82,7 @@ def test_nothing_is_tried_while_a_way_lacks_its_lever(monkeypatch: pytest.Monkey
     stories()  # as they are, for all other tests
     monkeypatch.delitem(LEVERS, ("CheckProviderResponse", "ACCEPTED"))
     with pytest.raises(HourBankError, match="how an execution leaves CheckProviderResponse by ACCEPTED"):
-        simulate(Console(), only="CheckProviderResponse.REJECTED")
+        simulate(Console(), only="CheckProviderResponse.REJECTED", share=400, pair_count=0, wander_count=0)
 
 
 def test_every_fault_is_in_the_table() -> None:
