@@ -164,7 +164,7 @@ def test_the_command_prints_its_table_as_markdown() -> None:
     told = command(
         "--only", "CheckDecision.Default", "--share", "400", "--pairs", "0", "--wander", "1", "--processes", "1"
     )
-    assert (told.returncode, told.stderr) == (0, "")
+    assert (told.returncode, told.stderr) == (0, ""), told.stderr
     lines = [line.rstrip() for line in told.stdout.splitlines() if line.startswith("|")]
     assert lines[0].startswith("| what goes wrong") and set(lines[1]) == {"|", "-"} and lines[-1].startswith("| all ")
 
