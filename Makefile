@@ -155,6 +155,7 @@ types: .venv
 
 imports: .venv
 	@echo $(BIN)/lint-imports; $(BIN)/lint-imports >.venv/imports.txt 2>&1 || { cat .venv/imports.txt; exit 1; }
+	@$(BIN)/python tools/floors.py
 
 # a file between, and no pipe: a pipe would hide that the first half failed
 definitions: .venv

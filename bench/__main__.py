@@ -28,9 +28,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from hourbank import ledger_view
 from hourbank.local import deploy, people
 from hourbank.local.emulator import Emulator
+from hourbank.local.tables import scan
 from hourbank.program import cloudformation
 
 ROOT = Path(__file__).parent.parent
@@ -254,7 +254,7 @@ def complete(emulator: Emulator, tables: Mapping[str, str], number: int) -> floa
         people.submit(dynamodb, tables, people.request_record(requester="ana", provider="ben", hours=Decimal(1)))
     answered: set[tuple[str, str]] = set()
     while time.perf_counter() - start < PATIENCE_SECONDS:
-        requests = ledger_view.scan(dynamodb, tables["serviceRequest"])
+        requests = scan(dynamodb, tables["serviceRequest"])
         for request in requests:
             turn = request["id"], str(request.get("status"))
             if turn in answered:

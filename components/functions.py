@@ -22,13 +22,18 @@ CHECK = "dynamodb:ConditionCheckItem"
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """What one function does: the actions on each table, and whether it tells people by an event on the bus."""
+    """What one function does, and so what it may do and is told: the one declaration of both."""
 
     request: tuple[str, ...] = ()
     escrow: tuple[str, ...] = ()
     balance: tuple[str, ...] = ()
     log: tuple[str, ...] = ()
     events: bool = False
+    """It tells people, by an event on the bus."""
+    timeouts: bool = False
+    """It decides how long people have; the workflow reads it from its result."""
+    executions: bool = False
+    """It looks whether an execution still runs: an operator decides only about hours whose own runs no more."""
     errors_threshold: int = 1
 
     @property
@@ -47,7 +52,9 @@ class Access:
 REFUSALS = 20
 
 ACCESS = {
-    "validateServiceRequest": Access(request=(GET, UPDATE), escrow=(GET,), balance=(GET,), errors_threshold=REFUSALS),
+    "validateServiceRequest": Access(
+        request=(GET, UPDATE), escrow=(GET,), balance=(GET,), timeouts=True, errors_threshold=REFUSALS
+    ),
     "createEscrow": Access(
         request=(GET, UPDATE), escrow=(GET, PUT), balance=(GET, UPDATE), log=(PUT,), errors_threshold=REFUSALS
     ),
@@ -66,7 +73,7 @@ ACCESS = {
     "rejectRequest": Access(
         request=(GET, UPDATE, CHECK), escrow=(GET, UPDATE, CHECK), balance=(GET, UPDATE), log=(PUT,), events=True
     ),
-    "validateEscrowRelease": Access(request=(GET,), escrow=(GET,)),
+    "validateEscrowRelease": Access(request=(GET,), escrow=(GET,), executions=True),
     "processEscrowRelease": Access(
         request=(GET, UPDATE), escrow=(GET, UPDATE), balance=(GET, UPDATE), log=(PUT,), events=True
     ),
@@ -76,12 +83,10 @@ ACCESS = {
 def workflow_functions(settings: Settings, tables: Mapping[str, Table], bus: EventBus) -> dict[str, WorkflowFunction]:
     """The functions by name, such as ``createEscrow``."""
     code = handler_archive()
-    # The one place that decides how long people have; the workflow reads it from this function's result.
     timeouts = {
         "PROVIDER_RESPONSE_TIMEOUT_SECONDS": str(settings.response_timeout_seconds),
         "MINIMUM_RESPONSE_TIMEOUT_SECONDS": str(settings.minimum_response_timeout_seconds),
     }
-    # An operator's decision is honoured only for hours whose own execution runs no more.
     look_at_executions = {
         "Effect": "Allow",
         "Action": "states:DescribeExecution",
@@ -99,9 +104,9 @@ def workflow_functions(settings: Settings, tables: Mapping[str, Table], bus: Eve
         if access.events:
             statements.append({"Effect": "Allow", "Action": "events:PutEvents", "Resource": bus.arn})
             environment["EVENT_BUS_NAME"] = bus.name
-        if name == "validateServiceRequest":
+        if access.timeouts:
             environment |= timeouts
-        if name == "validateEscrowRelease":
+        if access.executions:
             statements.append(look_at_executions)
         functions[name] = WorkflowFunction(
             name,

@@ -1,7 +1,7 @@
 """The four models of the app's schema whose tables the workflows work with: what each is called, and where.
 
-The functions have a table of their own, in `handlers/aws/dynamodb.py`: the archive holds nothing but handlers.
-`tests/test_program.py` keeps the two alike.
+The functions have a table of their own, in `handlers/aws/environment.py`: the archive holds nothing but handlers.
+`tests/components/test_program.py` keeps the two alike.
 """
 
 from collections.abc import Mapping

@@ -37,6 +37,11 @@ class Workflow(pulumi.ComponentResource):
 
     Its tasks call exact versions of the functions, so a deployment never changes the code under an execution that
     waits; its role may invoke every version of these functions, so that old ones stay invokable.
+
+    Raises
+    ------
+    pulumi.RunError
+        The definition calls a function that there is not.
     """
 
     name: pulumi.Output[str]
@@ -53,6 +58,11 @@ class Workflow(pulumi.ComponentResource):
     def __init__(self, name: str, args: WorkflowArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("hourbank:index:Workflow", name, None, opts)
         settings = args["settings"]
+        for call in args["calls"]:
+            if call not in args["functions"]:
+                raise pulumi.RunError(
+                    f"{name} calls {call}: write into components/functions.py, ACCESS, what it may do"
+                )
         functions = {call: args["functions"][call] for call in args["calls"]}
         machine_name = f"{name}-{settings.env}"
         child = pulumi.ResourceOptions(parent=self)

@@ -5,7 +5,6 @@ whatever was missed.
 """
 
 import json
-import os
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,7 +13,7 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
 from botocore.exceptions import ClientError
 
-from handlers.aws import dynamodb
+from handlers.aws import dynamodb, environment
 from handlers.aws.dynamodb import Item, client, from_image
 from handlers.aws.telemetry import count, logger
 from handlers.bank import requests
@@ -62,11 +61,11 @@ def route(request: Item) -> None:
     logger.set_correlation_id(request["id"])
     match requests.asks_for(request):
         case ("START", _):
-            start(os.environ["SERVICE_REQUEST_WORKFLOW_ARN"], REQUEST_PREFIX, request["id"], requests.is_due)
+            start(environment.request_workflow(), REQUEST_PREFIX, request["id"], requests.is_due)
         case ("DELIVER", answer):
             deliver(request["taskToken"], answer)
         case ("FINISH", _):
-            start(os.environ["ESCROW_MANAGEMENT_WORKFLOW_ARN"], RELEASE_PREFIX, request["id"], requests.is_decided)
+            start(environment.release_workflow(), RELEASE_PREFIX, request["id"], requests.is_decided)
         case ("REFUSE", reason):
             ignore(reason)
 

@@ -5,7 +5,6 @@ everything is read and decided again. A second run of the same step therefore fi
 """
 
 import functools
-import os
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -17,16 +16,12 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from handlers.aws import environment
+
 Item = dict[str, Any]
 Write = dict[str, dict[str, Any]]
 
-# As components/models.py has them: the archive holds nothing but handlers. tests/test_program.py keeps both alike.
-_VARIABLE = {
-    "ServiceRequest": "SERVICE_REQUEST_TABLE_NAME",
-    "Escrow": "ESCROW_TABLE_NAME",
-    "UserBalance": "USER_BALANCE_TABLE_NAME",
-    "TransactionLog": "TRANSACTION_LOG_TABLE_NAME",
-}
+# As components/models.py has them: the archive holds nothing but handlers. A test of the program keeps both alike.
 _KEY = {"ServiceRequest": "id", "Escrow": "id", "UserBalance": "userId", "TransactionLog": "id"}
 
 # Refusals that reading again can cure; anything else in a cancelled transaction is for the workflow to retry or fail.
@@ -183,7 +178,7 @@ def is_key(value: Any) -> TypeGuard[str]:
 def read(model: str, key: str) -> Item | None:
     """The item as it is now, or None; numbers are Decimals."""
     answer = client("dynamodb").get_item(
-        TableName=os.environ[_VARIABLE[model]], Key={_KEY[model]: {"S": key}}, ConsistentRead=True
+        TableName=environment.table(model), Key={_KEY[model]: {"S": key}}, ConsistentRead=True
     )
     return from_image(answer["Item"]) if "Item" in answer else None
 
@@ -192,7 +187,7 @@ def pages(model: str, size: int = 100) -> Iterator[list[Item]]:
     """The whole table, consistently read, a page at a time."""
     more: dict[str, Any] = {}
     while True:
-        page = client("dynamodb").scan(TableName=os.environ[_VARIABLE[model]], ConsistentRead=True, Limit=size, **more)
+        page = client("dynamodb").scan(TableName=environment.table(model), ConsistentRead=True, Limit=size, **more)
         yield [from_image(image) for image in page["Items"]]
         if "LastEvaluatedKey" not in page:
             return
@@ -201,7 +196,7 @@ def pages(model: str, size: int = 100) -> Iterator[list[Item]]:
 
 def read_many(model: str, keys: list[str]) -> dict[str, Item]:
     """The items that are there, by key, each as it is now but not all at one moment."""
-    table, name = os.environ[_VARIABLE[model]], _KEY[model]
+    table, name = environment.table(model), _KEY[model]
     found: dict[str, Item] = {}
     left = [{name: {"S": key}} for key in keys]
     for attempt in range(len(keys) + _TRIES):
@@ -220,9 +215,7 @@ def read_many(model: str, keys: list[str]) -> dict[str, Item]:
 
 def snapshot(*keys: tuple[str, str]) -> list[Item | None]:
     """Items, given as (model, key), as they all were at one moment."""
-    gets = [
-        {"Get": {"TableName": os.environ[_VARIABLE[model]], "Key": {_KEY[model]: {"S": key}}}} for model, key in keys
-    ]
+    gets = [{"Get": {"TableName": environment.table(model), "Key": {_KEY[model]: {"S": key}}}} for model, key in keys]
     for attempt in range(_TRIES):
         try:
             answer = client("dynamodb").transact_get_items(TransactItems=gets)
@@ -239,7 +232,7 @@ def put(model: str, item: Item) -> Write:
     item = item | {"__typename": model, "createdAt": moment, "updatedAt": moment}
     return {
         "Put": {
-            "TableName": os.environ[_VARIABLE[model]],
+            "TableName": environment.table(model),
             "Item": {name: typed(value) for name, value in item.items()},
             "ConditionExpression": "attribute_not_exists(#key)",
             "ExpressionAttributeNames": {"#key": _KEY[model]},
@@ -315,7 +308,7 @@ class Change:
 
     def _request(self) -> dict[str, Any]:
         request = {
-            "TableName": os.environ[_VARIABLE[self._model]],
+            "TableName": environment.table(self._model),
             "Key": {_KEY[self._model]: {"S": self._key}},
             "ConditionExpression": " AND ".join(self._conditions),
             "ExpressionAttributeNames": self._names,

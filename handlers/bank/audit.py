@@ -5,7 +5,6 @@ that makes no sense is a finding, and never hides another. Tables are read page 
 to the memory.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
-from handlers.aws import dynamodb
+from handlers.aws import dynamodb, environment
 from handlers.aws.dynamodb import Change, Item, Plan, client
 from handlers.bank import hours, requests
 from handlers.bank.requests import OWNER
@@ -159,7 +158,7 @@ class Audit:
         if (asked := requests.asks_for(request)).kind == "REFUSE":
             yield Finding("MISSED", case.request_id, requests.WHY_REFUSED[asked.about], case.held, MEND_THE_RECORD)
         since = in_progress_for(case, self.now)
-        if since >= timedelta(days=int(os.environ["CONFIRMATION_DAYS"])):
+        if since >= timedelta(days=environment.confirmation_days()):
             problem = f"Nobody has ended this service for {since.days} days"
             yield Finding("UNCONFIRMED", case.request_id, problem, case.held, ASK_PEOPLE)
 

@@ -1,9 +1,9 @@
 """Events on the bus, at least once: whoever listens drops an eventId that it has seen."""
 
 import json
-import os
 from typing import Any
 
+from handlers.aws import environment
 from handlers.aws.dynamodb import client, is_key
 from handlers.bank.ledger import Ended
 from handlers.bank.requests import TRANSITIONS
@@ -24,7 +24,7 @@ def publish(event: str, request_id: str, user_id: Any, status: str) -> None:
     answer = client("events").put_events(
         Entries=[
             {
-                "EventBusName": os.environ["EVENT_BUS_NAME"],
+                "EventBusName": environment.event_bus(),
                 "Source": "hourbank.workflows",
                 "DetailType": event,
                 "Detail": json.dumps(detail),

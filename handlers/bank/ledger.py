@@ -1,7 +1,8 @@
 """Moving hours: hold, adjust, refund, release. Nothing else writes Escrow, UserBalance or TransactionLog.
 
 Each is one transaction over balance, escrow, log and request. The log is double entry: hours go from an account to an
-account, ``user:<userId>`` or ``escrow:<requestId>``.
+account, ``user:<userId>`` or ``escrow:<requestId>``. All four stand in one file: who reads one reads what it shares
+with the others, and nothing else may write those tables.
 """
 
 from collections.abc import Callable

@@ -3,7 +3,6 @@
 Attributes are those of the contract; absent means missing or of type NULL.
 """
 
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -11,7 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeGuard
 
 from botocore.exceptions import ClientError
 
-from handlers.aws import dynamodb
+from handlers.aws import dynamodb, environment
 from handlers.aws.dynamodb import Change, Item, Write
 from handlers.bank import hours
 from handlers.bank.errors import ValidationFailed
@@ -193,9 +192,9 @@ def start_requests_from() -> datetime:
     IllegalSetting
         The deployment was told no time: a template's parameter may be any text.
     """
-    if begin := moment(os.environ, "START_REQUESTS_FROM"):
+    told = environment.start_requests_from()
+    if begin := moment({"told": told}, "told"):
         return begin
-    told = os.environ["START_REQUESTS_FROM"]
     raise IllegalSetting(
         f"START_REQUESTS_FROM is {told!r}, which is no time with its offset from UTC: "
         "deploy with a legal startRequestsFrom, such as 2026-01-01T00:00:00Z"
@@ -296,8 +295,8 @@ def response_timeout_seconds(request: Item) -> int:
     """How long the provider has to answer: the request's own, else the stack's default."""
     given = request.get("providerResponseTimeoutSeconds")
     if given is None:
-        return int(os.environ["PROVIDER_RESPONSE_TIMEOUT_SECONDS"])
-    shortest = int(os.environ["MINIMUM_RESPONSE_TIMEOUT_SECONDS"])
+        return environment.response_seconds()
+    shortest = environment.shortest_response_seconds()
     if (
         not isinstance(given, Decimal)
         or given != given.to_integral_value()

@@ -28,7 +28,7 @@ from handlers.aws.dynamodb import Contended, client
 from handlers.bank.requests import IllegalSetting
 from hourbank import names
 from hourbank.errors import HourBankError
-from hourbank.local import machine, up
+from hourbank.local import machine, running
 from hourbank.terminal import one_line
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def configuration(env: str) -> StackConfig:
 def _turn_to_emulator() -> None:
     """Let boto3 speak to what runs on this machine and, whatever the user's own settings are, to nothing else."""
     try:
-        deployment = up.running()
+        deployment = running.running()
     except HourBankError as error:
         raise HourBankError(f"{error}, or name a stack on AWS, such as --stack dev") from None
     machine.shut_off_this_process()

@@ -1,0 +1,1 @@
+"""What a request costs on AWS, path by path: measured, not estimated."""

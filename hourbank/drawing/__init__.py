@@ -1,0 +1,1 @@
+"""A definition read as a graph, and drawn."""

@@ -6,7 +6,7 @@ one line and not ten. And a transition's words stand in a layer of their own, be
 under them. Lines cross layers straight down, each in a place that is its own there, and turn only between two layers:
 that is why no line crosses a box.
 
-It is one algorithm, whose steps hand a few tables on to each other: divided, each part would need all of them.
+It is one algorithm, in one file: its steps hand a few tables on to each other, and divided, each part would need all.
 """
 
 from __future__ import annotations

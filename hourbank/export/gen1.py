@@ -15,8 +15,7 @@ from typing import Any
 from components.models import MODELS
 from hourbank.errors import HourBankError
 from hourbank.export import beside, parameterised
-from hourbank.export.package import ARCHIVE
-from hourbank.export.parameterised import STREAM_ARN, TABLE_NAMES
+from hourbank.export.parameterised import ARCHIVE, STREAM_ARN, TABLE_NAMES
 from hourbank.files import HOOK_HEADER, MOVE_IT, is_ours, refuse_foreign, refuse_foreign_archive, write
 
 CONFIG = "backend-config.json"

@@ -10,8 +10,7 @@ from typing import Any
 
 from hourbank.errors import HourBankError
 from hourbank.export import parameterised
-from hourbank.export.package import ARCHIVE
-from hourbank.export.parameterised import ENVIRONMENT, PARAMETERS, STREAM_ARN, TABLE_NAMES
+from hourbank.export.parameterised import ARCHIVE, ENVIRONMENT, PARAMETERS, STREAM_ARN, TABLE_NAMES
 from hourbank.files import HOOK_HEADER, MOVE_IT, refuse_foreign, refuse_foreign_archive, write
 
 FOLDER, RESOURCE, TEMPLATE = "workflows", "resource.ts", "template.json"

@@ -15,6 +15,7 @@ from components.settings import LOG_RETENTION_DAYS, THIRTY_DAYS, Settings
 from hourbank.program import cloudformation, recorder
 from hourbank.program.recorder import Recording
 
+ARCHIVE = "hourbank-functions.zip"
 ENVIRONMENT = "Environment"
 TABLE_NAMES = {key: f"{model.name}TableName" for key, model in MODELS.items()}
 STREAM_ARN = "ServiceRequestStreamArn"

@@ -1,11 +1,37 @@
-"""YAML as people write templates: intrinsic functions in their short form."""
+"""A template for SAM and CloudFormation, as people write them: in YAML, intrinsic functions in their short form."""
 
 import io
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
+
+from hourbank.export import parameterised
+from hourbank.export.parameterised import ARCHIVE
+from hourbank.files import HEADER, refuse_foreign, refuse_foreign_archive, write
+
+
+def write_template(out: Path, *, retain: bool) -> dict[str, Any]:
+    """Write the template to `out` and the functions' archive beside it, over nothing but an earlier export.
+
+    Returns
+    -------
+    dict
+        The template.
+    """
+    recording = parameterised.record("cloudformation")
+    template = parameterised.template(recording, code=f"./{ARCHIVE}", retain=retain)
+    # cfn-lint warns that Code is a path; the commands that deploy this template upload it
+    template["Metadata"]["cfn-lint"] = {"config": {"ignore_checks": ["W3002"]}}
+    text = f"{HEADER}\n{dump(template)}"
+    _, archive = parameterised.archive()
+    refuse_foreign(out, HEADER)
+    refuse_foreign_archive(out.parent / ARCHIVE)
+    write(out, text.encode())
+    write(out.parent / ARCHIVE, archive)
+    return template
 
 
 class Dumper(yaml.SafeDumper):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from boto3.dynamodb.types import TypeSerializer
 
 from handlers.aws.dynamodb import now
-from hourbank import ledger_view
+from hourbank import names
 from hourbank.errors import HourBankError
+from hourbank.local.tables import plain, scan
 
 # Fields a client may leave out: Amplify's create writes them as explicit NULLs.
 OPTIONAL = (
@@ -22,6 +23,40 @@ OPTIONAL = (
     "status",
     "failureReason",
 )
+
+
+class Deed(NamedTuple):
+    """What a person can do: who, what they write, and how `hourbank` plays it on this machine."""
+
+    who: str
+    writes: str
+    command: str
+    rest: str = ""
+
+    def played(self, request_id: str) -> str:
+        """Return the command line that does it."""
+        return f"{names.command()} {self.command} {request_id} {self.rest}".rstrip()
+
+
+# by the status that waits for it
+DEEDS = {
+    "AWAITING_PROVIDER": (
+        Deed(
+            "providerId",
+            "providerResponse: ACCEPTED, REJECTED, or COUNTER_OFFER with counterOfferHours",
+            "answer",
+            "accept  (or: decline, counter --hours 3)",
+        ),
+        Deed("requesterId", "requesterResponse: CANCELLED", "cancel"),
+    ),
+    "NEGOTIATING": (
+        Deed("requesterId", "requesterResponse: ACCEPTED, REJECTED or CANCELLED", "respond", "accept  (or: reject)"),
+    ),
+    "IN_PROGRESS": (
+        Deed("requesterId", "requesterResponse: COMPLETED", "confirm"),
+        Deed("providerId", "providerResponse: WITHDRAWN", "answer", "withdraw"),
+    ),
+}
 
 
 def item(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,7 +112,7 @@ def give_hours(dynamodb: Any, tables: Mapping[str, str], balances: Mapping[str, 
 
 def check_has_balance(dynamodb: Any, tables: Mapping[str, str], user: str) -> None:
     """Raise HourBankError, in one line, unless the user has a balance, be it 0."""
-    people = [str(balance["userId"]) for balance in ledger_view.scan(dynamodb, tables["userBalance"])]
+    people = [str(balance["userId"]) for balance in scan(dynamodb, tables["userBalance"])]
     if user not in people:
         raise HourBankError(f"{user!r}: nobody has a balance of that name: people are {', '.join(sorted(people))}")
 
@@ -131,7 +166,7 @@ def _update(
         )
     except dynamodb.exceptions.ConditionalCheckFailedException as error:
         if found := error.response.get("Item"):
-            word, now_is = next(iter(answer.values())), ledger_view.plain(found).get("status") or "not started"
+            word, now_is = next(iter(answer.values())), plain(found).get("status") or "not started"
             raise HourBankError(
                 f"not written: {word} is for a request {status}, and {request_id} is {now_is}"
             ) from None

@@ -1,15 +1,12 @@
-"""`hourbank up`: a deployment that is left running for other terminals, which find it by a file."""
+"""`hourbank up`: a deployment that is left running for other terminals."""
 
 from __future__ import annotations
 
 import contextlib
-import http.client
-import json
 import os
 import signal
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -17,15 +14,16 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from hourbank import ledger_view, names
+from hourbank import names
 from hourbank.errors import HourBankError
-from hourbank.local import machine
+from hourbank.local import machine, running
 from hourbank.local.deployment import Deployment
 from hourbank.local.emulator import Emulator
-from hourbank.local.patience import Patience
+from hourbank.local.people import DEEDS
+from hourbank.local.running import RunningState
 from hourbank.local.shutdown import STOPPED, end_at
+from hourbank.local.tables import scan
 
-STATE = machine.state_folder(os.environ) / "up.json"
 PEOPLE = {"ana": Decimal(10), "ben": Decimal(10), "chloé": Decimal(10)}
 LOOK_EVERY_SECONDS = 0.5
 # the older AWS CLI reads AWS_DEFAULT_REGION alone
@@ -35,53 +33,17 @@ CREDENTIALS = (
     "AWS_ACCESS_KEY_ID=local",
     "AWS_SECRET_ACCESS_KEY=local",
 )
-# What to type next, by the status that asks for it.
-NEXT = {
-    "AWAITING_PROVIDER": "answer {id} accept  (or: decline, counter --hours 3)",
-    "NEGOTIATING": "respond {id} accept  (or: reject)",
-    "IN_PROGRESS": "confirm {id}  (or: answer {id} withdraw)",
-}
-
-
-def running() -> Deployment:
-    """Return the deployment that `hourbank up` left running.
-
-    Raises
-    ------
-    HourBankError
-        If there is none.
-    """
-    state = _read()
-    if state is None:
-        raise HourBankError("nothing is running: start it with `make up` (or `hourbank up`) in another terminal")
-    return state.deployment
-
-
-def down() -> str:
-    """End what runs, and return what happened in words."""
-    state = _read()
-    if state is None:
-        return "nothing was running"
-    if state.pid > 1:  # what is less means all of this group, or the machine's first process
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended, or is somebody else's
-            os.kill(state.pid, signal.SIGTERM)
-    patience = Patience()
-    while STATE.exists() or _answers(state.deployment.endpoint):
-        if patience.is_over():
-            raise HourBankError(f"process {state.pid} does not end: see what it does, or kill it")
-        time.sleep(0.1)
-    return "stopped"
 
 
 def serve(console: Console, minutes: float) -> None:
     """Deploy, tell how to use it, and print what happens until the process is ended."""
-    if (state := _read()) is not None:
+    if (state := running.find()) is not None:
         raise HourBankError(f"already running on {state.console} (process {state.pid}): `make down` ends it")
     from handlers.aws.dynamodb import now
-    from hourbank.local import deploy, people  # these import Pulumi, which `show` and the others do without
+    from hourbank.local import deploy, people
     from hourbank.local.page import server as page
 
-    machine.make_state_folder(STATE.parent)
+    machine.make_state_folder(running.STATE.parent)
     seconds = round(minutes * 60)
     with contextlib.ExitStack() as at_end:
         emulator = at_end.enter_context(Emulator())
@@ -95,62 +57,11 @@ def serve(console: Console, minutes: float) -> None:
             deploy.start_a_function(deployment)
         address = at_end.enter_context(page.serve(page.Console(deployment, seconds)))
         for number in (signal.SIGINT, signal.SIGTERM):
-            end_at(number, STOPPED, 0, forget=STATE)
-        at_end.callback(STATE.unlink, missing_ok=True)
-        _write(RunningState(os.getpid(), address, deployment))
+            end_at(number, STOPPED, 0, forget=running.STATE)
+        at_end.callback(running.STATE.unlink, missing_ok=True)
+        running.remember(RunningState(os.getpid(), address, deployment))
         _explain(console, deployment, address, minutes, page_is_built=(page.PAGES / "index.html").exists())
         _follow(console, deployment)
-
-
-@dataclass(frozen=True)
-class RunningState:
-    """What other terminals find: the process, the page's address, and what is deployed."""
-
-    pid: int
-    console: str
-    deployment: Deployment
-
-
-def _write(state: RunningState) -> None:
-    text = json.dumps({"pid": state.pid, "console": state.console, "deployment": state.deployment.to_json()}, indent=2)
-    new = STATE.with_suffix(".new")  # no other terminal may read half of it
-    try:
-        new.unlink(missing_ok=True)
-        new.touch(mode=0o600)
-        new.chmod(0o600)
-        new.write_text(text, encoding="utf-8")
-        new.replace(STATE)
-    except OSError as error:
-        raise HourBankError(f"{STATE} cannot be written ({error.strerror}): see HOURBANK_STATE") from None
-
-
-def _read() -> RunningState | None:
-    """Return the state of what runs; one that a killed process left behind, or that nobody can read, is removed."""
-    try:
-        told = json.loads(STATE.read_text(encoding="utf-8"))
-        state = RunningState(int(told["pid"]), str(told.get("console", "")), Deployment(**told["deployment"]))
-        if _answers(state.deployment.endpoint):
-            return state
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (AttributeError, KeyError, TypeError, ValueError, http.client.HTTPException):
-        pass
-    except OSError as error:
-        raise HourBankError(f"{STATE} cannot be read ({error.strerror}): remove it, or see HOURBANK_STATE") from None
-    with contextlib.suppress(OSError):
-        STATE.unlink()
-    return None
-
-
-def _answers(endpoint: str) -> bool:
-    connection = http.client.HTTPConnection(endpoint.removeprefix("http://"), timeout=60)
-    try:
-        connection.request("GET", "/_ministack/health")
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
-    finally:
-        connection.close()
 
 
 def _explain(console: Console, deployment: Deployment, address: str, minutes: float, *, page_is_built: bool) -> None:
@@ -188,7 +99,7 @@ def _follow(console: Console, deployment: Deployment) -> None:
     dynamodb, table = deployment.client("dynamodb"), deployment.tables["serviceRequest"]
     seen: dict[str, str] = {}
     while True:
-        for request in ledger_view.scan(dynamodb, table):
+        for request in scan(dynamodb, table):
             status = request.get("status")
             if status and seen.get(request["id"]) != status:
                 seen[request["id"]] = status
@@ -200,8 +111,8 @@ def _news(request: Mapping[str, Any]) -> Text:
     status, short = request["status"], request["id"][:8]
     asked = f"{request.get('requesterId')} → {request.get('providerId')}, {request.get('estimatedHours')} h"
     text = Text.assemble((time.strftime("%H:%M:%S  "), "dim"), f"{short}  {asked}  ", (status, "cyan"))
-    if status in NEXT:
-        text.append(f"\n    {names.command()} {NEXT[status].format(id=short)}", "dim")
+    if deeds := DEEDS.get(status):
+        text.append("".join(f"\n    {deed.played(short)}" for deed in deeds), "dim")
     elif reason := request.get("failureReason"):
         text.append(f"\n    {reason}", "dim")
     return text

@@ -19,13 +19,12 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 from rich.text import Text
 
-from handlers.aws import dynamodb
+from handlers.aws import dynamodb, environment
 from handlers.aws.dynamodb import Item, client
 from handlers.bank import audit, requests
 from handlers.bank.audit import PATIENCE, Case
 from handlers.bank.hours import in_words
 from handlers.bank.requests import OWNER
-from hourbank import ledger_view, names
 from hourbank.account.stack import Stack, is_refusal
 from hourbank.drawing import graph
 from hourbank.drawing.flow import flow_of
@@ -33,10 +32,19 @@ from hourbank.drawing.lanes import Passage, lanes
 from hourbank.drawing.layout import rows
 from hourbank.drawing.pictures import DEFINITIONS
 from hourbank.errors import HourBankError
-from hourbank.local.deployment import Deployment
-from hourbank.operate import stuck
-from hourbank.operate.operations import print_remedy, refusal_of
-from hourbank.operate.stuck import DescribedExecution, Remedy
+from hourbank.local import people
+from hourbank.operate.executions import (
+    UNSUCCESSFUL,
+    DescribedExecution,
+    is_own,
+    is_unfinished,
+    owner_of,
+    refusal_of,
+    runs_of,
+)
+from hourbank.operate.remedies import Remedy, remedies, state_of, touch
+from hourbank.operate.report import print_remedy
+from hourbank.operate.stuck import own_time_to_answer, time_to_answer, variables, waiting
 from hourbank.terminal import at, duration, in_hours, say, short_duration, title
 
 SECRET = frozenset({"taskToken", "taskTokenAttempt"})
@@ -54,30 +62,6 @@ STATUSES = {
     "TIMED_OUT": "nobody answered in time, and the requester has the hours back",
     "FAILED": "a step failed, and no hours are held",
 }
-
-
-class Next(NamedTuple):
-    """What a person can write, into which field, and how to play that on this machine."""
-
-    who: str
-    writes: str
-    command: str
-
-
-NEXT = {
-    "AWAITING_PROVIDER": (
-        Next("providerId", "providerResponse: ACCEPTED, REJECTED, or COUNTER_OFFER with counterOfferHours", "answer"),
-        Next("requesterId", "requesterResponse: CANCELLED", "cancel"),
-    ),
-    "NEGOTIATING": (Next("requesterId", "requesterResponse: ACCEPTED, REJECTED or CANCELLED", "respond"),),
-    "IN_PROGRESS": (
-        Next("requesterId", "requesterResponse: COMPLETED", "confirm"),
-        Next("providerId", "providerResponse: WITHDRAWN", "answer"),
-    ),
-}
-# what the provider's `answer` takes, by the status that it answers
-ANSWERS = {"AWAITING_PROVIDER": "accept  (or: decline, counter --hours 3)", "IN_PROGRESS": "withdraw"}
-RESPONSES = {"respond": "accept  (or: reject)"}
 # the record's attributes that are told in words
 TOLD = frozenset(
     {
@@ -114,48 +98,7 @@ class RequestStory(NamedTuple):
     """What does not fit, in words."""
 
 
-def find(deployment: Deployment, beginning: str) -> str:
-    """Return the one request id that begins so.
-
-    Raises
-    ------
-    HourBankError
-        If there is none, or more than one.
-    """
-    if not beginning.strip():
-        raise HourBankError(
-            "an empty id means no request: give an id, or how it begins, as `hourbank request` printed it"
-        )
-    found = ledger_view.scan(deployment.client("dynamodb"), deployment.tables["serviceRequest"])
-    ids = [request["id"] for request in found if request["id"].startswith(beginning)]
-    if beginning in ids:
-        return beginning
-    if len(ids) != 1:
-        number = f"{len(ids)} requests begin" if ids else "no request begins"
-        raise HourBankError(f"{number} with {beginning}: give more of its id, as `hourbank request` printed it")
-    return str(ids[0])
-
-
-def record_of(deployment: Deployment, request_id: str) -> dict[str, Any]:
-    """Return a request's record as it is now; empty if it is gone."""
-    answer = deployment.client("dynamodb").get_item(
-        TableName=deployment.tables["serviceRequest"], Key={"id": {"S": request_id}}, ConsistentRead=True
-    )
-    return ledger_view.plain(answer.get("Item", {}))
-
-
-def is_going_on(deployment: Deployment, request_id: str) -> bool:
-    """Return whether the workflows have something to do with a request as it is now."""
-    request = record_of(deployment, request_id)
-    status = requests.status_of(request)
-    if status in requests.WAITS and requests.answer_awaited(request) is not None:
-        run = deployment.client("stepfunctions").describe_execution(executionArn=request[OWNER])
-        return run["status"] == "RUNNING"
-    begins = bool(request) and status in ("PENDING", "VALIDATING", "ESCROWED")
-    return begins or requests.decision(request) != "NOTHING"
-
-
-def show(console: Console, stack: Stack, request_id: str) -> None:
+def show_request(console: Console, stack: Stack, request_id: str) -> None:
     """Print a request's story: record, hours, executions, and what can be done next.
 
     Raises
@@ -166,10 +109,10 @@ def show(console: Console, stack: Stack, request_id: str) -> None:
         If the stack was told no time from which requests are its own: then nobody can say what waits.
     """
     requests.start_requests_from()
-    told = stuck.variables(stack)
+    told = variables(stack)
     os.environ.setdefault("USER_BALANCE_TABLE_NAME", told["USER_BALANCE_TABLE_NAME"])
     case = audit.load(request_id)
-    runs = sorted(stuck.runs_of(stack, case), key=lambda run: run.started or datetime.min.replace(tzinfo=UTC))
+    runs = sorted(runs_of(stack, case), key=lambda run: run.started or datetime.min.replace(tzinfo=UTC))
     if not (case.request or case.escrow or runs):
         raise HourBankError(
             f"no request has the id {request_id} in stack {stack.env}: give its whole id, as it is in the table"
@@ -177,14 +120,14 @@ def show(console: Console, stack: Stack, request_id: str) -> None:
     paths = {run.arn: steps for run in runs if (steps := path(run.arn)) is not None}
     problem = audit.mismatch(case) if case.request else None
     if case.held and not case.is_owner:
-        problem = f"{in_hours(case.held)} are held, and {stuck.state_of(case)}"
-    story = RequestStory(case, runs, paths, stuck.time_to_answer(told), datetime.now(UTC), problem)
+        problem = f"{in_hours(case.held)} are held, and {state_of(case)}"
+    story = RequestStory(case, runs, paths, time_to_answer(told), datetime.now(UTC), problem)
     _print_record(console, story)
     _print_hours(console, story)
     for run in runs:
         _print_run(console, stack, story, run)
     foreign = (case.request or {}).get(OWNER)
-    if foreign and not stuck.is_own(stack, str(foreign)):
+    if foreign and not is_own(stack, str(foreign)):
         say(console, f"The record names an execution that is none of stack {stack.env}: {foreign}")
     if runs and not paths:
         say(console, ("AWS does not allow GetExecutionHistory: the path through the states is left out", "dim"))
@@ -234,7 +177,7 @@ def _print_record(console: Console, story: RequestStory) -> None:
     _field(console, "hours", request.get("estimatedHours"))
     for who, answer in _answers(request):
         _field(console, who, answer)
-    if own := stuck.own_time_to_answer(request):
+    if own := own_time_to_answer(request):
         _field(console, "time to answer", duration(own), "the request's own")
     _field(console, "created", at(requests.moment(request, "createdAt")))
     _field(console, "last change", at(requests.moment(request, "updatedAt")))
@@ -312,7 +255,7 @@ def _took(step: Step, run: DescribedExecution) -> str:
 
 def _failure(stack: Stack, story: RequestStory, run: DescribedExecution) -> Iterator[str | Remedy]:
     """Why an execution did not succeed, in words. Its cause is not shown: it can have a task token in it."""
-    if run.status not in stuck.UNSUCCESSFUL:
+    if run.status not in UNSUCCESSFUL:
         return
     steps = story.paths.get(run.arn, [])
     failed = _failed(steps)
@@ -378,18 +321,15 @@ def _what_waits(stack: Stack, story: RequestStory) -> Iterator[str | Remedy]:
         ends = f"in {duration(left)}" if left > timedelta(0) else f"{duration(-left)} ago"
         yield f"waits since {at(since)}, until {at(until)} ({ends}); then the hours go back"
     elif status == "IN_PROGRESS" and case.escrow:
-        days = timedelta(days=int(os.environ["CONFIRMATION_DAYS"]))
+        days = timedelta(days=environment.confirmation_days())
         reported = f"; the auditor reports it from {at(story.now - audit.in_progress_for(case, story.now) + days)}"
         yield f"waits until somebody ends the service; nobody is timed out{reported}"
-    for one in NEXT.get(status, ()):
-        person = "the provider" if one.who == "providerId" else "the requester"
-        yield f"{person} {request.get(one.who)} can write {one.writes}"
+    for deed in people.DEEDS.get(status, ()):
+        person = "the provider" if deed.who == "providerId" else "the requester"
+        yield f"{person} {request.get(deed.who)} can write {deed.writes}"
         if stack.is_local:
-            words = ANSWERS[status] if one.command == "answer" else RESPONSES.get(one.command, "")
-            yield Remedy(
-                f"{names.command()} {one.command} {shlex.quote(case.request_id)} {words}".rstrip(), "plays that"
-            )
-    if status not in NEXT and requests.TRANSITIONS.get(status):
+            yield Remedy(deed.played(shlex.quote(case.request_id)), "plays that")
+    if status not in people.DEEDS and requests.TRANSITIONS.get(status):
         yield "the workflow goes on by itself"
 
 
@@ -401,7 +341,7 @@ def _wait(story: RequestStory, request: Item) -> tuple[datetime, datetime]:
     record = story.case.escrow if requests.status_of(request) == "AWAITING_PROVIDER" else request
     since = (step.asked or step.entered) if step else requests.moment(record or {}, "updatedAt") or story.now
     # the emulator times out after the stack's default, whatever a request says
-    own = stuck.own_time_to_answer(request)
+    own = own_time_to_answer(request)
     seconds = timedelta(seconds=step.seconds) if step and step.seconds else None
     return since, since + (seconds or own or story.default)
 
@@ -409,23 +349,23 @@ def _wait(story: RequestStory, request: Item) -> tuple[datetime, datetime]:
 def _what_is_wrong(stack: Stack, story: RequestStory) -> Iterator[str | Remedy]:
     """What does not fit, waits too long or was missed, and the commands that help; else that nothing is left to do."""
     case = story.case
-    confirmation = timedelta(days=int(os.environ["CONFIRMATION_DAYS"]))
-    waited, too_long = stuck.waiting(case, story.now, story.default, confirmation)
+    confirmation = timedelta(days=environment.confirmation_days())
+    waited, too_long = waiting(case, story.now, story.default, confirmation)
     if story.problem:
         yield story.problem
-        yield from stuck.remedies(stack, case, stuck.owner_of(stack, case))
-    elif left := [run for run in story.runs if stuck.is_unfinished(stack, case, run)]:
+        yield from remedies(stack, case, owner_of(stack, case))
+    elif left := [run for run in story.runs if is_unfinished(stack, case, run)]:
         yield f"{left[-1].words}, and {in_hours(case.held)} are still held"
-        yield from stuck.remedies(stack, case, left[-1])
+        yield from remedies(stack, case, left[-1])
     elif case.request and audit.is_missed(case.request):
         yield audit.missed_in_words(case.request)
         if too_long:
-            yield from stuck.touch(stack)
+            yield from touch(stack)
         else:
             yield f"since {duration(waited)}: the stream has {duration(PATIENCE)} before the auditor shows it again"
     elif too_long:
         yield f"{too_long} (since {duration(waited)})"
-        yield from stuck.remedies(stack, case, stuck.owner_of(stack, case))
+        yield from remedies(stack, case, owner_of(stack, case))
     elif case.request is None or not requests.TRANSITIONS.get(requests.status_of(case.request)):
         yield "nothing is left to do"
 

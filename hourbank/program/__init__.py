@@ -1,0 +1,1 @@
+"""What the program declares: recorded without a cloud, and as a template."""

@@ -1,6 +1,6 @@
 """What there is to know of a type of resource: an entry for each that the program declares.
 
-A new type is one entry here, and `tests/test_cloudformation.py` says what it lacks.
+A new type is one entry here, and `tests/program/test_cloudformation.py` says what it lacks.
 """
 
 import json

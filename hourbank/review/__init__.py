@@ -1,0 +1,1 @@
+"""`hourbank plan`: what a change of the program changes in what is deployed."""

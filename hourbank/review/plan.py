@@ -293,8 +293,8 @@ def veiled(given: Any) -> Any:
 
 
 def archive(before: Version, after: Version) -> Iterator[str]:
-    """The archive that every function runs from."""
-    if before.files == after.files or not (before.files and after.files):  # a program that refuses names no files
+    """The archive that every function runs from; a version that the program refuses has none to compare."""
+    if before.files == after.files or not (before.files and after.files):
         return
     grown = after.archive_bytes - before.archive_bytes
     yield (

@@ -1,4 +1,7 @@
-"""What runs in a world: executions and calls of functions, one at a time."""
+"""What runs in a world: executions and calls of functions, one at a time.
+
+An execution is one class: half of its methods only say what the interpreter has recorded of it.
+"""
 
 from __future__ import annotations
 

@@ -217,11 +217,6 @@ BROKEN = tuple(kind + FOR_GOOD for kind in INVOCATION)
 # after one of these the end is the same as without it
 HARMLESS = (*INVOCATION, "zombie", *CALL, *RECORD, "explicit-nulls", "pending", "deploy", "names-freed", "beside")
 REPAIRS = ("redrive", "REFUND", "RELEASE", "at-odds")
-# where a function that fails for good must not leave work for an operator
-CAUGHT = (
-    "ValidateRequest", "EscrowHours", "WaitForProviderResponse", "ProcessNegotiation", "AdjustEscrow",
-    "StartServiceExecution",
-)  # fmt: skip
 # as often as a transaction meets another one in a row, and is still tried again by its function
 CONFLICTS_IN_A_ROW = 6
 

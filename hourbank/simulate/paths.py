@@ -1,8 +1,9 @@
 """Every path of both workflows, and the stories that make an execution take each.
 
 Paths are enumerated from the definitions: a path is how each of its states is left (``Next``, an error that is caught,
-a branch of a Choice, ``Default``). Each such way has a lever, which is how the world makes an execution take it; a new
-way without a lever fails. Ways that no execution takes one after the other are listed with the reason.
+a branch of a Choice, ``Default``). Each such way has a lever, which is how the world makes an execution take it: where
+a state is left by its end, by NotOwner or by a failure, the usual one. A new way without a lever is said to lack it.
+Ways that no execution takes one after the other are listed with the reason.
 """
 
 from __future__ import annotations
@@ -37,6 +38,15 @@ def paths(definition: Definition, start: str | None = None) -> Iterator[tuple[Wa
             yield ((state, way.name),)
         else:
             yield from (((state, way.name), *rest) for rest in paths(definition, way.target))
+
+
+@cache
+def caught(machine: str) -> frozenset[str]:
+    """Return the states where a function that fails for good must not leave work for an operator."""
+    states = definition_of(WORKFLOWS[machine])["States"]
+    return frozenset(
+        name for name, state in states.items() if any(way.name == "States.ALL" for way in graph.ways(state))
+    )
 
 
 # --- levers -----------------------------------------------------------------------------------------------------------
@@ -91,7 +101,6 @@ ON = Lever()
 BREAKS = Lever(fails=True, ends=("FAILED", "A technical failure; the hours were given back"))
 GONE = Lever(before=delete)
 LEVERS: dict[Way, Lever] = {
-    ("ValidateRequest", "Next"): ON,
     ("ValidateRequest", "ValidationFailed"): Lever(
         record={"estimatedHours": Decimal(0)}, ends=("REJECTED", "estimatedHours must be")
     ),
@@ -99,22 +108,13 @@ LEVERS: dict[Way, Lever] = {
         record={"estimatedHours": Decimal("10.01")},
         ends=("REJECTED", "Not enough hours: 10.01 needed"),
     ),
-    ("ValidateRequest", "NotOwner"): GONE,
-    ("ValidateRequest", "States.ALL"): BREAKS,
-    ("EscrowHours", "Next"): ON,
     ("EscrowHours", "ValidationFailed"): Lever(
         before=say(estimatedHours="three"), ends=("REJECTED", "estimatedHours must be")
     ),
     ("EscrowHours", "InsufficientBalance"): Lever(
         before=lambda world: world.grant("ann", -8), ends=("REJECTED", "Not enough hours: 3 needed")
     ),
-    ("EscrowHours", "NotOwner"): GONE,
-    ("EscrowHours", "States.ALL"): BREAKS,
-    ("WaitForProviderResponse", "Next"): ON,
     ("WaitForProviderResponse", "States.Timeout"): Lever(late=True),
-    ("WaitForProviderResponse", "NotOwner"): GONE,
-    ("WaitForProviderResponse", "States.ALL"): BREAKS,
-    ("TimeoutRequest", "Next"): ON,
     ("CheckProviderResponse", "ACCEPTED"): Lever(answer={"providerResponse": "ACCEPTED"}),
     ("CheckProviderResponse", "REJECTED"): Lever(
         answer={"providerResponse": "REJECTED"}, ends=("DECLINED", "The provider declined")
@@ -129,14 +129,10 @@ LEVERS: dict[Way, Lever] = {
     ("CheckProviderResponse", "Default"): Lever(
         answer={"providerResponse": "PERHAPS"}, ends=("DECLINED", "The provider's answer was not understood")
     ),
-    ("ProcessNegotiation", "Next"): ON,
     ("ProcessNegotiation", "States.Timeout"): Lever(late=True),
     ("ProcessNegotiation", "IllegalOffer"): Lever(
         before=say(counterOfferHours=Decimal("4.125")), ends=("DECLINED", "The counter-offer must be")
     ),
-    ("ProcessNegotiation", "NotOwner"): GONE,
-    ("ProcessNegotiation", "States.ALL"): BREAKS,
-    ("TimeoutNegotiation", "Next"): ON,
     ("CheckRequesterResponse", "ACCEPTED"): Lever(answer={"requesterResponse": "ACCEPTED"}),
     ("CheckRequesterResponse", "TIMED_OUT"): Lever(
         ends=("TIMED_OUT", "The requester did not answer the counter-offer")
@@ -144,39 +140,25 @@ LEVERS: dict[Way, Lever] = {
     ("CheckRequesterResponse", "Default"): Lever(
         answer={"requesterResponse": "REJECTED"}, ends=("DECLINED", "The requester declined the counter-offer")
     ),
-    ("AdjustEscrow", "Next"): ON,
     ("AdjustEscrow", "OfferNotAffordable"): Lever(
         before=lambda world: world.grant("ann", -6), ends=("DECLINED", "Not enough hours: 1.5 more needed")
     ),
-    ("AdjustEscrow", "NotOwner"): GONE,
-    ("AdjustEscrow", "States.ALL"): BREAKS,
     ("StartServiceExecution", "Next"): Lever(ends=("IN_PROGRESS", "")),
-    ("StartServiceExecution", "NotOwner"): GONE,
-    ("StartServiceExecution", "States.ALL"): BREAKS,
-    ("TimedOut", "Next"): ON,
-    ("NotOwner", "Next"): ON,
-    ("RefundEscrow", "Next"): ON,
-    ("RejectRequest", "Next"): ON,
-    ("RefundAfterFailure", "Next"): ON,
-    ("RequestFailed", "Next"): ON,
 }
 REPLACED = Lever(before=say(providerId="eve"), ends=("IN_PROGRESS", ""))
 RELEASE_LEVERS: dict[Way, Lever] = {
-    ("ValidateEscrowRelease", "Next"): ON,
     ("ValidateEscrowRelease", "ReleaseRefused"): REPLACED,
     ("CheckDecision", "RELEASE"): Lever(answer={"requesterResponse": "COMPLETED"}, ends=("COMPLETED", "")),
     ("CheckDecision", "REFUND"): Lever(
         answer={"providerResponse": "WITHDRAWN"}, ends=("CANCELLED", "The provider withdrew")
     ),
     ("CheckDecision", "Default"): Lever(ends=("IN_PROGRESS", "")),
-    ("ProcessEscrowRelease", "Next"): ON,
     ("ProcessEscrowRelease", "ReleaseRefused"): REPLACED,
-    ("RefundEscrow", "Next"): ON,
     ("RefundEscrow", "ReleaseRefused"): REPLACED,
-    ("NothingToDo", "Next"): ON,
-    ("ReleaseRefused", "Next"): ON,
 }
 ALL_LEVERS = {"ServiceRequestWorkflow": LEVERS, "EscrowManagementWorkflow": RELEASE_LEVERS}
+# how an execution is made to take a way that any state may have, where the tables above say nothing else
+USUAL = {"Next": ON, "NotOwner": GONE, "States.ALL": BREAKS}
 
 # Pairs of ways that no execution takes one after the other.
 INFEASIBLE: dict[tuple[Way, Way], str] = {
@@ -189,10 +171,19 @@ INFEASIBLE: dict[tuple[Way, Way], str] = {
 }
 
 
-def missing_levers(machine: str, definition: Definition) -> set[Way]:
-    """Return each way out of a state that no lever makes an execution take."""
-    ways = {way for path in paths(definition) for way in path}
-    return ways - ALL_LEVERS[machine].keys()
+def lever_of(machine: str, way: Way) -> Lever | None:
+    """Return what makes an execution leave a state in a way; None: nobody has written it."""
+    return ALL_LEVERS[machine].get(way, USUAL.get(way[1]))
+
+
+def missing_levers(machine: str, definition: Definition) -> list[str]:
+    """Return, for each way out of a state that no lever makes an execution take, what to write."""
+    ways = dict.fromkeys(way for path in paths(definition) for way in path)
+    return [
+        f"write into hourbank/simulate/paths.py, levers of {machine}, how an execution leaves {state} by {way}"
+        for state, way in ways
+        if lever_of(machine, (state, way)) is None
+    ]
 
 
 def is_feasible(path: tuple[Way, ...]) -> bool:
@@ -220,11 +211,7 @@ class PathStory:
 
     @property
     def levers(self) -> dict[str, Lever]:
-        levers = ALL_LEVERS[self.machine]
-        missing = [way for way in self.path if way not in levers]
-        if missing:
-            raise LookupError(f"no lever makes an execution take {missing}")
-        return {way[0]: levers[way] for way in self.path}
+        return {way[0]: lever for way in self.path if (lever := lever_of(self.machine, way))}
 
     def ends(self) -> tuple[str, str] | None:
         """Return status and reason of the newest event that decides; None: the record is gone."""
@@ -238,9 +225,12 @@ class PathStory:
 
 @cache
 def stories() -> list[PathStory]:
+    """Return the stories of all feasible paths but those that no levers make an execution take."""
     found = []
     for machine, workflow in WORKFLOWS.items():
         for path in filter(is_feasible, paths(definition_of(workflow))):
+            if any(lever_of(machine, way) is None for way in path):
+                continue
             fails: tuple[Moment | None, ...] = (
                 ("before", "after") if any(w == "States.ALL" for _, w in path) else (None,)
             )

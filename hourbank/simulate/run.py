@@ -4,6 +4,9 @@ A fault strikes at a point of the run: the n-th call of a function, the n-th cal
 stream or the n-th wait. Until the world is quiet the faults strike; then they are healed, the auditor runs and touches
 what the stream has missed, and what failed is redriven or settled by an operator. A run is right if no law was ever
 broken, if what is not right is listed by the auditor (and nothing else is), and if after the repair all is right.
+
+A simulation is one class, in one file: where a fault strikes, how it is repaired and how the end is judged all depend
+on what has happened so far, which it keeps.
 """
 
 from __future__ import annotations
@@ -23,7 +26,6 @@ from hourbank.simulate.faults import (
     BESIDE,
     BROKEN,
     CALL,
-    CAUGHT,
     CHECK_OF,
     COLLIDING,
     CONFLICTS_IN_A_ROW,
@@ -47,7 +49,7 @@ from hourbank.simulate.faults import (
     ordered,
     refuse,
 )
-from hourbank.simulate.paths import Lever, PathStory, say
+from hourbank.simulate.paths import Lever, PathStory, caught, say
 from hourbank.simulate.program import snake_case
 from hourbank.simulate.world import World, deployed
 
@@ -368,8 +370,10 @@ class Simulation:
         """Whether work for an operator is in order: something that nothing catches went wrong."""
         if ("ReleaseRefused", "Next") in self.story.path:
             return True
-        names = [self.invocations[f.at].state for f in self.faults if f.kind in BROKEN and f.at < len(self.invocations)]
-        return len(names) < len(self.faults) or any(name not in CAUGHT for name in names)
+        broken = [self.invocations[f.at] for f in self.faults if f.kind in BROKEN and f.at < len(self.invocations)]
+        return len(broken) < len(self.faults) or any(
+            one.machine is None or one.state not in caught(one.machine) for one in broken
+        )
 
     # --- what is right
 

@@ -1,4 +1,7 @@
-"""Longer runs: people, time, the stream and faults in an order that a seed decides."""
+"""Longer runs: people, time, the stream and faults in an order that a seed decides.
+
+A longer run is one class: each of its methods is one thing that can happen next.
+"""
 
 from __future__ import annotations
 

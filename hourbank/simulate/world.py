@@ -1,4 +1,4 @@
-"""Both workflows in one process with time skipped: real definitions, real handlers, moto's DynamoDB and Step Functions.
+"""Both workflows in one process with time skipped: real definitions, real handlers, DynamoDB and Step Functions.
 
 A `World` holds four tables, two state machines and whatever runs in them; `deployed()` makes one of what the program
 deploys. Nothing happens by itself: `World.settle` lets executions run and hands the table's stream to the router until
@@ -11,6 +11,9 @@ in place of a function or of one call to AWS, before or after its effect; `World
 delivers. A `SteppedCall` is a function that stops before each of its calls, so that two can be interleaved.
 
 After each write the laws of `hourbank.laws` are checked; `World.settle` raises what was broken.
+
+A world is one class, in one file: whatever happens in it, a call, a step, a delivery or a person's write, happens to
+the same tables at the same clock, and each part would need all the others.
 """
 
 from __future__ import annotations

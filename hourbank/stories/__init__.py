@@ -1,0 +1,1 @@
+"""The stories of a service request, and the demo that plays them."""

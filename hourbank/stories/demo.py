@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from decimal import Decimal
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -16,12 +15,13 @@ from rich.text import Text
 
 from handlers.aws.dynamodb import now
 from handlers.bank.hours import in_words
-from hourbank import ledger_view, names
+from hourbank import laws, names
 from hourbank.drawing.lanes import Passage, lanes
 from hourbank.drawing.pictures import DEFINITIONS
-from hourbank.ledger_view import LedgerView
+from hourbank.laws import Ledger
 from hourbank.local import deploy, people
 from hourbank.local.emulator import Emulator
+from hourbank.local.tables import read_ledger
 from hourbank.stories.stage import OLD_RECORDS, Performance, Stage, old_records
 from hourbank.stories.stories import BALANCES, expected_balances
 from hourbank.terminal import show, step, tick
@@ -36,7 +36,7 @@ def play(console: Console) -> bool:
         deployment, before = _set_up(console, emulator)
         stage = Stage(deployment)
         _show_live(console, stage, began)
-        after = ledger_view.read(deployment.client("dynamodb"), deployment.tables)
+        after = read_ledger(deployment.client("dynamodb"), deployment.tables)
         problems = _problems(deployment, stage, before, after)
         console.print()
         show(console, _ledger_table(before, after))
@@ -60,14 +60,14 @@ def play(console: Console) -> bool:
         return ok
 
 
-def _set_up(console: Console, emulator: Emulator) -> tuple[deploy.Deployment, LedgerView]:
+def _set_up(console: Console, emulator: Emulator) -> tuple[deploy.Deployment, Ledger]:
     dynamodb = emulator.client("dynamodb")
     with step(console, "Amplify's four tables, people with hours, and 100 requests from last year"):
         tables = deploy.create_tables(emulator)
         people.give_hours(dynamodb, tables, BALANCES)
         for record in old_records():
             people.submit(dynamodb, tables, record)
-        before = ledger_view.read(dynamodb, tables)
+        before = read_ledger(dynamodb, tables)
     with step(console, "The program, recorded for the stack `local` and deployed"):
         deployment = deploy.deploy(
             emulator,
@@ -132,27 +132,25 @@ def _progress(stage: Stage, spinner: Spinner) -> Table:
     return table
 
 
-def _problems(
-    deployment: deploy.Deployment, stage: Stage, before: LedgerView, after: LedgerView
-) -> list[tuple[str, str]]:
+def _problems(deployment: deploy.Deployment, stage: Stage, before: Ledger, after: Ledger) -> list[tuple[str, str]]:
     """Return what was checked, and what is wrong with it (empty where nothing is)."""
     executions = [execution for p in stage.performances for execution in deployment.executions(p.request_id)]
     statuses = {execution["executionArn"]: execution["status"] for execution in executions}
     expected = expected_balances([p.story for p in stage.performances])
     wrong = [
-        f"{name} has {in_words(after.balances.get(name, Decimal(0)))} h, not {in_words(hours)}"
+        f"{name} has {in_words(after.balance(name))} h, not {in_words(hours)}"
         for name, hours in expected.items()
-        if after.balances.get(name, Decimal(0)) != hours
+        if after.balance(name) != hours
     ]
     touched = sum(after.requests.get(request_id) != record for request_id, record in before.requests.items())
     return [
         (
-            f"No hour was made or lost: {in_words(before.total)} before, {in_words(after.total)} after",
-            "; ".join(ledger_view.broken_conservation(before, after)),
+            f"No hour was made or lost: {in_words(before.total())} before, {in_words(after.total())} after",
+            "; ".join(laws.made_or_lost(before, after)),
         ),
         (
             "No execution that has ended left hours held",
-            "; ".join(ledger_view.broken_holds(after, statuses)),
+            "; ".join(laws.hours_held_for_nobody(after, statuses)),
         ),
         ("Everybody has what the stories say", "; ".join(wrong)),
         (
@@ -162,15 +160,18 @@ def _problems(
     ]
 
 
-def _ledger_table(before: LedgerView, after: LedgerView) -> Table:
+def _ledger_table(before: Ledger, after: Ledger) -> Table:
     table = Table(
         title="The ledger, in hours", title_style="bold", title_justify="left", box=None, padding=(0, 3, 0, 0)
     )
     for heading in ("", "before", "after", "change"):
         # on a narrow terminal names give way, and no digit does
         table.add_column(heading, justify="right" if heading else "left", no_wrap=bool(heading), header_style="dim")
-    rows = [(name, before.balances.get(name, Decimal(0)), hours) for name, hours in sorted(after.balances.items())]
-    rows += [("held in escrow", before.held, after.held), ("all together", before.total, after.total)]
+    rows = [(name, before.balance(name), hours) for name, hours in sorted(after.spendable().items())]
+    rows += [
+        ("held in escrow", before.total_held(), after.total_held()),
+        ("all together", before.total(), after.total()),
+    ]
     for name, was, has in rows:
         change = has - was
         style = "green" if change > 0 else "red" if change < 0 else "dim"

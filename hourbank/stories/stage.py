@@ -13,10 +13,10 @@ from decimal import Decimal
 from typing import Any
 
 from handlers.aws.dynamodb import date_time
-from hourbank import ledger_view
 from hourbank.local import people
 from hourbank.local.deployment import Deployment
 from hourbank.local.patience import STALLED_SECONDS, Patience
+from hourbank.local.tables import plain
 from hourbank.stories.stories import BALANCES, DEMO, Story, Turn
 
 OLD_RECORDS = 100
@@ -140,7 +140,7 @@ class Stage:
         keys = [{"id": {"S": request_id}} for request_id in live]
         answer = self._dynamodb.batch_get_item(RequestItems={table: {"Keys": keys, "ConsistentRead": True}})
         for item in answer["Responses"][table]:
-            record = ledger_view.plain(item)
+            record = plain(item)
             live[record["id"]].record = record
 
     def _advance(self, performance: Performance, say: Callable[[Performance, str], None], *, is_over: bool) -> None:

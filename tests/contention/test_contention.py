@@ -3,8 +3,6 @@
 `make contention` prints how fast it went. Write a test here for what only shows when transactions meet on one item.
 """
 
-import contextlib
-import os
 import random
 import threading
 import time
@@ -20,14 +18,12 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from handlers.aws import dynamodb
+from handlers.aws import dynamodb, environment
 from handlers.aws.dynamodb import Plan
 from handlers.bank import ledger, requests
 from handlers.bank.errors import InsufficientBalance, OfferNotAffordable
 from handlers.bank.execution import REQUEST_PREFIX, Execution, execution_name
 from hourbank import laws
-from hourbank.local.emulator import Emulator
-from tests.contention.dynamodb_local import DynamoDBLocal, MissingEngineError
 from tests.helpers.waiting import ENDLESS_SECONDS
 from workflows import retries
 
@@ -227,23 +223,6 @@ class Bank:
             )
 
 
-@pytest.fixture(scope="module", params=["DynamoDB Local", "ministack"])
-def engine(request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
-    """The name and the endpoint of each engine that can run here."""
-    with contextlib.ExitStack() as stack:
-        try:
-            running = stack.enter_context(DynamoDBLocal() if request.param == "DynamoDB Local" else Emulator())
-        except MissingEngineError as error:
-            missing = str(error)
-        else:
-            missing = None
-        if missing and os.environ.get("CI") == "true":
-            pytest.fail(missing, pytrace=False)
-        if missing:
-            pytest.skip(missing)
-        yield request.param, running.endpoint
-
-
 @pytest.fixture
 def bank(engine: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> Bank:
     return opened(Bank(*engine), monkeypatch)
@@ -255,7 +234,7 @@ def aws_like(engine: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> Bank:
 
 
 def opened(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> Bank:
-    for model, variable in dynamodb._VARIABLE.items():
+    for model, variable in environment._TABLE.items():
         monkeypatch.setenv(variable, model)
     for metric in ("count", "measure"):
         monkeypatch.setattr(ledger, metric, lambda *_, **__: None)

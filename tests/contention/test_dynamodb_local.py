@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.contention import dynamodb_local
-from tests.contention.dynamodb_local import DynamoDBLocal, MissingEngineError
+from tests.helpers import dynamodb_local
+from tests.helpers.dynamodb_local import DynamoDBLocal, MissingEngineError
 from tests.helpers.processes import assert_group_gone, group_members
 from tests.helpers.waiting import ENDLESS_SECONDS
 
 PARENT = """
-from tests.contention.dynamodb_local import DynamoDBLocal
+from tests.helpers.dynamodb_local import DynamoDBLocal
 with DynamoDBLocal() as engine:
     print(engine._process.pid, flush=True)
     input()

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from hourbank.simulate.expressions import DynamoDBRefusal
 from hourbank.simulate.tables import LARGEST_ITEM, Tables
-from tests.contention.dynamodb_local import DynamoDBLocal, MissingEngineError
+from tests.helpers.dynamodb_local import DynamoDBLocal, MissingEngineError
 
 pytestmark = [pytest.mark.thorough, pytest.mark.xdist_group("end-to-end")]
 

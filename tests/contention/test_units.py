@@ -7,11 +7,9 @@ import pytest
 
 from hourbank.local import emulator
 from hourbank.local.meter import units_read
-from tests.contention.test_contention import engine
 
 pytestmark = [pytest.mark.thorough, pytest.mark.xdist_group("end-to-end")]
 
-__all__ = ["engine"]
 TABLES = ("Items", "Others", "Checked")
 BIG = {"id": {"S": "big"}, "text": {"S": "x" * 5000}}
 SMALL = {"id": {"S": "small"}, "hours": {"N": "2.5"}}

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_engine import KEYS, MACHINE, PROJECT, Engine, made_by_the_program, make_table, table_name
 
 from hourbank.export import parameterised
 from hourbank.local import deploy
 from hourbank.local.emulator import REGION, Emulator
+from hourbank.names import ROOT
 from hourbank.program import cloudformation
+from tests.helpers.engine import KEYS, MACHINE, Engine, made_by_the_program, make_table, table_name
 from tests.helpers.waiting import ENDLESS_SECONDS, until
 
 pytestmark = pytest.mark.engine
@@ -39,9 +40,9 @@ def emulator() -> Iterator[Emulator]:
 def engine(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Engine:
     program, state = tmp_path_factory.mktemp("program"), tmp_path_factory.mktemp("state")
     for folder in ("components", "handlers", "workflows"):
-        shutil.copytree(PROJECT / folder, program / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / folder, program / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ("__main__.py", "pyproject.toml", "uv.lock", "Pulumi.yaml", "Pulumi.dev.yaml"):
-        shutil.copy2(PROJECT / file, program)
+        shutil.copy2(ROOT / file, program)
     (program / ".venv").symlink_to(sys.prefix)
     engine = Engine(program, state, emulator)
     engine.succeed("dev", "stack", "init")
@@ -59,7 +60,7 @@ def deploy_template(emulator: Emulator) -> None:
     assert {part["DeletionPolicy"] for part in template["Resources"].values()} == {"Retain"}
     template = deploy.adapt(template)
     store.put_object(Bucket="code", Key="template.json", Body=json.dumps(template).encode())
-    config = yaml.safe_load((PROJECT / "Pulumi.dev.yaml").read_text())["config"]
+    config = yaml.safe_load((ROOT / "Pulumi.dev.yaml").read_text())["config"]
     described = emulator.client("dynamodb").describe_table(TableName=table_name("dev", "ServiceRequest"))
     parameters = {
         "Environment": "dev",

@@ -13,6 +13,7 @@ HOURBANK = [sys.executable, "-c", "from hourbank.cli import main; main()"]
 def read_until(process: subprocess.Popen, text: str) -> str:
     """Read lines until one has the text; fails at the end of the output."""
     seen = ""
+    assert process.stdout
     for line in process.stdout:
         seen += line
         if text in line:

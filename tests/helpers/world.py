@@ -3,9 +3,10 @@
 import json
 from decimal import Decimal
 
-from hourbank import ledger_view
+from hourbank import laws
 from hourbank.local import deploy, people
 from hourbank.local.emulator import Emulator
+from hourbank.local.tables import plain, read_ledger
 from hourbank.stories import stage, stories
 from tests.helpers.waiting import until
 
@@ -34,8 +35,8 @@ class World:
     def deploy(self) -> None:
         self.deployment = deploy.deploy(self.emulator, config=CONFIG)
 
-    def ledger(self) -> ledger_view.LedgerView:
-        return ledger_view.read(self.dynamodb, self.tables)
+    def ledger(self) -> laws.Ledger:
+        return read_ledger(self.dynamodb, self.tables)
 
     def submit(self, **changes) -> str:
         record = people.request_record(requester="rosa", provider="theo", hours=Decimal(2)) | changes
@@ -44,7 +45,7 @@ class World:
     def record(self, request_id: str) -> dict:
         key = {"id": {"S": request_id}}
         answer = self.dynamodb.get_item(TableName=self.tables["serviceRequest"], Key=key, ConsistentRead=True)
-        return ledger_view.plain(answer.get("Item", {}))
+        return plain(answer.get("Item", {}))
 
     def until(self, request_id: str, *statuses: str) -> dict:
         """Wait until the request has one of the statuses, and return its record."""
@@ -98,5 +99,5 @@ class World:
             for escrow in after.escrows.values()
             if escrow["status"] == "HELD"
         }
-        assert ledger_view.broken_conservation(self.before, after) == []
-        assert ledger_view.broken_holds(after, statuses) == []
+        assert laws.made_or_lost(self.before, after) == []
+        assert laws.hours_held_for_nobody(after, statuses) == []

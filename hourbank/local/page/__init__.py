@@ -1,0 +1,1 @@
+"""The page of `hourbank up`, and the API behind it."""

@@ -24,12 +24,12 @@ from botocore.exceptions import ClientError, ParamValidationError
 from graphql.language import ast
 
 from handlers.aws.dynamodb import now
-from hourbank import ledger_view
 from hourbank.errors import HourBankError
 from hourbank.local import people
 from hourbank.local.page import amplify_schema
 from hourbank.local.page.amplify_schema import AmplifyModel, Claims, Rule
 from hourbank.local.page.filters import FilterExpressions, NotUnderstoodError
+from hourbank.local.tables import plain
 
 PAGE = 100
 # far more than a page's queries have, and too few to keep a validator busy
@@ -165,7 +165,7 @@ class Api:
         found = ask(**request, **expression.parameters())
         last = found.get("LastEvaluatedKey")
         return {
-            "items": [ledger_view.plain(item) for item in found["Items"]],
+            "items": [plain(item) for item in found["Items"]],
             "nextToken": last and base64.urlsafe_b64encode(json.dumps(last).encode()).decode(),
         }
 
@@ -207,13 +207,13 @@ class Api:
             ReturnValues="ALL_NEW",
             **expression.parameters(),
         )
-        return ledger_view.plain(answer["Attributes"])
+        return plain(answer["Attributes"])
 
     def _stored(self, model: AmplifyModel, key: str) -> dict[str, Any] | None:
         answer = self._dynamodb.get_item(
             TableName=self._tables[model.name], Key={model.key: {"S": key}}, ConsistentRead=True
         )
-        return ledger_view.plain(answer["Item"]) if "Item" in answer else None
+        return plain(answer["Item"]) if "Item" in answer else None
 
 
 def _table_of(model: AmplifyModel, tables: Mapping[str, str]) -> str:

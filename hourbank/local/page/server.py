@@ -22,12 +22,13 @@ from typing import Any
 
 from handlers.aws.dynamodb import date_time
 from handlers.bank.hours import in_words
-from hourbank import ledger_view
+from hourbank import laws
 from hourbank.drawing.graph import places, waits_for_token
 from hourbank.drawing.svg import svg
 from hourbank.local.deployment import MACHINES, Deployment, entered
 from hourbank.local.emulator import REGION
 from hourbank.local.page.api import Api, refused, token_for
+from hourbank.local.tables import read_ledger, scan
 from hourbank.names import ROOT
 
 PAGES = ROOT / "frontend" / "console" / "dist"
@@ -105,7 +106,7 @@ class Console:
 
     def config(self) -> dict[str, Any]:
         """Return what the page has to know, with a token for everybody who has a balance."""
-        balances = ledger_view.scan(self._dynamodb, self._deployment.tables["userBalance"])
+        balances = scan(self._dynamodb, self._deployment.tables["userBalance"])
         return {
             "notice": NOTICE,
             "people": [
@@ -122,23 +123,24 @@ class Console:
         ledger = self._read_ledger()
         return {
             "balances": [
-                {"userId": user, "availableBalance": in_words(hours)} for user, hours in sorted(ledger.balances.items())
+                {"userId": user, "availableBalance": in_words(hours)}
+                for user, hours in sorted(ledger.spendable().items())
             ],
             "escrows": _shown(ledger.escrows.values(), ESCROW),
-            "entries": _shown(ledger.entries, ENTRY),
-            "held": in_words(ledger.held),
-            "total": in_words(ledger.total),
+            "entries": _shown(ledger.log.values(), ENTRY),
+            "held": in_words(ledger.total_held()),
+            "total": in_words(ledger.total()),
         }
 
     def request(self, request_id: str) -> dict[str, Any]:
         """Return where the executions of a request are, oldest first; none if there is no such request."""
         return {"executions": [self._progress(one) for one in self._deployment.named_executions(request_id)]}
 
-    def _read_ledger(self) -> ledger_view.LedgerView:
-        ledger = ledger_view.read(self._dynamodb, self._deployment.tables)
+    def _read_ledger(self) -> laws.Ledger:
+        ledger = read_ledger(self._dynamodb, self._deployment.tables)
         # four scans are no snapshot: hours that move meanwhile would seem lost, or to be there twice
         for _ in range(5):
-            before, ledger = ledger, ledger_view.read(self._dynamodb, self._deployment.tables)
+            before, ledger = ledger, read_ledger(self._dynamodb, self._deployment.tables)
             if before == ledger:
                 break
         return ledger
@@ -182,7 +184,7 @@ def _without_stack(machine: str) -> str:
     return machine.rpartition("-")[0]
 
 
-def _shown(items: Iterable[ledger_view.Item], fields: Iterable[str]) -> list[dict[str, Any]]:
+def _shown(items: Iterable[laws.Item], fields: Iterable[str]) -> list[dict[str, Any]]:
     oldest_first = sorted(items, key=lambda item: (str(item.get("createdAt")), item["id"]))
     return [{field: _in_words(item.get(field)) for field in fields} for item in oldest_first]
 

@@ -1,0 +1,145 @@
+"""Commands to operate a stack: one on AWS, or what `hourbank up` left running."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hourbank.cli.options import StackName, not_empty
+from hourbank.local.machine import shut_off_this_process
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hourbank.account.stack import Stack
+
+commands = typer.Typer()
+PANEL = "Operate a stack"
+
+Region = Annotated[str | None, typer.Option(metavar="REGION", help="AWS's region; else AWS_REGION, or the profile's.")]
+Reason = Annotated[str, typer.Option(metavar="WHY", help="Why: it is kept in the log.")]
+By = Annotated[str | None, typer.Option(metavar="NAME", help="Who decides; else the caller, as AWS knows it.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+Limit = Annotated[int, typer.Option(min=1, max=10000, help="How many executions and messages to look at.")]
+
+
+@commands.command(rich_help_panel=PANEL)
+def show(
+    request_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="REQUEST_ID",
+            help="The request's id; how it begins is enough without --stack.",
+            callback=not_empty,
+        ),
+    ],
+    stack: StackName = None,
+    region: Region = None,
+) -> None:
+    """Show a request's whole story: its record, its hours, its way through the states, and what can be done next."""
+    with operating(stack, region) as (console, found):
+        from hourbank.local.records import find
+        from hourbank.local.running import running
+        from hourbank.operate.show import show_request
+
+        show_request(console, found, request_id if stack else find(running(), request_id))
+
+
+@commands.command(rich_help_panel=PANEL)
+def audit(
+    stack: StackName = None,
+    region: Region = None,
+    touch: Annotated[bool, typer.Option("--touch", help="Show the stream again what it missed.")] = False,
+) -> None:
+    """Check that requests, escrows, log and executions fit, as the scheduled auditor does; only --touch writes."""
+    with operating(stack, region) as (console, found):
+        from hourbank.operate.audit import show_audit
+
+        if not show_audit(console, found, touch=touch):
+            raise typer.Exit(1)
+
+
+@commands.command(rich_help_panel=PANEL)
+def stuck(stack: StackName = None, region: Region = None, limit: Limit = 200) -> None:
+    """Show failed executions, overlong waits and queued stream failures, each with its hours and what helps."""
+    with operating(stack, region) as (console, found):
+        from hourbank.operate.stuck import show_stuck
+
+        if not show_stuck(console, found, limit):
+            raise typer.Exit(1)
+
+
+@commands.command(rich_help_panel=PANEL)
+def redrive(
+    reason: Reason,
+    target: Annotated[
+        str | None,
+        typer.Argument(metavar="REQUEST_ID|EXECUTION_ARN", help="What is to go on.", callback=not_empty),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Everything that is unfinished and can go on.")] = False,
+    stack: StackName = None,
+    region: Region = None,
+    by: By = None,
+    yes: Yes = False,
+    limit: Limit = 200,
+) -> None:
+    """Let executions that failed for a reason that has passed go on where they failed."""
+    if everything == (target is not None):
+        raise typer.BadParameter("give a request's id, an execution's ARN, or --all", param_hint="REQUEST_ID")
+    _check_words(reason=reason, by=by)
+    with operating(stack, region) as (console, found):
+        from hourbank.operate.orders import asker
+        from hourbank.operate.redrive import redrive_executions
+
+        confirm = asker(yes=yes)
+        if not redrive_executions(console, found, target, by=by, reason=reason, confirm=confirm, limit=limit):
+            raise typer.Exit(1)
+
+
+@commands.command(rich_help_panel=PANEL)
+def settle(
+    request_id: Annotated[
+        str, typer.Argument(metavar="REQUEST_ID", help="The request's whole id.", callback=not_empty)
+    ],
+    reason: Reason,
+    release: Annotated[bool, typer.Option("--release", help="The hours go to the provider.")] = False,
+    refund: Annotated[bool, typer.Option("--refund", help="Hours that are held go back to the requester.")] = False,
+    stack: StackName = None,
+    region: Region = None,
+    by: By = None,
+    yes: Yes = False,
+) -> None:
+    """Decide about hours that an execution left held, or end a request that it left without any."""
+    if release == refund:
+        raise typer.BadParameter("give one of the two", param_hint="--release, --refund")
+    _check_words(reason=reason, by=by)
+    decision = "RELEASE" if release else "REFUND"
+    with operating(stack, region) as (console, found):
+        from hourbank.operate.orders import asker
+        from hourbank.operate.settle import settle_hours
+
+        confirm = asker(yes=yes)
+        if not settle_hours(console, found, request_id, decision, by=by, reason=reason, confirm=confirm):
+            raise typer.Exit(1)
+
+
+def _check_words(**words: str | None) -> None:
+    for option, word in words.items():
+        if word is not None and not word.strip():
+            raise typer.BadParameter("an empty one says nothing", param_hint=f"--{option}")
+
+
+@contextlib.contextmanager
+def operating(name: str | None, region: str | None) -> Iterator[tuple[Console, Stack]]:
+    """Find the stack, and say what AWS refuses in one line; before anything is imported that imports boto3."""
+    if name is None:
+        shut_off_this_process()
+    from rich.console import Console
+
+    from hourbank.account.stack import connect, errors_in_words
+
+    with errors_in_words():
+        yield Console(), connect(name, region)

@@ -1,0 +1,40 @@
+"""`hourbank audit`: the auditor's look at a stack, now."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from handlers.bank.audit import (
+    Audit,
+    load,
+)
+from hourbank.account.stack import Stack
+from hourbank.operate.executions import owner_of
+from hourbank.operate.remedies import Remedy, Trouble, remedies
+from hourbank.operate.report import live, many, print_findings, print_total
+from hourbank.terminal import duration, in_hours, say
+
+
+def show_audit(console: Console, stack: Stack, *, touch: bool) -> bool:
+    """Hold requests, escrows, log and executions against each other; print what does not fit, return if all does."""
+    run = Audit(touch=touch, again=touch)
+    findings = []
+    with live(lambda: f"{many(run.requests, 'request')} read, {many(len(findings), 'finding')}"):
+        for found in run.findings():
+            case = load(found.request_id)
+            helps = remedies(stack, case, owner_of(stack, case))
+            if found.kind == "MISSED":
+                helps = (Remedy("", found.remedy), *helps)
+            findings.append(Trouble(what=found.problem, request_id=found.request_id, hours=found.hours, remedies=helps))
+    print_findings(console, findings, "" if run.missed else "nothing that does not fit")
+    held, oldest = in_hours(run.held), duration(run.oldest_wait)
+    say(console, f"{many(run.requests, 'request')} read, {held} held; the oldest wait is {oldest}")
+    if run.missed:
+        again = stack.command("audit", options=" --touch")
+        done = "shown to the stream's reader again" if touch else f"missed by the stream: {again}"
+        say(console, f"{many(run.missed, 'record')} {done}")
+    if run.missed and not touch:
+        print_total(console, findings, "")
+        return False
+    print_total(console, findings, "everything else fits" if run.missed else "everything fits")
+    return not findings

@@ -1,0 +1,196 @@
+"""Executions as Step Functions describes them: which have left hours or work behind, and whose they are.
+
+The output and cause of an execution can have a task token in them: nothing of them is shown but names and ids.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from botocore.exceptions import ClientError
+
+from handlers.aws import dynamodb
+from handlers.aws.dynamodb import client
+from handlers.bank import ledger, requests
+from handlers.bank.audit import (
+    LONGEST_ARN,
+    NEEDS_OWNER,
+    UNKNOWN_EXECUTION,
+    Case,
+)
+from handlers.bank.errors import ReleaseRefused
+from handlers.bank.execution import RELEASE_PREFIX, REQUEST_PREFIX, execution_name, given_to
+from handlers.bank.requests import OWNER, is_short
+from hourbank.account.stack import Stack
+
+UNSUCCESSFUL = ("FAILED", "TIMED_OUT", "ABORTED")
+MOST_NAMES = 1000
+
+
+class DescribedExecution(NamedTuple):
+    """An execution, as Step Functions describes it."""
+
+    arn: str
+    status: str
+    error: str | None = None
+    started: datetime | None = None
+    ended: datetime | None = None
+    request_id: Any = None
+    can_go_on: bool = False
+    """Whether a redrive would be accepted, and could change something."""
+    order: str | None = None
+    """What an operator decided, who and why, where one started it."""
+
+    @property
+    def words(self) -> str:
+        return f"{self.arn.rpartition(':')[2]} is {self.status}{f' ({self.error})' if self.error else ''}"
+
+
+def describe(execution_arn: str) -> DescribedExecution:
+    """Return an execution; its status is ``forgotten`` where Step Functions does not know it (any more)."""
+    try:
+        found = client("stepfunctions").describe_execution(executionArn=execution_arn)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("ExecutionDoesNotExist", "InvalidArn"):
+            raise
+        return DescribedExecution(execution_arn, "forgotten")
+    given = given_to(found.get("input"))
+    return DescribedExecution(
+        arn=execution_arn,
+        status=found["status"],
+        error=found.get("error"),
+        started=found["startDate"],
+        ended=found.get("stopDate"),
+        request_id=given.get("requestId"),
+        # A refusal is how its execution means to end: going on from there ends it again.
+        can_go_on=found.get("redriveStatus") == "REDRIVABLE" and found.get("error") != "ReleaseRefused",
+        order=f"{given['decision']} by {given.get('by')}: {given.get('reason')}" if "decision" in given else None,
+    )
+
+
+def unsuccessful(stack: Stack, limit: int) -> tuple[list[DescribedExecution], bool]:
+    """Return the newest executions of both machines that did not succeed, and whether there are more than ``limit``."""
+    listed: list[dict[str, Any]] = []
+    for machine in (stack.requests_arn, stack.releases_arn):
+        for status in UNSUCCESSFUL:
+            pages = client("stepfunctions").get_paginator("list_executions")
+            bounds = {"MaxItems": limit + 1}
+            for page in pages.paginate(stateMachineArn=machine, statusFilter=status, PaginationConfig=bounds):
+                listed += page["executions"]
+    listed.sort(key=lambda execution: execution["stopDate"], reverse=True)
+    return [describe(execution["executionArn"]) for execution in listed[:limit]], len(listed) > limit
+
+
+def unfinished(stack: Stack, runs: Iterable[DescribedExecution]) -> list[tuple[DescribedExecution, Case]]:
+    """Return the executions with hours still held or work unfinished, in the given order, with what there is of it."""
+    # whoever may start executions can give them any input, under any name
+    named = [run for run in runs if dynamodb.is_key(run.request_id) and is_short(run.request_id)]
+    cases = load_cases({run.request_id for run in named})
+    newest: dict[tuple[bool, str], DescribedExecution] = {}
+    for run in named:
+        if is_unfinished(stack, cases[run.request_id], run):
+            newest.setdefault((is_release(stack, run), run.request_id), run)
+    return [(run, cases[request_id]) for (_, request_id), run in newest.items()]
+
+
+def is_unfinished(stack: Stack, case: Case, run: DescribedExecution) -> bool:
+    """Whether an execution that did not succeed has left hours held or work unfinished."""
+    if run.status not in UNSUCCESSFUL:
+        return False
+    return is_release_due(case) if is_release(stack, run) else is_abandoned(case, run)
+
+
+def load_cases(request_ids: Iterable[str]) -> dict[str, Case]:
+    """Return requests and escrows, without the log, by request id."""
+    ids = sorted(request_ids)
+    found, escrows = dynamodb.read_many("ServiceRequest", ids), dynamodb.read_many("Escrow", ids)
+    return {id_: Case(id_, found.get(id_), escrows.get(id_), []) for id_ in ids}
+
+
+def runs_of(stack: Stack, case: Case) -> list[DescribedExecution]:
+    """Return the executions that a request has or had: those named after it, and those that it or its escrow names."""
+    runs: dict[str, DescribedExecution] = {}
+    for machine, prefix in ((stack.requests_arn, REQUEST_PREFIX), (stack.releases_arn, RELEASE_PREFIX)):
+        for number in range(1, MOST_NAMES):
+            arn = execution_arn(machine, execution_name(prefix, case.request_id, number))
+            if (run := describe(arn)).status == "forgotten":
+                break
+            runs[arn] = run
+    for owner in ((case.escrow or {}).get("executionArn"), (case.request or {}).get(OWNER)):
+        # what a copied table names is another stack's
+        if not isinstance(owner, str) or not is_own(stack, owner) or owner in runs:
+            continue
+        if (run := describe(owner)).status != "forgotten":
+            runs[owner] = run
+    return list(runs.values())
+
+
+def execution_arn(machine: str, name: str) -> str:
+    """Return the ARN of a machine's execution."""
+    return f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
+
+
+def is_own(stack: Stack, arn: str) -> bool:
+    """Whether an ARN is that of an execution of this stack."""
+    return arn.startswith((execution_arn(stack.requests_arn, ""), execution_arn(stack.releases_arn, "")))
+
+
+def is_release(stack: Stack, run: DescribedExecution) -> bool:
+    """Whether an execution is of the release workflow."""
+    return run.arn.startswith(execution_arn(stack.releases_arn, ""))
+
+
+def is_release_due(case: Case) -> bool:
+    """Whether hours are held that somebody has decided about, or that nobody can because the records do not match."""
+    if not case.held:
+        return False
+    try:
+        return requests.decision(ledger.matched(case.request, case.escrow)[0]) != "NOTHING"
+    except ReleaseRefused:
+        return True
+
+
+def is_abandoned(case: Case, run: DescribedExecution) -> bool:
+    """Whether an execution of the request workflow has left hours or a request behind that nobody else will finish."""
+    request = case.request or {}
+    owned, status = request.get(OWNER) == run.arn, requests.status_of(request)
+    if case.held and (case.escrow or {}).get("executionArn") == run.arn:
+        # a service in progress is ended by its people
+        return not (owned and status == "IN_PROGRESS")
+    return owned and status in NEEDS_OWNER
+
+
+def owner_of(stack: Stack, case: Case) -> DescribedExecution:
+    """Return the execution that must finish a request: its hours' owner, else its own.
+
+    One of another stack is ``unknown`` unless AWS shows it: where two stacks read the same tables, it may run.
+    """
+    owner = (case.escrow if case.escrow and case.held else case.request) or {}
+    arn = owner.get("executionArn" if owner is case.escrow else OWNER)
+    if not isinstance(arn, str) or not 0 < len(arn) <= LONGEST_ARN:
+        return DescribedExecution(str(arn or ""), "unknown")
+    if is_own(stack, arn):
+        return describe(arn)
+    try:
+        run = describe(arn)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in UNKNOWN_EXECUTION:
+            raise
+        return DescribedExecution(arn, "unknown")
+    return run if run.status == "RUNNING" else DescribedExecution(arn, "unknown")
+
+
+def refusal_of(run: DescribedExecution) -> str | None:
+    """Return why the release workflow refused, in its own words: nothing in its history is secret."""
+    if run.error != "ReleaseRefused":
+        return None
+    history = client("stepfunctions").get_execution_history(executionArn=run.arn, reverseOrder=True, maxResults=10)
+    for event in history["events"]:
+        given = json.loads(event.get("stateEnteredEventDetails", {}).get("input", "{}"))
+        for result in given.get("states", {}).values():
+            if isinstance(result, dict) and result.get("Error") == "ReleaseRefused":
+                return str(json.loads(result["Cause"])["errorMessage"])
+    return None
