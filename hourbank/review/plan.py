@@ -6,6 +6,7 @@ the program declares, not what has drifted.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from typing import Any
 from hourbank.errors import HourBankError
 from hourbank.names import PROJECT, ROOT, stack_name
 from hourbank.program import recorder
-from hourbank.program.configuration import SECRET
+from hourbank.program.configuration import SECRET, UNKNOWN
 from hourbank.program.recorder import Resource
 from hourbank.program.resource_types import FUNCTION, MACHINE, RESOURCE_TYPES
 from hourbank.review.clone import Commits, extract, find, place, prefix
@@ -177,7 +178,9 @@ def unsafe(difference: StackDifference, names: Names) -> Iterator[str]:
     for change in difference.changed:
         for path, old, new in change.values:
             if path.endswith("_TABLE_NAME") and MISSING not in (old, new):
-                yield f"The {names.of(change.before)} uses another table: executions that wait go on with the old one."
+                uses = "may use" if UNKNOWN in re.split(r"\W", f"{old} {new}") else "uses"
+                who = names.of(change.before)
+                yield f"The {who} {uses} another table: executions that wait go on with the old one."
             if path == "protect" and old:
                 yield f"The {names.of(change.before)} is protected no longer."
 

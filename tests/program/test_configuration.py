@@ -270,6 +270,16 @@ def test_what_one_version_does_not_show_is_compared_in_neither(folder: Path) -> 
     assert CIPHERTEXT not in text
 
 
+def test_a_table_that_nobody_can_see_may_be_another(folder: Path) -> None:
+    set_stack(folder, NEEDED)
+    before = versions.read("before", folder, {"dev": {}})
+    set_stack(folder, f"{NEEDED}, hourbank:tables: {{escrow: {SECRET}}}")
+    after = versions.read("after", folder, versions.unknown_in("after", folder, ["dev"]))
+    text = plan.render(before, after, ["dev"])
+    assert "The function `createEscrow` may use another table" in text
+    assert "uses another table" not in text
+
+
 def test_a_version_whose_file_is_no_yaml_is_one_line(folder: Path) -> None:
     (folder / "Pulumi.dev.yaml").write_text("config: [")
     with pytest.raises(HourBankError, match=r"^after cannot be recorded: Pulumi\.dev\.yaml is no YAML"):
