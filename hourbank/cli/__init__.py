@@ -69,6 +69,8 @@ def _in_one_line(error: Exception) -> str | None:
 
     if isinstance(error, HourBankError):
         return str(error)
+    if (pulumi := sys.modules.get("pulumi")) and isinstance(error, pulumi.RunError):  # the program refuses its stack
+        return str(error)
     if isinstance(error, OSError) and error.errno in MACHINE:
         return f"{error.filename}: {error.strerror}" if error.filename else f"this machine refuses: {error.strerror}"
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError

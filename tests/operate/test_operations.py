@@ -458,7 +458,7 @@ def test_a_stack_that_was_told_no_time_is_one_line(aws, monkeypatch, look):
         look(out)
     assert str(refused.value) == (
         "START_REQUESTS_FROM is '2026-13-45T99:99Z', which is no time with its offset from UTC: "
-        "deploy with a legal startRequestsFrom, such as 2026-12-01T00:00:00Z"
+        "deploy with a legal startRequestsFrom, such as 2026-01-01T00:00:00Z"
     )
     assert out.file.getvalue() == ""
 
