@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pulumi
@@ -200,14 +200,19 @@ def boolean(key: str) -> bool:
 
 
 def start_requests_from() -> str:
-    example = "set an ISO 8601 time with offset, such as 2026-12-01T00:00:00Z"
+    example = "set an ISO 8601 time with offset, such as 2026-01-01T00:00:00Z"
     value = required("startRequestsFrom", example)
+    if value.endswith(" UTC"):
+        # what YAML makes of a time
+        raise wrong("startRequestsFrom", f"is {value!r}", 'put the time in quotes, such as "2026-01-01T00:00:00Z"')
     try:
         moment = datetime.fromisoformat(value)
     except ValueError:
         raise wrong("startRequestsFrom", f"is {value!r}", example) from None
     if moment.utcoffset() is None:
         raise wrong("startRequestsFrom", f"is {value!r}, without an offset from UTC", example)
+    if moment > datetime.now(UTC):
+        pulumi.log.warn(f"hourbank:startRequestsFrom is {value}, which is still to come: until then no request starts")
     return value
 
 

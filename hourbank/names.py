@@ -12,6 +12,11 @@ ROOT = Path(__file__).resolve().parent.parent
 PROJECT = "hourbank"
 
 
+def stack_name(full: str) -> str:
+    """The name of a stack without whose it is: `dev` of `acme/hourbank/dev`, as Pulumi also takes it."""
+    return full.rpartition("/")[2]
+
+
 def command() -> str:
     """Return how to call this program from the user's shell."""
     program, on_path = Path(sys.argv[0]).resolve(), shutil.which("hourbank")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
+from hourbank.program.configuration import read_project
 
 ROOT = Path(__file__).parent.parent
 HEAD = """# Configuration
@@ -19,12 +20,16 @@ A stack's values are in `Pulumi.<stack>.yaml`, set with `pulumi config set KEY V
 value that is missing or makes no sense stops a preview in one line that names the key. `hourbank doctor --amplify
 PATH` proposes the values for an Amplify project. `aws:region` is the backend's region.
 
+Commands of `hourbank` read these files as Pulumi does: also values for the whole project in `Pulumi.yaml`, and a stack
+named with its organisation. What only Pulumi can open is unknown to them: a secret, or what an environment of Pulumi
+ESC sets. A plan says so; `doctor` and `adopt` name a value that they cannot do without. A time stands in quotes.
+
 | key | type | default | meaning |
 |---|---|---|---|
 """
 
 
-def row(key: str, declared: dict[str, Any]) -> str:
+def row(key: str, declared: Mapping[str, Any]) -> str:
     """Return a row of the table; a key without a default is required."""
     default = declared.get("default", "required")
     if default == "":
@@ -38,7 +43,7 @@ def row(key: str, declared: dict[str, Any]) -> str:
 
 def page() -> str:
     """Return the page."""
-    keys = yaml.safe_load((ROOT / "Pulumi.yaml").read_text(encoding="utf-8"))["config"]
+    keys = read_project(ROOT).declared
     return HEAD + "".join(row(key, declared) for key, declared in keys.items())
 
 

@@ -236,7 +236,7 @@ def find_uv(clean: Variables, pip: Variables) -> str:
             " python3-venv), or install uv"
         )
     hashes = " ".join(f"--hash={wheel['hash']}" for wheel in pinned["wheels"])
-    Path(".uv/requirements.txt").write_text(f"uv=={pinned['version']} {hashes}\n")
+    Path(".uv/requirements.txt").write_text(f"uv=={pinned['version']} {hashes}\n", encoding="utf-8")
     options = {f"PIP_{option.upper().replace('-', '_')}": value for option, value in pip.items()}
     exactly = ["--no-deps", "--only-binary", ":all:", "--require-hashes", "--requirement", ".uv/requirements.txt"]
     only = {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}

@@ -197,7 +197,7 @@ def start_requests_from() -> datetime:
         return begin
     raise IllegalSetting(
         f"START_REQUESTS_FROM is {told!r}, which is no time with its offset from UTC: "
-        "deploy with a legal startRequestsFrom, such as 2026-12-01T00:00:00Z"
+        "deploy with a legal startRequestsFrom, such as 2026-01-01T00:00:00Z"
     )
 
 

@@ -18,6 +18,7 @@ import pulumi
 
 from hourbank.account.stack import configuration, errors_in_words, reach
 from hourbank.errors import HourBankError
+from hourbank.names import PROJECT, stack_name
 from hourbank.program.recorder import Recording, Resource, record
 from hourbank.program.resource_types import RESOURCE_TYPES
 
@@ -33,12 +34,23 @@ def write(out: Path, stack: str, region: str | None) -> int:
         One line: there is no such stack, the program refuses its configuration, something to adopt is not there, or the
         file cannot be written.
     """
+    config, env = configuration(stack), stack_name(stack)
+    # these decide what there is to adopt
+    if config.environments:
+        for key in ("appsyncEndpoint", "amplifyAuthRoleName"):
+            if f"{PROJECT}:{key}" not in config.own:
+                where = f"may come from {' and '.join(config.environments)} of Pulumi ESC, which only Pulumi can open"
+                raise HourBankError(
+                    f"{PROJECT}:{key} {where}: set it in Pulumi.{env}.yaml, to nothing if there is none"
+                )
     # where Pulumi imports from
-    configured = configuration(stack).get("aws:region")
+    if not region:
+        config.need(["aws:region"])
+    configured = config.values.get("aws:region")
     if region and configured and region != configured:
         raise HourBankError(f"stack {stack} is in {configured} (aws:region), not in {region}: leave --region out")
     try:
-        recording = record(stack)
+        recording = record(env)
     except pulumi.RunError as error:
         raise HourBankError(str(error)) from None
     reach(stack, region or configured)

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,8 @@ from hourbank.terminal import one_line
 META = "amplify-meta.json"
 PROVIDERS = "team-provider-info.json"
 OUTPUTS = "amplify_outputs.json"
+# Amplify's environment where there are none
+GEN2 = "NONE"
 # from a project's folder, from its `amplify`, and the file itself
 PLACES = (f"amplify/backend/{META}", f"backend/{META}", f"amplify/{PROVIDERS}", PROVIDERS, OUTPUTS)
 # what is printed is to be copied into a shell
@@ -68,7 +70,8 @@ def propose(path: Path, stack: str | None, region: str | None) -> str:
     HourBankError
         One line: that there is no such project, or what it lacks.
     """
-    project = read(path, stack, region)
+    name = names.stack_name(stack) if stack else None
+    project = read(path, name, region)
     options = f" --stack {shlex.quote(stack)}" if stack else ""
     moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     needed = {
@@ -80,7 +83,8 @@ def propose(path: Path, stack: str | None, region: str | None) -> str:
         "amplifyAuthRoleName": (project.auth_role, "lets browsers start executions: docs/app/browser-starts.md"),
         "appsyncEndpoint": (project.endpoint, "tells subscribers of events: docs/app/subscriptions.md"),
     }
-    lines = [f"# from {printable(project.file)}"]
+    lines = [f"# from {printable(project.file)}; to be typed in {names.ROOT}"]
+    lines += [f"# careful: {warning}" for warning in warnings(project, name)]
     lines += [f"pulumi config set {key} {legal(key, value, project.file)}{options}" for key, value in needed.items()]
     lines += [f"pulumi config set startRequestsFrom {moment}{options}  # now; keep it once the stack is deployed"]
     for key, (value, why) in optional.items():
@@ -90,6 +94,15 @@ def propose(path: Path, stack: str | None, region: str | None) -> str:
         f"{names.command()} doctor --stack {shlex.quote(stack) if stack else 'STACK'}  # then see whether all fits"
     )
     return "\n".join(lines)
+
+
+def warnings(project: Project, stack: str | None) -> Iterator[str]:
+    """Say where the tables may be others than those that are meant."""
+    if project.env == GEN2:
+        yield f"these are the tables of the backend, a branch's or a sandbox's, that {OUTPUTS} was generated for last"
+    elif stack and stack != project.env:
+        whose = f"the tables of the environment {printable(project.env)}, for the stack {printable(stack)}"
+        yield f"these are {whose}: two stacks must not share one environment"
 
 
 def read(path: Path, stack: str | None, region: str | None) -> Project:
@@ -120,7 +133,7 @@ def find(path: Path) -> Path:
 
 def load(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise HourBankError(f"{printable(file)} cannot be read ({one_line(error)}): pull it again") from None
     if not isinstance(content, dict):
@@ -226,7 +239,7 @@ def of_outputs(file: Path, content: dict[str, Any], region: str | None) -> Proje
         file=file,
         region=region,
         api_id=apis[url],
-        env="NONE",
+        env=GEN2,
         auth_role=authenticated(string(auth, "identity_pool_id")),
         endpoint=url,
     )

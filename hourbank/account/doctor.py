@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pulumi
@@ -24,7 +25,7 @@ from hourbank.account.checks import GONE, Account, Check, Outcome
 from hourbank.account.stack import LOCAL, configuration, error_in_words, is_refusal, reach
 from hourbank.names import PROJECT
 from hourbank.program import recorder
-from hourbank.program.configuration import told_tables
+from hourbank.program.configuration import StackConfig, told_tables
 from hourbank.program.recorder import GET_EXPORT, GET_TABLE, Recording
 from hourbank.terminal import print_json
 
@@ -46,10 +47,12 @@ def doctor(console: Console, env: str | None, region: str | None, *, as_json: bo
     HourBankError
         If there is no such stack, or AWS does not let anybody in.
     """
-    config = configuration(env or LOCAL)
-    env, _ = reach(env, region or (config.get("aws:region") if env else None))
+    found = configuration(env or LOCAL)
+    needed = ["hourbank:tables", "hourbank:amplifyApiId", "hourbank:amplifyEnv"]
+    found.need(needed if region else ["aws:region", *needed])
+    env, _ = reach(env, region or (found.values.get("aws:region") if env else None))
     with Console(stderr=True).status("looking at the account"):
-        checks = list(examine(env, config))
+        checks = [*examine(env, found.values), *unopened(found)]
     misses, unseen = (
         [check for check in checks if check.outcome is outcome] for outcome in (Outcome.MISS, Outcome.UNSEEN)
     )
@@ -95,6 +98,7 @@ def examine(env: str, config: Mapping[str, str]) -> Iterator[Check]:
         yield Check("configuration", Outcome.MISS, what, f"{instead}; then everything else is looked at")
         return
     yield Check("configuration", Outcome.FITS, f"Pulumi.{env}.yaml")
+    yield from not_yet((config.get(f"{PROJECT}:startRequestsFrom") or "").strip())
     settings = {key: (config.get(f"{PROJECT}:{key}") or "").strip() for key in SETTING_CHECKS}
     accepts = config.get(f"{PROJECT}:allowConflictResolution") == "true"
     api_id, endpoint = (config.get(f"{PROJECT}:{key}", "").strip() for key in ("amplifyApiId", "appsyncEndpoint"))
@@ -111,6 +115,23 @@ def examine(env: str, config: Mapping[str, str]) -> Iterator[Check]:
             yield from seen(key, lambda check=check, key=key: check(settings[key], account))
     if has_api:
         yield from seen("schema", lambda: schema(api_id, endpoint, account))
+
+
+def not_yet(start_requests_from: str) -> Iterator[Check]:
+    """Say that no request starts yet, where the time is still to come."""
+    if start_requests_from and datetime.fromisoformat(start_requests_from) > datetime.now(UTC):
+        found = f"{start_requests_from} is still to come: until then no request starts"
+        yield Check("startRequestsFrom", Outcome.NOTE, found)
+
+
+def unopened(config: StackConfig) -> Iterator[Check]:
+    """Say what of the configuration was not looked at, because only Pulumi can open it."""
+    for key in config.placeholders:
+        name, why = key.removeprefix(f"{PROJECT}:"), config.unknown[key]
+        yield Check(name, Outcome.UNSEEN, f"{why}, which only Pulumi can open", "`pulumi preview` looks at it")
+    if config.environments:
+        found = f"{' and '.join(config.environments)} of Pulumi ESC may set more than was looked at"
+        yield Check("environment", Outcome.UNSEEN, found, "`pulumi preview` looks at it")
 
 
 def whoami() -> Account:

@@ -11,6 +11,7 @@ import os
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -34,6 +35,9 @@ from hourbank.account.sign_in import hand_over, sign_in
 from hourbank.errors import HourBankError, UnreachableError
 from hourbank.local import machine, running
 from hourbank.terminal import one_line
+
+if TYPE_CHECKING:
+    from hourbank.program.configuration import StackConfig
 
 LOCAL = "local"
 _FORBIDDEN = {
@@ -135,14 +139,15 @@ def reach(env: str | None, region: str | None) -> tuple[str, str]:
         _turn_to_emulator()
         return LOCAL, ""
     options = f" --stack {env}" + (f" --region {region}" if region else "")
+    env = names.stack_name(env)
     # boto3 reads AWS_DEFAULT_REGION alone
     if region := region or os.environ.get("AWS_REGION"):
         os.environ["AWS_DEFAULT_REGION"] = region
     return env, options
 
 
-def configuration(env: str) -> dict[str, str]:
-    """Return a stack's configuration by full key such as `aws:region`, with the defaults.
+def configuration(env: str) -> StackConfig:
+    """Return a stack's configuration; the stack may be named with its organisation.
 
     Raises
     ------
@@ -151,16 +156,16 @@ def configuration(env: str) -> dict[str, str]:
     """
     import pulumi
 
-    from hourbank.names import ROOT
-    from hourbank.program.configuration import stack_config
+    from hourbank.program.configuration import read_stack, stack_file
 
-    if not (ROOT / f"Pulumi.{env}.yaml").is_file():
-        first = (
-            f"`pulumi stack init {env}`, then let `{names.command()} doctor --amplify PATH` propose its configuration"
-        )
-        raise HourBankError(f"there is no Pulumi.{env}.yaml beside the program: {first}")
+    name = names.stack_name(env)
     try:
-        return stack_config(env, ROOT)
+        if not stack_file(name, names.ROOT).is_file():
+            propose = f"let `{names.command()} doctor --amplify PATH` propose its configuration"
+            raise HourBankError(
+                f"there is no Pulumi.{name}.yaml beside the program: `pulumi stack init {env}`, then {propose}"
+            )
+        return read_stack(name, names.ROOT)
     except pulumi.RunError as error:
         raise HourBankError(str(error)) from None
 

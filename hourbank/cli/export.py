@@ -52,13 +52,18 @@ def amplify(
         bool, typer.Option("--write", help="Also change backend-config.json; without it, that change is only shown.")
     ] = False,
     retain: Retain = False,
+    allow_conflict_resolution: Annotated[
+        bool,
+        typer.Option("--allow-conflict-resolution", help="Take an API of DataStore's all the same."),
+    ] = False,
 ) -> None:
     """A custom resource of an Amplify Gen 1 backend, which `amplify push` deploys."""
     import json
 
-    from hourbank.export import gen1
+    from hourbank.export import beside, gen1
 
     backend = gen1.find(into, api)
+    lacking = gen1.look(backend, allow_conflict_resolution=allow_conflict_resolution)
     made = gen1.write_into(backend, start_requests_from=start_requests_from, retain=retain)
     typer.echo(f"{backend.folder} is written: {len(made['Resources'])} resources, parameters and the functions' code")
     kept = gen1.read(backend.parameters)["StartRequestsFrom"]
@@ -67,6 +72,7 @@ def amplify(
     typer.echo(f"{backend.hook} is written: it brings the code to the deployment bucket")
     for theirs in backend.own_hooks:
         typer.echo(f"{theirs} is yours: call `node amplify/hooks/{backend.hook.name} ENV` from it")
+    say(*lacking, *beside.until_then(kept))
     say_left_out(made)
     if backend.registered:
         return
@@ -85,12 +91,19 @@ def amplify_gen2(
     retain: Retain = False,
 ) -> None:
     """A stack of an Amplify Gen 2 backend, which `npx ampx` deploys."""
-    from hourbank.export import gen2
+    from hourbank.export import beside, gen2
 
     made = gen2.write_into(into, retain=retain)
     typer.echo(f"{into / gen2.FOLDER}: {len(made['Resources'])} resources, and the functions' code")
     typer.echo(f"{into / 'backend.ts'} has to call addWorkflows: the first lines of resource.ts show how")
+    say(*beside.look_at_gen2(into))
     say_left_out(made)
+
+
+def say(*remarks: str) -> None:
+    """Tell what is not as it should be, and stops nothing."""
+    for remark in remarks:
+        typer.echo(f"! {remark}")
 
 
 def say_left_out(template: Mapping[str, Any]) -> None:

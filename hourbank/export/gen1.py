@@ -7,14 +7,14 @@ and `team-provider-info.json` that of one, in `<env>.categories.custom.stepfunct
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from components.models import MODELS
 from hourbank.errors import HourBankError
-from hourbank.export import parameterised
+from hourbank.export import beside, parameterised
 from hourbank.export.parameterised import ARCHIVE, STREAM_ARN, TABLE_NAMES
 from hourbank.files import HOOK_HEADER, MOVE_IT, is_ours, refuse_foreign, refuse_foreign_archive, write
 
@@ -164,6 +164,37 @@ def template(api: str, *, key: str, retain: bool = False) -> dict[str, Any]:
         left_out=LEFT_OUT,
         retain=retain,
     )
+
+
+def told_tables(backend: Backend) -> set[str]:
+    """The keys of the models whose tables' names are parameters: of all environments, or of one."""
+    files = {backend.parameters: read(backend.parameters)} if backend.parameters.is_file() else {}
+    teams = backend.path.parent / "team-provider-info.json"
+    given = [*files.values(), *environments(read(teams) if teams.is_file() else {})]
+    return {key for key, name in TABLE_NAMES.items() if any(one.get(name) for one in given)}
+
+
+def environments(teams: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """What `team-provider-info.json` gives the custom resource, by environment."""
+    for given in teams.values():
+        if ours := beside.at(given, "categories", "custom", RESOURCE):
+            yield ours
+
+
+def look(backend: Backend, *, allow_conflict_resolution: bool) -> list[str]:
+    """Look at the API's schema and at how it resolves conflicts, before anything is written.
+
+    Returns
+    -------
+    What is lacking and does not stop the workflows, each in a line.
+
+    Raises
+    ------
+    HourBankError
+        The workflows cannot work with these models.
+    """
+    api = backend.path / "api" / backend.api
+    return beside.look_at_gen1(api, told_tables(backend), allow_conflict_resolution=allow_conflict_resolution)
 
 
 def write_into(backend: Backend, *, start_requests_from: str | None, retain: bool) -> dict[str, Any]:

@@ -23,6 +23,16 @@ STREAM_ARN = "ServiceRequestStreamArn"
 CONFIG = {
     "hourbank:tables": json.dumps({key: f"{model.name}-parameter" for key, model in MODELS.items()}),
     "hourbank:startRequestsFrom": "2026-01-01T00:00:00Z",
+    # what a template leaves out, also where the project sets it for all its stacks
+    "hourbank:allowConflictResolution": "false",
+    "hourbank:amplifyAuthRoleName": "",
+    "hourbank:appsyncEndpoint": "",
+    # replaced, and legal whatever the project says
+    "hourbank:providerResponseTimeoutSeconds": "604800",
+    "hourbank:confirmationDays": "14",
+    "hourbank:logRetentionDays": "30",
+    "hourbank:alarmTopicArn": "",
+    "hourbank:permissionsBoundaryArn": "",
 }
 
 # Only days that exist, of 1900 to 2099: the functions read the time, and CloudFormation looks at nothing but a pattern.
@@ -59,9 +69,9 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     },
     "StartRequestsFrom": {
         "Type": "String",
-        "Description": "ISO 8601 time with offset, such as 2026-12-01T00:00:00Z; older requests are left alone",
+        "Description": "ISO 8601 time with offset, such as 2026-01-01T00:00:00Z; older requests are left alone",
         "AllowedPattern": rf"{DAY}T{CLOCK}(:[0-5]\d(\.\d{{1,6}})?)?(Z|[+-]{CLOCK})",
-        "ConstraintDescription": "an ISO 8601 time with offset, such as 2026-12-01T00:00:00Z",
+        "ConstraintDescription": "an ISO 8601 time with offset, such as 2026-01-01T00:00:00Z",
     },
     "ProviderResponseTimeoutSeconds": {
         "Type": "Number",

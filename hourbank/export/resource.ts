@@ -2,12 +2,16 @@
 //
 // In amplify/backend.ts:
 //
-//     import { addWorkflows } from './workflows/resource';
+//     import { addWorkflows, environmentOf } from './workflows/resource';
 //
 //     const backend = defineBackend({ auth, data });
-//     addWorkflows(backend, { environment: 'dev', startRequestsFrom: '2026-12-01T00:00:00Z' });
+//     addWorkflows(backend, {
+//       environment: environmentOf(process.env['AWS_BRANCH'] ?? 'dev'),
+//       startRequestsFrom: '2026-01-01T00:00:00Z', // the time of the first deployment
+//     });
 //
 // What is deployed is template.json, with the code in hourbank-functions.zip, in a stack of the backend.
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Token, type Stack } from 'aws-cdk-lib';
@@ -24,15 +28,15 @@ export interface WorkflowsOptions {
   /** ISO 8601 time with offset; requests created before it are left alone. */
   startRequestsFrom: string;
   /** How long people have to answer where the request does not say: 60 to 2592000, by default 604800. */
-  providerResponseTimeoutSeconds?: number;
+  providerResponseTimeoutSeconds?: number | undefined;
   /** Days after which the auditor reports a service in progress that nobody has ended; by default 14. */
-  confirmationDays?: number;
+  confirmationDays?: number | undefined;
   /** Days that logs are kept; by default 30. */
-  logRetentionDays?: number;
+  logRetentionDays?: number | undefined;
   /** SNS topic that every alarm tells; without it alarms only show in the console. */
-  alarmTopicArn?: string;
+  alarmTopicArn?: string | undefined;
   /** Permissions boundary of every role. */
-  permissionsBoundaryArn?: string;
+  permissionsBoundaryArn?: string | undefined;
 }
 
 /** What is used of Amplify's backend. */
@@ -49,6 +53,16 @@ interface Parameter {
   MaxValue?: number;
   Description: string;
   ConstraintDescription?: string;
+}
+
+/**
+ * The environment of a branch, another one for each: its name, where that is legal, else what is legal of it and a part of
+ * its hash.
+ */
+export function environmentOf(branch: string): string {
+  const legal = branch.toLowerCase().replace(/[^a-z0-9]/g, '').replace(/^[0-9]+/, '');
+  if (legal === branch && legal.length <= 15) return legal;
+  return (legal.slice(0, 8) || 'b') + createHash('sha256').update(branch).digest('hex').slice(0, 7);
 }
 
 const here = (file: string) => fileURLToPath(new URL(file, import.meta.url));
@@ -85,13 +99,16 @@ export function addWorkflows(backend: BackendWithData, options: WorkflowsOptions
       return [name, checked(name, parameter, given[name] ?? parameter.Default)];
     }),
   );
+  if (Date.parse(options.startRequestsFrom) > Date.now()) {
+    console.warn(`hourbank: startRequestsFrom is ${options.startRequestsFrom}: until then no request starts`);
+  }
   return new CfnInclude(stack, 'Workflows', { templateFile, parameters });
 }
 
 /** Parameters are replaced before CloudFormation sees them, so what it would have refused is refused here. */
 function checked(name: string, parameter: Parameter, value: string | number | undefined): string | number {
   if (value === undefined || !(Token.isUnresolved(value) || isLegal(parameter, value))) {
-    const option = name[0].toLowerCase() + name.slice(1);
+    const option = name.charAt(0).toLowerCase() + name.slice(1);
     const told = typeof value === 'string' ? `'${value}'` : value;
     throw new Error(`hourbank: ${option} is ${told}: ${parameter.ConstraintDescription ?? parameter.Description}`);
   }

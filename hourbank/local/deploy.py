@@ -79,11 +79,14 @@ DIFFERENCES = (
 
 def create_tables(emulator: Emulator) -> dict[str, str]:
     """Create the four tables as Amplify would, where they are not there yet, and return their names."""
-    config = stack_config(STACK)
+    try:
+        config = stack_config(STACK)
+    except pulumi.RunError as error:
+        raise HourBankError(f"the program refuses the stack {STACK}: {error}") from None
     dynamodb = emulator.client("dynamodb")
     names = {}
     for key, model in MODELS.items():
-        names[key] = f"{model.name}-{config['hourbank:amplifyApiId']}-{config['hourbank:amplifyEnv']}"
+        names[key] = f"{model.name}-{config.get('hourbank:amplifyApiId')}-{config.get('hourbank:amplifyEnv')}"
         try:
             dynamodb.create_table(
                 TableName=names[key],

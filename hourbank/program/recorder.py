@@ -127,7 +127,8 @@ def record(
     Parameters
     ----------
     stack
-        The stack's name; ``Pulumi.<stack>.yaml`` is read if it is there.
+        The stack's name; ``Pulumi.<stack>.yaml`` is read if it is there. Values that only Pulumi can open are
+        placeholders.
     config
         Values that replace or extend the file's, by full key such as ``hourbank:logRetentionDays``.
     invokes

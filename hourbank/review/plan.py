@@ -6,6 +6,7 @@ the program declares, not what has drifted.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,16 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from hourbank.errors import HourBankError
-from hourbank.names import ROOT
+from hourbank.names import PROJECT, ROOT, stack_name
 from hourbank.program import recorder
+from hourbank.program.configuration import SECRET, UNKNOWN
 from hourbank.program.recorder import Resource
 from hourbank.program.resource_types import FUNCTION, MACHINE, RESOURCE_TYPES
+from hourbank.review.clone import Commits, extract, find, place, prefix
 from hourbank.review.compare import ResourceChange, StackDifference, compare
 from hourbank.review.costs import costs
 from hourbank.review.markdown import Section, code, fit, folded, joined
 from hourbank.review.rights import Names, sentences
 from hourbank.review.values import MISSING, differing, from_to, value
-from hourbank.review.versions import Version, extract, find, read
+from hourbank.review.versions import Version, nothing, read, unknown_in
 from hourbank.review.workflows import less_caught, workflows
 
 ALL = "all"
@@ -51,19 +54,38 @@ def plan(base: str, head: str | None, stack: str) -> str:
     HourBankError
         A version is not there, or cannot be recorded.
     """
+    stack = stack_name(stack)
     stacks = tuple(name for name in recorder.STACKS if name != LOCAL) if stack == ALL else (stack,)
     if stack not in (ALL, *recorder.STACKS):
         raise HourBankError(f"there is no stack {stack}: the stacks are {', '.join(recorder.STACKS)}, or {ALL}")
-    before, after = find(base, head)
-    with tempfile.TemporaryDirectory(prefix="hourbank-plan-") as folder:
-        trees = [extract(before, Path(folder, "base")), extract(after, Path(folder, "head")) if after else ROOT]
-        names = [before[:10], after[:10] if after else "the files as they are"]
-        with ThreadPoolExecutor(max_workers=2) as both:
-            old, new = both.map(read, names, trees, [stacks, stacks])
-    return render(old, new, stacks)
+    commits = find(base, head)
+    names = [commits.before[:10], commits.after[:10] if commits.after else "the files as they are"]
+    was_in, is_in = place(commits.before), place(commits.after) if commits.after else None
+    if commits.after and is_in is None:
+        raise HourBankError(f"{names[1]} does not have this program: name a head that has")
+    with tempfile.TemporaryDirectory(prefix="hourbank-plan-") as folder, ThreadPoolExecutor(max_workers=2) as both:
+        tree = extract(commits.after, is_in or "", Path(folder, "head")) if commits.after else ROOT
+        trees = [tree] if was_in is None else [tree, extract(commits.before, was_in, Path(folder, "base"))]
+        unknown = [unknown_in(name, tree, stacks) for name, tree in zip(reversed(names), trees, strict=False)]
+        # what one of the two does not show cannot be compared
+        veils = {stack: {key: word for one in unknown for key, word in one[stack].items()} for stack in stacks}
+        new, *olds = both.map(read, reversed(names), trees, [veils, veils])
+        old = olds[0] if olds else nothing(names[0], stacks)
+        return render(old, new, stacks, list(remarks(commits, was_in, is_in)))
 
 
-def render(before: Version, after: Version, stacks: Sequence[str]) -> str:
+def remarks(commits: Commits, was_in: str | None, is_in: str | None) -> Iterator[str]:
+    """What there is to know of the two versions."""
+    base = code(commits.before[:10])
+    if not commits.have_common:
+        yield f"The two have no commit in common: both are compared as they are, also in what {base} did by itself."
+    if was_in is None:
+        yield f"{base} does not have this program: all of it is new."
+    elif was_in != (is_in if commits.after else prefix()):
+        yield f"In {base} the program is in {code(was_in or './')}."
+
+
+def render(before: Version, after: Version, stacks: Sequence[str], remarks: Sequence[str] = ()) -> str:
     """The comment."""
     first = stacks[0]
     differences = {stack: compare(before.stacks[stack], after.stacks[stack]) for stack in stacks}
@@ -80,12 +102,24 @@ def render(before: Version, after: Version, stacks: Sequence[str]) -> str:
         "",
         f"From {code(before.name)} to {code(after.name)}, as the program declares it: nothing was asked of AWS.",
         "",
+        *(line for remark in remarks for line in (remark, "")),
+        *unopened(after, first),
     ]
     if not sections:
         lines.append(f"**No change** in what is deployed to {code(first)}.")
     else:
         lines.append(summary(differences[first], before, after))
     return fit("\n".join(lines) + "\n", sections, list(other_stacks(differences, before, after)))
+
+
+def unopened(version: Version, stack: str) -> Iterator[str]:
+    """What of a stack's configuration is unknown here, as only Pulumi can open it."""
+    said = [f"{code(key)} {why}" for key, why in sorted(version.unknown.get(stack, {}).items())]
+    if environments := version.environments.get(stack):
+        said.append(f"{', '.join(map(code, environments))} of Pulumi ESC may set more")
+    if said:
+        yield f"Unknown here, as only Pulumi can open it: {'; '.join(said)}."
+        yield ""
 
 
 def summary(difference: StackDifference, before: Version, after: Version) -> str:
@@ -102,7 +136,7 @@ def summary(difference: StackDifference, before: Version, after: Version) -> str
     told = [f"Resources: {', '.join(parts)}"]
     if difference.gained or difference.lost:
         told.append(f"rights: {len(difference.gained)} gained, {len(difference.lost)} lost")
-    if before.files != after.files:
+    if before.files != after.files and before.files and after.files:
         told.append("new code for every function")
     return "; ".join(told) + "."
 
@@ -144,7 +178,9 @@ def unsafe(difference: StackDifference, names: Names) -> Iterator[str]:
     for change in difference.changed:
         for path, old, new in change.values:
             if path.endswith("_TABLE_NAME") and MISSING not in (old, new):
-                yield f"The {names.of(change.before)} uses another table: executions that wait go on with the old one."
+                uses = "may use" if UNKNOWN in re.split(r"\W", f"{old} {new}") else "uses"
+                who = names.of(change.before)
+                yield f"The {who} {uses} another table: executions that wait go on with the old one."
             if path == "protect" and old:
                 yield f"The {names.of(change.before)} is protected no longer."
 
@@ -219,8 +255,11 @@ def value_lines(change: ResourceChange) -> Iterator[str]:
 
 def keys(before: Version, after: Version) -> Iterator[str]:
     """The keys that Pulumi.yaml declares."""
+    yield from changed_values("Pulumi.yaml", before.project, after.project)
     for key in sorted({*before.keys, *after.keys}):
         was, now = before.keys.get(key), after.keys.get(key)
+        if now is None and f"{PROJECT}:{key}" in after.project:
+            continue  # given to every stack now
         if now is None:
             yield f"- key {code(key)} is removed: a stack that sets it is refused"
         elif was is None:
@@ -234,16 +273,27 @@ def keys(before: Version, after: Version) -> Iterator[str]:
 
 def values(before: Version, after: Version, stack: str) -> Iterator[str]:
     """What a stack's file sets."""
-    for path, old, new in differing(flat(before.config[stack]), flat(after.config[stack])):
-        yield f"- {code(f'Pulumi.{stack}.yaml')}, {code(path)}: {from_to(old, new)}"
+    yield from changed_values(f"Pulumi.{stack}.yaml", before.config[stack], after.config[stack])
+    old, new = (version.environments.get(stack, ()) for version in (before, after))
+    if old != new:
+        yield f"- {code(f'Pulumi.{stack}.yaml')}, {code('environment')}: {from_to(list(old), list(new))}"
 
 
-def flat(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A stack's values; a secret says nothing but that it is another."""
-    return {
-        key: f"a secret ({given['secure'][-6:]})" if isinstance(given, Mapping) and "secure" in given else given
-        for key, given in config.items()
-    }
+def changed_values(file: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    """The values of a file; a secret says nothing but that it is another."""
+    for path, old, new in differing(before, after):
+        was, now = veiled(old), veiled(new)
+        how = "a secret is encrypted anew, and may be another" if was == now else from_to(was, now)
+        yield f"- {code(file)}, {code(path)}: {how}"
+
+
+def veiled(given: Any) -> Any:
+    """A value in which a secret says nothing but that it is one."""
+    if isinstance(given, dict):
+        return {key: veiled(inner) for key, inner in given.items()}
+    if isinstance(given, list):
+        return [veiled(inner) for inner in given]
+    return "a secret" if isinstance(given, str) and given.startswith(SECRET) else given
 
 
 def archive(before: Version, after: Version) -> Iterator[str]:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
 import sys
-import tarfile
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from io import BytesIO
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import pulumi
 
 from hourbank.errors import HourBankError
 from hourbank.names import ROOT
 from hourbank.program import cloudformation
+from hourbank.program.configuration import read_stack
 from hourbank.program.recorder import Resource
 from hourbank.program.resource_types import MACHINE
 
@@ -55,65 +55,49 @@ class Version:
     archive_bytes: int
     keys: Mapping[str, Any]
     """Of Pulumi.yaml."""
+    project: Mapping[str, Any] = field(default_factory=dict)
+    """What Pulumi.yaml gives every stack."""
     config: Mapping[str, Mapping[str, Any]]
     """By stack."""
+    environments: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """By stack, the environments of Pulumi ESC that it takes values from."""
+    unknown: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By stack, why the value of a key is unknown here."""
     packages: Mapping[str, str]
     """Versions by name, as locked."""
 
 
-def git(*arguments: str) -> bytes:
-    """What git says.
+def unknown_in(name: str, tree: Path, stacks: Sequence[str]) -> dict[str, dict[str, str]]:
+    """By stack, the values of a version that only Pulumi can open, by key, and the word that stands for each."""
+    try:
+        configs = {stack: read_stack(stack, tree) for stack in stacks}
+    except pulumi.RunError as error:
+        raise HourBankError(f"{name} cannot be recorded: {error}") from None
+    return {
+        stack: {key: "a secret" if "secret" in why else "from Pulumi ESC" for key, why in config.unknown.items()}
+        for stack, config in configs.items()
+    }
 
-    Raises
-    ------
-    subprocess.CalledProcessError
-        It refuses.
+
+def read(name: str, tree: Path, unknown: Mapping[str, Mapping[str, str]]) -> Version:
+    """Record a version in a process of its own.
+
+    Parameters
+    ----------
+    name
+        What the version is called.
+    tree
+        Its files.
+    unknown
+        By stack, the keys that have no value that could be compared, and a word for each.
     """
-    try:
-        return subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, check=True).stdout
-    except FileNotFoundError:
-        raise HourBankError("there is no git on the PATH: install it") from None
-
-
-def find(base: str, head: str | None) -> tuple[str, str | None]:
-    """The commits to compare: as a pull request does, what is in the head since it left the base."""
-    try:
-        git("rev-parse", "--git-dir")
-    except subprocess.CalledProcessError:
-        raise HourBankError(f"{ROOT} is not in a git repository: run this in a clone") from None
-    before, after = commit(base), commit(head or "HEAD")
-    # unless they have nothing in common, or the clone is too shallow to know
-    with contextlib.suppress(subprocess.CalledProcessError):
-        before = git("merge-base", before, after).decode().split()[0]
-    return before, after if head else None
-
-
-def commit(ref: str) -> str:
-    try:
-        return git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}").decode().strip()
-    except subprocess.CalledProcessError:
-        raise HourBankError(
-            f"there is no commit {ref} here: fetch it (git fetch origin {ref}), or name another"
-        ) from None
-
-
-def extract(found: str, folder: Path) -> Path:
-    """The files of a commit, in a folder."""
-    # of this folder of the repository alone, with names as seen from it
-    with tarfile.open(fileobj=BytesIO(git("archive", "--format=tar", found, "."))) as files:
-        files.extractall(folder, filter="data")
-    return folder
-
-
-def read(name: str, tree: Path, stacks: Sequence[str]) -> Version:
-    """Record a version in a process of its own."""
     if not (tree / "__main__.py").exists() or not (tree / "components").is_dir():
         raise HourBankError(
             f"{name} cannot be recorded: it has no __main__.py and components/, so it is from before the program"
         )
     # Not the user's: nothing may be asked of an account.
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "PULUMI_", "PYTHON"))}
-    command = [sys.executable, "-m", "hourbank.review.snapshot", str(tree), *stacks]
+    command = [sys.executable, "-m", "hourbank.review.snapshot", str(tree), json.dumps(unknown)]
     try:
         ended = subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=SECONDS
@@ -133,8 +117,19 @@ def read(name: str, tree: Path, stacks: Sequence[str]) -> Version:
         files=files,
         archive_bytes=len(cloudformation.zipped({inside: (content, 0o644) for inside, content in files.items()})),
         keys=found["keys"],
+        project=found["project"],
         config=found["config"],
+        environments=found["environments"],
+        unknown=found["unknown"],
         packages={package["name"]: package.get("version", "") for package in locked},
+    )
+
+
+def nothing(name: str, stacks: Sequence[str]) -> Version:
+    """The version that does not have the program yet."""
+    empty = {stack: DeclaredStack(resources={}, outputs={}) for stack in stacks}
+    return Version(
+        name=name, stacks=empty, files={}, archive_bytes=0, keys={}, config={one: {} for one in stacks}, packages={}
     )
 
 

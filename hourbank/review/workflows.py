@@ -18,6 +18,7 @@ from hourbank.review.values import differing, from_to, value
 
 MAY_CATCH = ("Task", *graph.GROUPS)
 CATCHES_NOTHING = "catches nothing: an error"
+NO_DEFAULT = "has no Default: what no rule is for"
 CATCHES_SOME = "does not catch every error: an error"
 # Of a state, by what differs: which of its ways say so.
 CAUSES = {"Catch": Cause.CATCH, "Choices": Cause.CHOICE}
@@ -25,6 +26,8 @@ CAUSES = {"Catch": Cause.CATCH, "Choices": Cause.CHOICE}
 
 def less_caught(difference: StackDifference) -> Iterator[str]:
     """The states that end an execution now, by an error that nothing catches or an answer that no rule is for."""
+    if not difference.before.resources:  # nothing runs yet
+        return
     for machine in sorted(resource.name for resource in difference.after.of_type(MACHINE)):
         were = unguarded(difference.before.definition(machine))
         for name, left in unguarded(difference.after.definition(machine)).items():
@@ -40,9 +43,12 @@ def unguarded(definition: Mapping[str, Any] | None) -> dict[str, str]:
     left = {}
     for name, state in (definition or {}).get("States", {}).items():
         if state["Type"] == "Choice" and "Default" not in state:
-            left[name] = "has no Default: what no rule is for"
-        elif state["Type"] in MAY_CATCH and not graph.ends(state) and ANY_ERROR not in leading("Catch", state):
-            left[name] = CATCHES_SOME if state.get("Catch") else CATCHES_NOTHING
+            left[name] = NO_DEFAULT
+        elif state["Type"] in MAY_CATCH and ANY_ERROR not in leading("Catch", state):
+            if not graph.ends(state):
+                left[name] = CATCHES_SOME if state.get("Catch") else CATCHES_NOTHING
+            for inner in graph.insides(state):
+                left |= {one: why for one, why in unguarded(inner).items() if why == NO_DEFAULT}
     return left
 
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from hourbank import names
 from hourbank.account import adopt, doctor
 from hourbank.export import parameterised
+from hourbank.program.configuration import read_stack
 from hourbank.program.recorder import Recording
 from tests.helpers.recordings import recorded
 
@@ -117,7 +118,7 @@ def test_a_stack_that_is_not_there_or_that_the_program_refuses_is_one_line(
         adopt.HourBankError, match=r"^there is no Pulumi\.nowhere\.yaml beside the program: `pulumi stack"
     ):
         adopt.write(tmp_path / "adopt.json", "nowhere", "us-east-1")
-    monkeypatch.setattr(adopt, "configuration", lambda _: {})
+    monkeypatch.setattr(adopt, "configuration", read_stack)
     with pytest.raises(adopt.HourBankError, match=r"^stack Nowhere: its name is a part of every resource's name"):
         adopt.write(tmp_path / "adopt.json", "Nowhere", "us-east-1")
     assert not list(tmp_path.iterdir())

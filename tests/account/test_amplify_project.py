@@ -64,12 +64,28 @@ def test_gen_1_after_a_pull_needs_nobody(aws, path):
     found = settings(proposed)
     assert before <= datetime.fromisoformat(found.pop("startRequestsFrom")) <= datetime.now(UTC)
     assert found == {"aws:region": "eu-west-1", "amplifyApiId": "gen1apiidgen1apiidgen1api1", "amplifyEnv": "test"}
-    assert all(" --stack dev" in line for line in proposed.splitlines()[1:])
+    first, warning, *lines = proposed.splitlines()
+    assert first == f"# from {GEN1 / 'amplify/backend/amplify-meta.json'}; to be typed in {names.ROOT}"
+    whose = "the tables of the environment test, for the stack dev"
+    assert warning == f"# careful: these are {whose}: two stacks must not share one environment"
+    assert all(" --stack dev" in line for line in lines)
     # what gives something away is shown, and not done
     assert "\n# pulumi config set amplifyAuthRoleName amplify-timebank-test-101112-authRole --stack dev" in proposed
     endpoint = "https://gen1endpointgen1endpoint01.appsync-api.eu-west-1.amazonaws.com/graphql"
     assert f"\n# pulumi config set appsyncEndpoint {endpoint} --stack dev" in proposed
     assert proposed.splitlines()[-1].startswith("hourbank doctor --stack dev")
+
+
+@pytest.mark.parametrize("stack", ["test", "acme/hourbank/test", None])
+def test_nothing_is_warned_of_where_the_stack_is_called_like_the_environment(aws, stack):
+    assert "careful" not in propose(GEN1, stack, None)
+
+
+def test_a_byte_order_mark_does_no_harm(aws, tmp_path):
+    shutil.copytree(GEN1, tmp_path / "app")
+    for file in (tmp_path / "app").rglob("*.json"):
+        file.write_text(file.read_text(), encoding="utf-8-sig")
+    assert propose(tmp_path / "app", "test", None).splitlines()[1:4] == propose(GEN1, "test", None).splitlines()[1:4]
 
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])
@@ -147,7 +163,10 @@ def test_gen_2s_api_is_found_by_its_url(aws, tmp_path, monkeypatch, inside):
     roles = {"IdentityPoolId": POOL, "Roles": {"authenticated": f"arn:aws:iam::123456789012:role/{role}"}}
     aws["cognito-identity"].add_response("get_identity_pool_roles", roles, {"IdentityPoolId": POOL})
     proposed = propose(Path(), None, None)
-    assert proposed.splitlines()[0] == f"# from {'../' if inside else ''}amplify_outputs.json"
+    first, warning, *_ = proposed.splitlines()
+    assert first == f"# from {'../' if inside else ''}amplify_outputs.json; to be typed in {names.ROOT}"
+    whose = "a branch's or a sandbox's, that amplify_outputs.json was generated for last"
+    assert warning == f"# careful: these are the tables of the backend, {whose}"
     found = settings(proposed)
     del found["startRequestsFrom"]
     assert found == {"aws:region": "eu-west-1", "amplifyApiId": "gen2apiidgen2apiidgen2api2", "amplifyEnv": "NONE"}

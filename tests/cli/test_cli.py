@@ -1,5 +1,6 @@
 """The command line, as a person meets it: one line an error, and no process left behind."""
 
+import errno
 import http.client
 import json
 import os
@@ -13,10 +14,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
+import pulumi
 import pytest
+import typer
+from botocore.exceptions import ClientError, EndpointConnectionError
 from rich.console import Console
 from rich.spinner import Spinner
 
+from hourbank import cli
+from hourbank.errors import HourBankError, UnreachableError
 from hourbank.local.deployment import Deployment
 from hourbank.names import ROOT
 from hourbank.stories import demo
@@ -138,6 +144,29 @@ def test_commands_and_options_are_completed(environment, shell):
     ended = subprocess.run([sys.executable, "-c", code], env=asked, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "settle" in ended.stdout and "audit" not in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (EndpointConnectionError(endpoint_url="http://127.0.0.1:1"), 3),
+        (ClientError({"Error": {"Code": "Throttled"}}, "Scan"), 3),
+        (UnreachableError("nothing is running"), 3),
+        (HourBankError("it does not fit"), 1),
+        (pulumi.RunError("the program refuses its stack"), 1),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), 1),
+        (typer.BadParameter("wrong"), 2),
+    ],
+)
+def test_each_kind_of_refusal_has_its_status(monkeypatch, capsys, error, status):
+    def refuse(**_):
+        raise error
+
+    monkeypatch.setattr(cli, "app", refuse)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert (ended.value.code, capsys.readouterr().err.count("\n")) == (status, 1)
 
 
 def test_the_version_is_that_of_the_project(environment):

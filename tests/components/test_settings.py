@@ -5,6 +5,7 @@ Write one here when a key or a demand on the tables changes.
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pulumi
@@ -44,8 +45,8 @@ def refusal(stack: str = "dev", **arguments: Any) -> str:
         ("allowConflictResolution", "yes", "set true or false"),
         ("startRequestsFrom", "", "is missing"),
         ("startRequestsFrom", "tomorrow", "ISO 8601"),
-        ("startRequestsFrom", "2026-12-01T00:00:00", "without an offset"),
-        ("startRequestsFrom", "2026-12-01", "without an offset"),
+        ("startRequestsFrom", "2026-01-01T00:00:00", "without an offset"),
+        ("startRequestsFrom", "2026-01-01", "without an offset"),
         ("providerResponseTimeoutSeconds", "59", "from 60 to 2592000"),
         ("providerResponseTimeoutSeconds", "2592001", "from 60 to 2592000"),
         ("providerResponseTimeoutSeconds", "90.5", "whole number"),
@@ -129,6 +130,15 @@ def test_the_stack_local_allows_seconds() -> None:
     assert variables["PROVIDER_RESPONSE_TIMEOUT_SECONDS"] == "1"
 
 
+@pytest.mark.parametrize(("moment", "said"), [("2099-01-01T00:00:00Z", 1), ("2026-01-01T00:00:00Z", 0)])
+def test_a_time_that_is_still_to_come_is_warned_of(monkeypatch: pytest.MonkeyPatch, moment: str, said: int) -> None:
+    warned: list[str] = []
+    monkeypatch.setattr(pulumi.log, "warn", lambda line, *_: warned.append(line))
+    record("dev", config={"hourbank:startRequestsFrom": moment})
+    assert len(warned) == said
+    assert all("which is still to come: until then no request starts" in line for line in warned)
+
+
 def test_pulumi_yaml_types_and_describes_every_key() -> None:
     assert set(DECLARED) == set(settings.KEYS)
     for declared in DECLARED.values():
@@ -145,6 +155,8 @@ def test_a_stack_sets_only_declared_keys(stack: str) -> None:
 @pytest.mark.parametrize("stack", ["dev", "staging", "prod"])
 def test_example_values_say_that_they_are_examples(stack: str) -> None:
     assert "Example values: put your own here" in (ROOT / f"Pulumi.{stack}.yaml").read_text()
+    # nothing would start for whoever leaves one as it is
+    assert datetime.fromisoformat(stack_config(stack)["hourbank:startRequestsFrom"]) < datetime.now(UTC)
 
 
 # ---- tables

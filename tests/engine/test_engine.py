@@ -25,9 +25,9 @@ pytestmark = pytest.mark.engine
 
 
 def edit(path: Path, pattern: str, replacement: str) -> None:
-    changed, count = re.subn(pattern, replacement, path.read_text())
+    changed, count = re.subn(pattern, replacement, path.read_text(encoding="utf-8"))
     assert count == 1, f"{path} has {count} places that look like {pattern}"
-    path.write_text(changed)
+    path.write_text(changed, encoding="utf-8")
 
 
 @pytest.fixture(scope="session")
@@ -206,7 +206,7 @@ def test_the_page_leads_to_a_deployed_stack(engine: Engine, tmp_path: Path) -> N
     commands = re.findall(r"^    pulumi (.+?)(?: {2,}#.*)?$", page, re.MULTILINE)
     typed = []
     for command in commands:
-        words = shlex.split(re.sub(r'"\$\(date [^)]*\)"', "2026-12-01T00:00:00Z", command))
+        words = shlex.split(re.sub(r'"\$\(date [^)]*\)"', "2026-01-01T00:00:00Z", command))
         if words[0] in ("login", "install"):
             continue
         words = [known.get(word, word) for word in words if (words[:2], word) != (["stack", "init"], "dev")]

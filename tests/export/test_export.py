@@ -119,17 +119,17 @@ def test_the_template_takes_times_that_exist_alone(made: dict[str, Any]) -> None
     days = [f"{y}-{m:02}-{d:02}" for y in (1900, 2000, 2026, 2028, 2099) for m in range(14) for d in range(33)]
     days += [f"{year}-02-29" for year in range(1900, 2100)]
     times = [f"{day}T00:00Z" for day in days]
-    times += [f"2026-12-01T{hour:02}:{minute:02}Z" for hour in (*range(24), 25) for minute in (0, 59, 60, 99)]
-    times += [f"2026-12-01T00:00:{second}Z" for second in ("00", "59", "60", "59.5", "59.123456")]
-    times += [f"2026-12-01T00:00:00{offset}" for offset in ("+05:30", "-23:59", "+24:00", "")]
+    times += [f"2026-01-01T{hour:02}:{minute:02}Z" for hour in (*range(24), 25) for minute in (0, 59, 60, 99)]
+    times += [f"2026-01-01T00:00:{second}Z" for second in ("00", "59", "60", "59.5", "59.123456")]
+    times += [f"2026-01-01T00:00:00{offset}" for offset in ("+05:30", "-23:59", "+24:00", "")]
     for text in times:
         assert parameterised.is_legal(declared, text) == exists(text), text
     for text in (
         "2026-13-45T99:99Z",
-        "2026-12-01",
-        "2026-12-01 00:00Z",
-        "2026-12-01T00:00Z\n",
-        "2026-12-01T24:00Z",
+        "2026-01-01",
+        "2026-01-01 00:00Z",
+        "2026-01-01T00:00Z\n",
+        "2026-01-01T24:00Z",
         "now",
         "",
     ):

@@ -54,6 +54,20 @@ def project(root: Path, **apis: str) -> Path:
     return backend
 
 
+SCHEMA = (ROOT / "amplify" / "schema.graphql").read_text(encoding="utf-8")
+
+
+def with_api(root: Path, schema: str = SCHEMA, **files: Any) -> Path:
+    """A project with the files of its API."""
+    backend = project(root)
+    folder = backend / "api" / API
+    folder.mkdir(parents=True)
+    (folder / "schema.graphql").write_text(schema, encoding="utf-8-sig")  # as an editor on Windows leaves it
+    for name, content in files.items():
+        (folder / f"{name.replace('_', '.')}.json").write_text(json.dumps(content), encoding="utf-8-sig")
+    return backend
+
+
 @pytest.fixture(scope="module")
 def backend(tmp_path_factory: pytest.TempPathFactory) -> Path:
     backend = project(tmp_path_factory.mktemp("project"))
@@ -137,7 +151,7 @@ def test_what_cannot_be_is_refused_in_a_line(tmp_path: Path) -> None:
     assert "--start-requests-from is missing: give an ISO 8601 time" in refused(backend)
     assert "'yesterday'" in refused(backend, "--start-requests-from", "yesterday")
     assert "'2026-13-01T00:00:00Z'" in refused(backend, "--start-requests-from", "2026-13-01T00:00:00Z")
-    assert "'2026-12-01'" in refused(backend, "--start-requests-from", "2026-12-01")
+    assert "'2026-01-01'" in refused(backend, "--start-requests-from", "2026-01-01")
     assert list(backend.iterdir()) == [backend / "backend-config.json"]
     two = project(tmp_path / "two", first="AppSync", second="AppSync", rest="API Gateway")
     assert "first, second: say which with --api" in refused(two, "--start-requests-from", START)
@@ -159,6 +173,145 @@ def test_what_cannot_be_is_refused_in_a_line(tmp_path: Path) -> None:
         assert said == f"{folder / name} was not written by this command: move it away, the name is fixed"
         assert [path.read_text() for path in folder.iterdir()] == ["mine"]
         (folder / name).unlink()
+
+
+AUTOMERGE = {"ConflictHandler": "AUTOMERGE", "ConflictDetection": "VERSION"}
+
+
+def test_the_models_of_docs_app_schema_are_as_they_must_be(tmp_path: Path) -> None:
+    said = run(with_api(tmp_path, transform_conf={"Version": 5, "ResolverConfig": {}}), "--start-requests-from", START)
+    assert "!" not in said
+
+
+@pytest.mark.parametrize(
+    ("schema", "says"),
+    [
+        ("type Note @model { id: ID! text: String }", "has no model ServiceRequest: add it (docs/app/schema.md), or"),
+        (SCHEMA.replace("type Escrow\n", "type EscrowRecord\n"), "has no model Escrow: add it"),
+        (SCHEMA.replace("ID! @primaryKey", "ID!"), "the key of UserBalance is id: the workflows need userId alone"),
+        (
+            SCHEMA.replace("@primaryKey", '@primaryKey(sortKeyFields: ["availableBalance"])'),
+            "the key of UserBalance is userId and availableBalance: the workflows need userId alone",
+        ),
+        (
+            SCHEMA.replace("  @model(mutations: {", "  @other(mutations: {"),
+            "ServiceRequest is no model: give it @model",
+        ),
+    ],
+    ids=["none", "renamed", "another key", "two keys", "no model"],
+)
+def test_models_that_the_workflows_cannot_work_with_are_refused(tmp_path: Path, schema: str, says: str) -> None:
+    backend = with_api(tmp_path, schema)
+    assert says in refused(backend, "--start-requests-from", START, "--write")
+    assert not (backend / "custom").exists()
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"transform_conf": {"ResolverConfig": {"project": AUTOMERGE}}},
+        {"transform_conf": {"ResolverConfig": {"models": {"Escrow": AUTOMERGE}}}},
+        {
+            "cli-inputs": {
+                "serviceConfiguration": {
+                    "conflictResolution": {"defaultResolutionStrategy": {"type": "OPTIMISTIC_CONCURRENCY"}}
+                }
+            }
+        },
+        {
+            "cli-inputs": {
+                "serviceConfiguration": {
+                    "conflictResolution": {
+                        "perModelResolutionStrategy": [
+                            {"entityName": "UserBalance", "resolutionStrategy": {"type": "LAMBDA"}}
+                        ]
+                    }
+                }
+            }
+        },
+    ],
+)
+def test_conflict_resolution_is_refused_as_a_preview_refuses_it(tmp_path: Path, files: dict[str, Any]) -> None:
+    backend = with_api(tmp_path, **files)
+    said = refused(backend, "--start-requests-from", START, "--write")
+    assert "has conflict resolution (" in said
+    assert "turn it off (`amplify update api`)" in said
+    assert not (backend / "custom").exists()
+    run(backend, "--start-requests-from", START, "--allow-conflict-resolution")
+
+
+@pytest.mark.parametrize(
+    "resolvers",
+    [
+        {"project": {"ConflictHandler": "AUTOMERGE", "ConflictDetection": "NONE"}},
+        {"models": {"Note": AUTOMERGE}},
+        {"project": None},
+    ],
+)
+def test_conflict_resolution_of_other_models_is_nobody_s_business(tmp_path: Path, resolvers: dict[str, Any]) -> None:
+    run(with_api(tmp_path, transform_conf={"ResolverConfig": resolvers}), "--start-requests-from", START)
+
+
+def test_what_clients_would_miss_is_said(tmp_path: Path) -> None:
+    schema = SCHEMA.replace("offeredHours", "offered").replace("estimatedHours: Float!", "estimatedHours: Int!")
+    schema = schema.replace("type UserBalance\n", "type UserBalance\n  @dead\n").replace("  WITHDRAWN\n", "")
+    backend = with_api(tmp_path, schema.replace("  serviceId: ID!", "  serviceId: ID!\n  taskToken: String"))
+    said = [line for line in run(backend, "--start-requests-from", START).splitlines() if line.startswith("! ")]
+    file = backend / "api" / API / "schema.graphql"
+    assert [line.removeprefix(f"! {file}: ").split(": ")[0] for line in said] == [
+        "ServiceRequest has no offeredHours",
+        "ServiceRequest estimatedHours is Int",
+        "ServiceRequest providerResponse cannot be WITHDRAWN",
+        "ServiceRequest shows taskToken",
+    ]
+
+
+def test_a_schema_of_several_files_a_renamed_model_and_the_first_transformer_are_read(tmp_path: Path) -> None:
+    schema = SCHEMA.replace("type Escrow\n", 'type Deposit @mapsTo(name: "Escrow")\n')
+    schema = schema.replace("ID! @primaryKey", "ID!").replace(
+        "type UserBalance\n", 'type UserBalance @key(fields: ["userId"])\n'
+    )
+    backend = with_api(tmp_path)
+    folder = backend / "api" / API
+    (folder / "schema.graphql").unlink()
+    head, middle, tail = schema.partition("type UserBalance")
+    (folder / "schema" / "more").mkdir(parents=True)
+    (folder / "schema" / "one.graphql").write_text(head, encoding="utf-8-sig")
+    (folder / "schema" / "more" / "two.graphql").write_text(middle + tail, encoding="utf-8-sig")
+    assert "!" not in run(backend, "--start-requests-from", START)
+
+
+@pytest.mark.parametrize("schema", [None, "type {"])
+def test_a_schema_that_nobody_can_read_is_said(tmp_path: Path, schema: str | None) -> None:
+    backend = with_api(tmp_path, schema or "")
+    if schema is None:
+        (backend / "api" / API / "schema.graphql").unlink()
+    assert "so nobody looked whether the models are those of docs/app/schema.md" in run(
+        backend, "--start-requests-from", START
+    )
+
+
+@pytest.mark.parametrize("where", ["parameters", "team"])
+def test_models_whose_tables_are_told_may_be_anywhere(tmp_path: Path, where: str) -> None:
+    backend = with_api(
+        tmp_path, "type Note @model { id: ID! }", transform_conf={"ResolverConfig": {"project": AUTOMERGE}}
+    )
+    told = dict.fromkeys(parameterised.TABLE_NAMES.values(), "Some-table")
+    if where == "parameters":
+        (backend / "custom" / "stepfunctions").mkdir(parents=True)
+        (backend / "custom" / "stepfunctions" / "parameters.json").write_text(json.dumps(told), encoding="utf-8-sig")
+    else:
+        team = {"dev": {"awscloudformation": {}}, "prod": {"categories": {"custom": {"stepfunctions": told}}}}
+        (backend.parent / "team-provider-info.json").write_text(json.dumps(team), encoding="utf-8-sig")
+    run(backend, "--start-requests-from", START, "--allow-conflict-resolution")
+    assert "conflict resolution (AUTOMERGE)" in refused(backend, "--start-requests-from", START)
+
+
+def test_a_time_that_is_still_to_come_is_said(tmp_path: Path) -> None:
+    backend = project(tmp_path)
+    says = "! StartRequestsFrom is 2099-01-01T00:00:00Z, which is still to come: until then no request starts\n"
+    assert says in run(backend, "--start-requests-from", "2099-01-01T00:00:00Z")
+    assert says in run(backend)
 
 
 @pytest.mark.parametrize("own", ["pre-push.js", "pre-push.sh"])

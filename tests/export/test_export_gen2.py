@@ -85,6 +85,35 @@ def test_a_name_that_is_known_later_is_never_in_the_text_of_a_sub(amplify: Path)
     assert found
 
 
+DATA = (ROOT / "amplify" / "data-resource.ts").read_text(encoding="utf-8")
+
+
+def remarks(amplify: Path, data: str) -> list[str]:
+    (amplify / "data").mkdir()
+    (amplify / "data" / "resource.ts").write_text(data, encoding="utf-8-sig")
+    return [line.removeprefix("! ") for line in run(amplify).splitlines() if line.startswith("! ")]
+
+
+def test_the_models_of_docs_app_schema_are_as_they_must_be(amplify: Path) -> None:
+    assert remarks(amplify, DATA) == []
+
+
+def test_what_the_backend_s_data_lacks_is_said(amplify: Path) -> None:
+    data = DATA.replace("offeredHours: ", "offered: ").replace("Escrow: a\n", "// Escrow: a.model(\n  Deposit: a\n")
+    data = data.replace("serviceId: a", "taskToken: a.string(), serviceId: a").replace(".identifier(['userId'])", "")
+    assert [line.removeprefix(str(amplify)).lstrip(": ") for line in remarks(amplify, data)] == [
+        "ServiceRequest has no offeredHours: add what is missing (docs/app/schema.md)",
+        "ServiceRequest shows taskToken: remove it from the schema: whoever reads it can answer for anybody",
+        "has no model Escrow, which addWorkflows refuses: add it (docs/app/schema.md)",
+        "the key of UserBalance is id: the workflows need userId alone; check .identifier",
+    ]
+
+
+def test_data_that_is_written_otherwise_is_not_looked_at(amplify: Path) -> None:
+    (said,) = remarks(amplify, "export const data = defineData({ schema: load('schema.graphql') });")
+    assert said.endswith("so nobody looked whether the models are those of docs/app/schema.md")
+
+
 def test_a_wrong_folder_and_somebody_s_file_are_left_alone(amplify: Path) -> None:
     assert f"did you mean {amplify}?" in refused(amplify.parent)
     assert "no backend.ts" in refused(amplify / "data")

@@ -548,7 +548,7 @@ def test_a_stack_that_was_told_no_time_is_one_line(aws, monkeypatch, look):
         look(out)
     assert str(refused.value) == (
         "START_REQUESTS_FROM is '2026-13-45T99:99Z', which is no time with its offset from UTC: "
-        "deploy with a legal startRequestsFrom, such as 2026-12-01T00:00:00Z"
+        "deploy with a legal startRequestsFrom, such as 2026-01-01T00:00:00Z"
     )
     assert out.file.getvalue() == ""
 
@@ -610,7 +610,7 @@ class World:
         self.deployment = deploy.deploy(emulator, response_timeout_seconds=24 * 3600, config=config)
         self.said = ""
         self.secrets: set[str] = set()
-        with open(f"{state}/up.json", "w") as file:  # noqa: PTH123
+        with open(f"{state}/up.json", "w", encoding="utf-8") as file:  # noqa: PTH123
             json.dump({"pid": 0, "console": "x", "deployment": self.deployment.to_json()}, file)
         self.at_home = os.environ | {"HOURBANK_STATE": state, "AWS_PROFILE": "not-there"}
         self.on_aws = os.environ | {"HOURBANK_STATE": "/nowhere", "AWS_ENDPOINT_URL": emulator.endpoint}

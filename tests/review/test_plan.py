@@ -17,8 +17,10 @@ from hourbank.cost import prices
 from hourbank.errors import HourBankError
 from hourbank.names import ROOT
 from hourbank.program import recorder
+from hourbank.program.configuration import SECRET
 from hourbank.program.recorder import Resource
 from hourbank.review import markdown, plan, rights, snapshot, versions
+from hourbank.review.clone import Commits
 from tests.helpers.waiting import ENDLESS_SECONDS
 
 DEV = recorder.record("dev")
@@ -204,13 +206,13 @@ def test_keys_values_and_packages_are_compared():
         version(
             {"dev": stack()},
             packages={"boto3": "1.40"},
-            config={"dev": {"hourbank:key": {"secure": "v1:aaaaaaaa"}}},
+            config={"dev": {"hourbank:key": f"{SECRET}aaaa"}},
             **before,
         ),
         version(
             {"dev": stack(answer="42")},
             packages={"boto3": "1.41"},
-            config={"dev": {"hourbank:key": {"secure": "v1:bbbbbbbb"}}},
+            config={"dev": {"hourbank:key": f"{SECRET}bbbb"}},
             keys={"days": {"type": "integer", "default": 30}, "new": {"type": "boolean"}},
         ),
         ["dev"],
@@ -218,7 +220,7 @@ def test_keys_values_and_packages_are_compared():
     assert "- key `days`, `default`: `14` → `30`\n" in text
     assert "- key `new` is added: `boolean`, **required**\n" in text
     assert "- key `old` is removed: a stack that sets it is refused\n" in text
-    assert "- `Pulumi.dev.yaml`, `hourbank:key`: `a secret (aaaaaa)` → `a secret (bbbbbb)`\n" in text
+    assert "- `Pulumi.dev.yaml`, `hourbank:key`: a secret is encrypted anew, and may be another\n" in text
     assert "- `boto3`: `1.40` → `1.41`\n" in text
     assert "- output `answer`: `42`, new\n" in text
 
@@ -229,6 +231,33 @@ def test_a_stack_that_is_refused_says_why():
     assert "The program now refuses the stack `dev`: `hourbank:amplifyEnv is missing`" in text
     assert "archive" not in text
     assert "### Resources" not in text
+    # what a program that refuses would take along nobody knows
+    nothing = version({"dev": refused}, files={}, archive_bytes=22)
+    for old, new in ((version({"dev": stack()}), nothing), (nothing, version({"dev": stack()}))):
+        text = plan.render(old, new, ["dev"])
+        assert "refuse" in text
+        assert "bytes" not in text
+
+
+def test_what_only_pulumi_can_open_is_said_and_no_ciphertext():
+    secret = {"hourbank:tables": {"escrow": f"{SECRET}aaaa", "userBalance": "Mine"}}
+    text = plan.render(
+        version({"dev": stack()}, config={"dev": {"hourbank:tables": {"escrow": "Plain", "userBalance": "Mine"}}}),
+        version(
+            {"dev": stack()},
+            config={"dev": secret},
+            project={"aws:region": "eu-west-1"},
+            environments={"dev": ["acme/time-bank"]},
+            unknown={"dev": {"hourbank:tables": "is a secret in Pulumi.dev.yaml"}},
+        ),
+        ["dev"],
+    )
+    says = "`hourbank:tables` is a secret in Pulumi.dev.yaml; `acme/time-bank` of Pulumi ESC may set more."
+    assert f"Unknown here, as only Pulumi can open it: {says}\n" in text
+    assert "- `Pulumi.dev.yaml`, `hourbank:tables.escrow`: `Plain` → `a secret`\n" in text
+    assert '- `Pulumi.dev.yaml`, `environment`: `[]` → `["acme/time-bank"]`\n' in text
+    assert "- `Pulumi.yaml`, `aws:region`: `eu-west-1`, new\n" in text
+    assert "aaaa" not in text
 
 
 # --- rights -----------------------------------------------------------------------------------------------------------
@@ -604,6 +633,27 @@ def test_a_choice_without_its_default_is_said_first():
     ) in first
 
 
+def test_so_is_one_inside_of_what_does_not_catch():
+    def nested(states, **ways):
+        tell_both(states, CATCHES_ALL[:0])
+        choice = {"Type": "Choice", "Choices": [{"Variable": "$.x", "IsPresent": True, "Next": "CoolDown"}], **ways}
+        states["TellBoth"]["Branches"][0]["States"]["Which"] = choice
+
+    text = said(
+        lambda resources: definition(resources, nested),
+        before=lambda resources: definition(resources, lambda states: nested(states, Default="CoolDown")),
+    )
+    assert "- State `Which` of `ServiceRequestWorkflow` has no Default: what no rule is for ends" in text
+
+
+def test_a_program_that_is_new_ends_nothing_that_runs():
+    text = plan.render(versions.nothing("abc1234567", ["dev"]), version({"dev": stack()}), ["dev"], ["All is new."])
+    assert "hours held" not in text
+    assert "\nAll is new.\n" in text
+    assert re.search(r"Resources: \*\*\d\d added\*\*, 0 changed", text)
+    assert "bytes" not in text
+
+
 def test_an_alarm_more_is_paid_for_every_month():
     def change(resources):
         alarm = json.loads(json.dumps(named(resources, "createEscrow-errors")))
@@ -826,29 +876,10 @@ class TestCommits:
         assert ended.stderr.endswith("cannot be recorded with what is installed here: KeyError: 'oh\\nno'\n")
         assert "**No change**" in clone.text("--base", "broken", "--head", "main"), "that is not main's doing"
 
-    @pytest.mark.parametrize(
-        ("base", "head", "says"),
-        [
-            ("nowhere", None, "there is no commit nowhere here: fetch it (git fetch origin nowhere), or name another"),
-            ("main", "nowhere", "there is no commit nowhere here"),
-            ("--help", None, "there is no commit --help here"),
-        ],
-    )
-    def test_a_commit_that_is_not_there_is_one_line(self, clone, monkeypatch, base, head, says):
-        monkeypatch.setattr(versions, "ROOT", clone.folder)
-        with pytest.raises(HourBankError, match=re.escape(says)):
-            versions.find(base, head)
-
 
 def test_a_version_from_before_the_program_is_told_so(tmp_path):
     with pytest.raises(HourBankError, match=r"abc cannot be recorded: it has no __main__\.py and components/"):
-        versions.read("abc", tmp_path, ["dev"])
-
-
-def test_outside_of_a_repository_there_is_nothing_to_compare(tmp_path, monkeypatch):
-    monkeypatch.setattr(versions, "ROOT", tmp_path)
-    with pytest.raises(HourBankError, match="is not in a git repository: run this in a clone"):
-        versions.find("main", None)
+        versions.read("abc", tmp_path, {"dev": {}})
 
 
 def test_an_unknown_stack_is_one_line():
@@ -857,18 +888,13 @@ def test_an_unknown_stack_is_one_line():
 
 
 def test_all_stacks_are_those_that_are_deployed(monkeypatch):
-    monkeypatch.setattr(plan, "find", lambda *_: ("a" * 40, "b" * 40))
+    monkeypatch.setattr(plan, "find", lambda *_: Commits(before="a" * 40, after="b" * 40, have_common=True))
+    monkeypatch.setattr(plan, "place", lambda _: "")
     monkeypatch.setattr(plan, "extract", lambda *_: ROOT)
-    monkeypatch.setattr(plan, "read", lambda _, __, stacks: version({name: stack() for name in stacks}))
+    monkeypatch.setattr(plan, "read", lambda _, __, unknown: version({name: stack() for name in unknown}))
     text = plan.plan("main", None, "all")
     assert text.startswith("<!-- hourbank plan -->\n## What this changes in `dev`\n")
     assert text.endswith("\n`staging`: no change.\n\n`prod`: no change.\n")
-
-
-def test_a_machine_without_git_is_told_so(monkeypatch):
-    monkeypatch.setenv("PATH", "")
-    with pytest.raises(HourBankError, match="there is no git on the PATH"):
-        versions.find("main", None)
 
 
 def test_a_resource_is_all_that_a_snapshot_says():

@@ -17,7 +17,7 @@ process.env.CDK_CONTEXT_JSON = JSON.stringify({
   'amplify-backend-name': 'check',
   'amplify-backend-type': 'sandbox',
 });
-const { addWorkflows } = await import('./build/amplify/workflows/resource.js');
+const { addWorkflows, environmentOf } = await import('./build/amplify/workflows/resource.js');
 await import('./build/amplify/backend.js');
 process.emit('message', 'amplifySynth');
 
@@ -40,7 +40,7 @@ for (const [name, model] of Object.entries({
   if (!JSON.stringify(variables[name]).includes(`amplifyData${model}NestedStack`)) problems.push(`${name} is not ${model}'s table`);
 }
 
-const good = { environment: 'dev', startRequestsFrom: '2026-12-01T00:00:00Z' };
+const good = { environment: 'dev', startRequestsFrom: '2026-01-01T00:00:00Z' };
 const refusal = (options, models = ['ServiceRequest', 'Escrow', 'UserBalance', 'TransactionLog']) => {
   const app = new App({ autoSynth: false, outdir: here('build/refused') });
   const stack = new Stack(app, 'Data');
@@ -76,6 +76,18 @@ const expected = [
 for (const [is, should] of expected) {
   if (should ? !is?.startsWith(should) : is) problems.push(`addWorkflows says ${is}, not ${should}`);
 }
+
+const branches = ['main', 'dev', 'feature/x', 'feature-x', 'Feature/x', 'featurex', '2026-fix', '---', '✓', 'release/2026-01-01', 'release/2026-01-02'];
+const environments = branches.map(environmentOf);
+if (environments.slice(0, 2).join() !== 'main,dev') problems.push(`main and dev are ${environments.slice(0, 2)}`);
+if (new Set(environments).size < branches.length) problems.push(`branches collide: ${environments}`);
+for (const environment of environments) {
+  if (refusal({ ...good, environment })) problems.push(refusal({ ...good, environment }));
+}
+const warned = [];
+console.warn = (line) => warned.push(line);
+refusal({ ...good, startRequestsFrom: '2099-01-01T00:00:00Z' });
+if (!warned[0]?.startsWith('hourbank: startRequestsFrom is 2099-01-01T00:00:00Z: until then')) problems.push(`warned: ${warned}`);
 
 for (const problem of problems) console.error(problem);
 if (problems.length) process.exitCode = 1;

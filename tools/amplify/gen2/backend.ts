@@ -2,8 +2,10 @@
 import { defineBackend } from '@aws-amplify/backend';
 import { auth } from './auth/resource.js';
 import { data } from './data/resource.js';
-import { addWorkflows } from './workflows/resource.js';
+import { addWorkflows, environmentOf } from './workflows/resource.js';
 
 const backend = defineBackend({ auth, data });
-const environment = (process.env.AWS_BRANCH ?? 'dev').toLowerCase().replace(/[^a-z0-9]/g, '').slice(0, 15);
-addWorkflows(backend, { environment, startRequestsFrom: '2026-12-01T00:00:00Z' });
+addWorkflows(backend, {
+  environment: environmentOf(process.env['AWS_BRANCH'] ?? 'dev'),
+  startRequestsFrom: '2026-01-01T00:00:00Z',
+});
