@@ -247,6 +247,7 @@ def test_a_snapshot_says_a_secret_in_place_of_what_is_handed_on(folder: Path) ->
     assert ["a secret"] in [one.inputs.get("alarmActions") for one in recording.of_type("MetricAlarm")]
 
 
+@pytest.mark.thorough
 def test_what_one_version_does_not_show_is_compared_in_neither(folder: Path) -> None:
     set_stack(folder, f"{NEEDED}, hourbank:logRetentionDays: 7")
     plain = versions.read("before", folder, {"dev": {}})
@@ -270,6 +271,7 @@ def test_what_one_version_does_not_show_is_compared_in_neither(folder: Path) -> 
     assert CIPHERTEXT not in text
 
 
+@pytest.mark.thorough
 def test_a_table_that_nobody_can_see_may_be_another(folder: Path) -> None:
     set_stack(folder, NEEDED)
     before = versions.read("before", folder, {"dev": {}})
