@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from moto.stepfunctions.parser.asl.eval.environment import Environment
 
 from handlers.aws.dynamodb import client
-from hourbank.simulate.executions import SimulatedExecution
+from hourbank.simulate.executions import Invocation, LambdaError, SimulatedExecution
 from hourbank.simulate.stream import matches
 from hourbank.simulate.world import World, deployed
 
@@ -180,3 +180,27 @@ def test_a_world_that_is_closed_leaves_nothing_behind() -> None:
         assert executions() > before
     del world
     assert executions() <= before
+
+
+def test_an_execution_that_was_stopped_in_a_pause_goes_on_without_it() -> None:
+    """A pause that nothing ends would be waited for again when the execution has ended: for ever."""
+    with deployed() as world:
+        world.grant("ann", 10)
+        world.on_invoke = fail_once
+        world.submit("r1", requesterId="ann", providerId="bob", estimatedHours=Decimal(3))
+        world.deliver()
+        execution = world.execution("service-request-r1")
+        world.go_a_stretch(execution)
+        assert execution.is_pausing
+        world.stop(execution)
+        assert not execution.is_pausing
+        with pytest.raises(ValueError, match="has ended"):
+            execution.resume()
+        world.redrive(execution)
+        world.expire(execution)
+        assert execution.status == "SUCCEEDED"
+
+
+def fail_once(invocation: Invocation, moment: str) -> None:
+    if invocation.state == "ValidateRequest" and invocation.attempt == 0 and moment == "before":
+        raise LambdaError("Lambda.TooManyRequestsException")
