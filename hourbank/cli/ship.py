@@ -64,6 +64,30 @@ def doctor(
 
 
 @commands.command(rich_help_panel=PANEL)
+def verify(
+    stack: Annotated[
+        str | None,
+        typer.Option(
+            "--stack", metavar="NAME", help="A stack that is deployed; else before any is.", callback=not_empty
+        ),
+    ] = None,
+    region: OwnRegion = None,
+    as_json: AsJson = False,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a report as Markdown: no account id, no token in it.")
+    ] = None,
+) -> None:
+    """Ask AWS itself whether it does with this program what the program expects: free of charge, nothing is made."""
+    from hourbank.account.stack import errors_in_words
+
+    with errors_in_words():
+        from hourbank.verify.command import verify as ask
+
+        if not ask(stack, region, as_json=as_json, report=report):
+            raise typer.Exit(1)
+
+
+@commands.command(rich_help_panel=PANEL)
 def cost(as_json: AsJson = False) -> None:
     """Say what a request costs on AWS, path by path, and an idle month: measured on this machine, in half a minute."""
     shut_off_this_process()
