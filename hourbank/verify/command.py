@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.status import Status
+from rich.table import Table
+from rich.text import Text
 
 from hourbank.errors import HourBankError
-from hourbank.terminal import put, say
-from hourbank.verify import account, verdicts
+from hourbank.stories.stage import Performance
+from hourbank.terminal import put, say, show
+from hourbank.verify import account, playing, verdicts
 from hourbank.verify.program import Program
 from hourbank.verify.verdicts import Verdict
 
 
-def verify(stack: str | None, region: str | None, *, as_json: bool = False, report: Path | None = None) -> bool:
+def verify(
+    stack: str | None,
+    region: str | None,
+    *,
+    plays_stories: bool = False,
+    as_json: bool = False,
+    report: Path | None = None,
+) -> bool:
     """Ask, tell, and return whether all was asked and holds.
 
     Parameters
@@ -25,6 +35,8 @@ def verify(stack: str | None, region: str | None, *, as_json: bool = False, repo
         A stack that is deployed; without one, the program is asked about as a stack that nobody has.
     region : str, optional
         AWS's region; without one, the stack's own, or that of the environment or the profile.
+    plays_stories : bool
+        Play the demo's stories on the stack too.
     as_json : bool
         Print JSON instead of a table.
     report : Path, optional
@@ -35,14 +47,67 @@ def verify(stack: str | None, region: str | None, *, as_json: bool = False, repo
     HourBankError
         There is no such stack, AWS lets nobody in, or the report cannot be written.
     """
-    progress = Console(stderr=True)
+    progress = Console(stderr=True, highlight=False)
     with progress.status("asking AWS") as status:
         program = account.program_here(stack, region)
         found = list(told(account.examine(program, is_deployed=stack is not None), status))
-    print_all(program, found, as_json=as_json)
+        performances: list[Performance] = []
+        if plays_stories:
+            run = playing.Run(playing.deployment_of(program), seconds=playing.shortest_seconds(program))
+            performances = run.stage.performances
+            try:
+                found += run.play(teller(progress, status, performances))
+            except KeyboardInterrupt:
+                say(progress, "interrupted; what verify wrote is removed")
+                raise
+    print_all(program, found, performances, as_json=as_json)
     if report is not None:
-        write(report, verdicts.as_markdown(found, title(program, stack)))
+        write(report, verdicts.as_markdown(found, title(program, stack)) + in_markdown(performances))
     return verdicts.hold(found)
+
+
+def teller(progress: Console, status: Status, performances: Sequence[Performance]) -> playing.Say:
+    """Return what says how far the stories are: in one line at a terminal, else in a line for all that happens."""
+
+    def tell(performance: Performance, what: str) -> None:
+        title = performance.story.title
+        if progress.is_terminal:
+            ended = sum(one.ended for one in performances)
+            status.update(Text(f"{ended} of {len(performances)} stories have ended; {title}: {what}"))
+        else:
+            say(progress, f"{title}: {what}")
+
+    return tell
+
+
+def way(performance: Performance) -> str:
+    """Return the states that a story's executions passed."""
+    return "; ".join(" → ".join(passed) for _, passed in performance.paths)
+
+
+def ending(performance: Performance) -> str:
+    return str(performance.record.get("status") or "no status")
+
+
+def stories_table(performances: Iterable[Performance]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for heading in ("", "story", "ended", "seconds", "way through the states"):
+        table.add_column(heading, justify="right" if heading == "seconds" else "left", overflow="fold")
+    for one in performances:
+        mark = Text("✗", "bold red") if one.problem else Text("✓", "green")
+        table.add_row(mark, one.story.title, ending(one), f"{one.seconds:.0f}", Text(way(one)))
+    return table
+
+
+def in_markdown(performances: Sequence[Performance]) -> str:
+    if not performances:
+        return ""
+    lines = ["", "| | story | ended | seconds | way through the states |", "|---|---|---|---:|---|"]
+    lines += [
+        f"| {'✗' if one.problem else '✓'} | {one.story.title} | {ending(one)} | {one.seconds:.0f} | {way(one)} |"
+        for one in performances
+    ]
+    return verdicts.without_secrets("\n".join(lines) + "\n")
 
 
 def told(found: Iterable[Verdict], status: Status) -> Iterator[Verdict]:
@@ -57,20 +122,37 @@ def title(program: Program, stack: str | None) -> str:
     return f"hourbank verify: {of}, {program.account.region}"
 
 
-def print_all(program: Program, found: list[Verdict], *, as_json: bool) -> None:
+def print_all(program: Program, found: list[Verdict], performances: Sequence[Performance], *, as_json: bool) -> None:
     holds = verdicts.hold(found)
     if as_json:
-        answer = {"region": program.account.region, "holds": holds, "claims": verdicts.as_json(found)}
+        answer = {
+            "region": program.account.region,
+            "holds": holds,
+            "claims": verdicts.as_json(found),
+            "stories": [
+                {
+                    "story": one.story.title,
+                    "request": one.request_id,
+                    "ended": ending(one),
+                    "seconds": round(one.seconds, 1),
+                    "problem": one.problem,
+                    "ways": [states for _, states in one.paths],
+                }
+                for one in performances
+            ],
+        }
         put(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
         return
     console = Console(highlight=False)
     say(console, (f"account {program.account.id} in {program.account.region}", "dim"))
     verdicts.show(console, found)
+    if performances:
+        console.print()
+        show(console, stories_table(performances))
+        console.print()
     wrong = sum(not verdicts.hold([verdict]) for verdict in found)
-    ending = (
-        (f"{len(found)} asked, all hold", "bold green") if holds else (f"{wrong} of {len(found)} do not", "bold red")
-    )
-    say(console, ending)
+    last = (f"{len(found)} asked, all hold", "bold green") if holds else (f"{wrong} of {len(found)} do not", "bold red")
+    say(console, last)
 
 
 def write(path: Path, text: str) -> None:
