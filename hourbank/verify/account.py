@@ -80,7 +80,7 @@ def examine(program: Program, *, is_deployed: bool) -> Iterator[Verdict]:
     if is_deployed:
         yield from asked(
             roles.MUST,
-            lambda: roles.examined(client("iam"), with_stream(client("dynamodb"), program.statements())),
+            lambda: roles.examined(client("iam"), with_stream(client("dynamodb"), program.statements()), program.roles),
             POLICY,
         )
 

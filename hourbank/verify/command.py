@@ -141,7 +141,7 @@ def print_all(program: Program, found: list[Verdict], performances: Sequence[Per
                 for one in performances
             ],
         }
-        put(json.dumps(answer, indent=2, ensure_ascii=False) + "\n")
+        put(verdicts.without_secrets(json.dumps(answer, indent=2, ensure_ascii=False)) + "\n")
         return
     console = Console(highlight=False)
     say(console, (f"account {program.account.id} in {program.account.region}", "dim"))
@@ -150,8 +150,8 @@ def print_all(program: Program, found: list[Verdict], performances: Sequence[Per
         console.print()
         show(console, stories_table(performances))
         console.print()
-    wrong = sum(not verdicts.hold([verdict]) for verdict in found)
-    last = (f"{len(found)} asked, all hold", "bold green") if holds else (f"{wrong} of {len(found)} do not", "bold red")
+    wrong = f"{sum(not verdicts.hold([verdict]) for verdict in found)} of {len(found)} do not hold"
+    last = (f"{len(found)} asked, all hold", "bold green") if holds else (wrong, "bold red")
     say(console, last)
 
 

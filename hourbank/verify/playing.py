@@ -26,7 +26,7 @@ from hourbank.local import people
 from hourbank.local.deployment import Deployment
 from hourbank.local.patience import Patience
 from hourbank.local.tables import plain
-from hourbank.stories.stage import Performance, Stage
+from hourbank.stories.stage import ENDS, Performance, Stage
 from hourbank.stories.stories import BALANCES, DEMO, Story, expected_balances
 from hourbank.verify.account import client
 from hourbank.verify.program import Program
@@ -258,5 +258,7 @@ class Run:
             people.provider_says(self._dynamodb, self.deployment.tables, request_id, "WITHDRAWN")
 
     def _goes_on(self, request_id: str, record: Mapping[str, Any]) -> bool:
-        executions = self.deployment.executions(request_id)
-        return record.get("status") == "IN_PROGRESS" or any(one["status"] == "RUNNING" for one in executions)
+        """Whether anything may still happen: one that has not begun will, as soon as the stream is read."""
+        if record and record.get("status") not in ENDS:
+            return True
+        return any(one["status"] == "RUNNING" for one in self.deployment.executions(request_id))

@@ -98,6 +98,11 @@ class Program:
         (mapping,) = self.recording.of_type("EventSourceMapping")
         return [one["pattern"] for one in mapping.inputs["filterCriteria"]["filters"]]
 
+    @cached_property
+    def roles(self) -> set[str]:
+        """The ARNs of the program's own roles."""
+        return {self.values[f"{role.logical_id}.Arn"] for role in self.recording.of_type("Role")}
+
     def statements(self) -> dict[str, list[dict[str, Any]]]:
         """The statements of each role's policies, by the role's ARN."""
         found: dict[str, list[dict[str, Any]]] = {}

@@ -7,7 +7,7 @@ https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -90,8 +90,11 @@ def decisions(iam: Any, role: str, rights: Rights) -> Iterator[tuple[str, str, s
                 yield one["EvalActionName"], resource, one["EvalDecision"]
 
 
-def examined(iam: Any, statements: Mapping[str, list[dict[str, Any]]]) -> Iterator[Verdict]:
-    """Ask about every role: what it must be allowed and what it must not."""
+def examined(iam: Any, statements: Mapping[str, list[dict[str, Any]]], own: Collection[str]) -> Iterator[Verdict]:
+    """Ask about every role: what it must be allowed and, of the program's own, what it must not.
+
+    A role that is not the program's, Amplify's of signed-in users, has policies of others too.
+    """
     rights = {role: given(policies) for role, policies in statements.items()}
     for role, policies in statements.items():
         name = role.rpartition("/")[2]
@@ -99,7 +102,9 @@ def examined(iam: Any, statements: Mapping[str, list[dict[str, Any]]]) -> Iterat
             for action, resource, decision in decisions(iam, role, rights[role]):
                 wrong = "" if decision == "allowed" else f"{decision}: nothing that needs it works"
                 yield found(MUST, f"{name}, {action} on {resource}", wrong, DEPLOY)
-            for action, resource, decision in decisions(iam, role, denied(rights, role, policies)):
+            for action, resource, decision in decisions(
+                iam, role, denied(rights, role, policies) if role in own else set()
+            ):
                 wrong = "it is allowed, and this program does not give it" if decision == "allowed" else ""
                 yield found(MUST_NOT, f"{name}, {action} on {resource}", wrong, DEPLOY)
         except ClientError as error:

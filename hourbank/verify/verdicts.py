@@ -15,6 +15,8 @@ from hourbank.account.stack import error_in_words
 from hourbank.terminal import say
 
 ACCOUNT_ID = re.compile(r"(?<!\d)\d{12}(?!\d)")
+# of one claim, in what people read: where AWS knows no such call, all of them fail alike
+MOST_TOLD = 20
 # AWS's are of hundreds of characters without a space; nothing else that verify prints is
 TOKEN = re.compile(r"[A-Za-z0-9+/=_-]{100,}")
 
@@ -89,9 +91,11 @@ def show(console: Console, verdicts: Iterable[Verdict]) -> None:
     for claim, all_of_it in claims.items():
         mark, colour = worst(all_of_it).value
         say(console, (mark, colour), f" {claim}: {counted(all_of_it)}")
-        for verdict in all_of_it:
-            if verdict.problem:
-                say(console, "    ", (f"{verdict.what}: {verdict.problem}", verdict.outcome.value[1]))
+        troubles = [verdict for verdict in all_of_it if verdict.problem]
+        for verdict in troubles[:MOST_TOLD]:
+            say(console, "    ", (f"{verdict.what}: {verdict.problem}", verdict.outcome.value[1]))
+        if len(troubles) > MOST_TOLD:
+            say(console, "    ", f"and {len(troubles) - MOST_TOLD} more: see --json")
         for remedy in dict.fromkeys(verdict.remedy for verdict in all_of_it if verdict.remedy):
             say(console, "    ", (f"→ {remedy}", "cyan"))
 
@@ -124,13 +128,14 @@ def in_cell(text: str) -> str:
 
 def as_markdown(verdicts: Iterable[Verdict], title: str) -> str:
     """Return a report as a user can put it into an issue: no account id, no token."""
-    verdicts = list(verdicts)
+    claims = by_claim(verdicts)
     lines = [f"## {title}", "", "| | claim | asked |", "|---|---|---|"]
     lines += [
         f"| {worst(all_of_it).value[0]} | {in_cell(claim)} | {counted(all_of_it)} |"
-        for claim, all_of_it in by_claim(verdicts).items()
+        for claim, all_of_it in claims.items()
     ]
-    if troubles := [verdict for verdict in verdicts if verdict.problem]:
+    troubles = [one for all_of_it in claims.values() for one in [one for one in all_of_it if one.problem][:MOST_TOLD]]
+    if troubles:
         lines += ["", "| | what | what does not hold | what to do |", "|---|---|---|---|"]
         lines += [
             f"| {one.outcome.value[0]} | {in_cell(one.what)} | {in_cell(one.problem)} | {in_cell(one.remedy)} |"

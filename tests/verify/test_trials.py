@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from decimal import Decimal
+from io import StringIO
 from typing import Any
 
 import boto3
@@ -10,10 +11,13 @@ import pytest
 from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as some
+from rich.console import Console
+from typer.testing import CliRunner
 
 from handlers.aws.dynamodb import from_image
 from handlers.bank import requests
 from hourbank.account.checks import Outcome
+from hourbank.cli import app
 from hourbank.drawing import graph
 from hourbank.verify import filters, limits, roles, states, verdicts
 from hourbank.verify.program import Program, read
@@ -262,3 +266,51 @@ def test_a_report_has_no_account_id_and_no_token() -> None:
     assert token not in text and account not in text
     assert "| ✗ | c | 0 of 1 |" in text
     assert "arn:aws:iam::ACCOUNT:role/a\\|b | TOKEN in ACCOUNT | r |" in text
+
+
+# ---- what a user types
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--stories"], "give --stack"),
+        (["--stories", "--stack", "prod"], "add --yes-prod"),
+        (["--stack", " "], "it is empty"),
+        (["--stack", "nobodys"], "there is no Pulumi.nobodys.yaml"),
+    ],
+)
+def test_a_users_mistake_is_told_before_aws_is_asked(arguments: list[str], words: str) -> None:
+    told = CliRunner().invoke(app, ["verify", *arguments])
+    assert told.exit_code != 0
+    assert words in f"{told.output} {told.exception}"
+
+
+def test_thousands_of_failures_of_one_kind_are_told_in_a_few_lines() -> None:
+    found = [Verdict(claim="c", what=f"w{number}", outcome=Outcome.MISS, problem="p") for number in range(2000)]
+    console = Console(file=StringIO(), width=200)
+    verdicts.show(console, found)
+    told = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "c: 0 of 2000" in told and "and 1980 more: see --json" in told
+    assert told.count("\n") == verdicts.MOST_TOLD + 2
+    assert verdicts.as_markdown(found, "t").count("\n") < 40
+
+
+def test_of_a_role_that_is_amplifys_it_is_asked_what_it_must_be_allowed_alone() -> None:
+    asked: list[str] = []
+
+    class Iam:
+        def get_paginator(self, _: str) -> Any:
+            return self
+
+        def paginate(self, **asks: Any) -> list[dict[str, Any]]:
+            asked.append(asks["PolicySourceArn"])
+            results = [{"EvalActionName": one, "EvalDecision": "allowed"} for one in asks["ActionNames"]]
+            return [{"EvaluationResults": results}]
+
+    statements = {
+        role: [{"Effect": "Allow", "Action": "states:StartExecution", "Resource": ARN}] for role in ("a", "b")
+    }
+    found = list(roles.examined(Iam(), statements, own=["a"]))
+    assert {one.claim for one in found if one.what.startswith("a,")} == {roles.MUST, roles.MUST_NOT}
+    assert {one.claim for one in found if one.what.startswith("b,")} == {roles.MUST}
