@@ -57,8 +57,9 @@ def verify(
             performances = run.stage.performances
             try:
                 found += run.play(teller(progress, status, performances))
-            except KeyboardInterrupt:
-                say(progress, "interrupted; what verify wrote is removed")
+            except BaseException as why:
+                if not isinstance(why, HourBankError):
+                    say(progress, "not played to the end; what verify wrote is removed")
                 raise
     print_all(program, found, performances, as_json=as_json)
     if report is not None:

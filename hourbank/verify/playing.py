@@ -28,6 +28,7 @@ from hourbank.local.patience import Patience
 from hourbank.local.tables import plain
 from hourbank.stories.stage import ENDS, Performance, Stage
 from hourbank.stories.stories import BALANCES, DEMO, Story, expected_balances
+from hourbank.terminal import one_line
 from hourbank.verify.account import client
 from hourbank.verify.program import Program
 from hourbank.verify.verdicts import Verdict, found
@@ -75,6 +76,13 @@ def shortest_seconds(program: Program) -> int:
     return int(variables["MINIMUM_RESPONSE_TIMEOUT_SECONDS"])
 
 
+def in_words_of(why: BaseException) -> str:
+    """Say why a run did not come to its end."""
+    if isinstance(why, BotoCoreError | ClientError):
+        return error_in_words(why)
+    return one_line(why) if isinstance(why, Exception) else "interrupted"
+
+
 def of_a_run(stories: Sequence[Story], run: str, seconds: int) -> list[Story]:
     """Return stories with people of this run, in which nobody answers for as short a time as the stack allows."""
     return [
@@ -114,18 +122,15 @@ class Run:
         Raises
         ------
         HourBankError
-            AWS refused something on the way; what was written is removed.
+            It did not come to its end, and something could not be removed: the line says what.
         """
         try:
             people.give_hours(self._dynamodb, self.deployment.tables, self.balances)
             self.stage.play(say)
             verdicts = list(self.judged())
         except BaseException as why:
-            left = [verdict.problem for verdict in self.removed() if verdict.problem]
-            if left and isinstance(why, BotoCoreError | ClientError):
-                raise HourBankError("; ".join([error_in_words(why), *left])) from why
-            if left:
-                raise HourBankError("; ".join(["interrupted", *left])) from why
+            if left := [verdict.problem for verdict in self.removed() if verdict.problem]:
+                raise HourBankError("; ".join([in_words_of(why), *left])) from why
             raise
         yield from verdicts
         yield from self.removed()
@@ -141,7 +146,7 @@ class Run:
         statuses = {one["executionArn"]: one["status"] for one in executions}
         must = {self.name + who: hours for who, hours in self._expected().items()}
         wrong = [
-            f"{who} has {in_words(after.balance(who))} h, not {in_words(hours)}"
+            f"{who} has {in_words(after.balance(who))} h, not {in_words(hours)} h"
             for who, hours in must.items()
             if after.balance(who) != hours
         ]
