@@ -13,6 +13,7 @@ import typer
 from hourbank.cli.options import AsJson, OwnRegion, StackName, not_empty, running_deployment
 from hourbank.local.machine import shut_off_this_process
 from hourbank.local.shutdown import end_at
+from hourbank.names import stack_name
 from hourbank.terminal import put
 
 commands = typer.Typer()
@@ -82,7 +83,7 @@ def verify(
     """Ask AWS itself whether it does what the program expects: for nothing, and nothing is made but by --stories."""
     if stories and stack is None:
         raise typer.BadParameter("they are played on a stack: give --stack", param_hint="--stories")
-    if stories and stack == "prod" and not yes_prod:
+    if stories and stack and stack_name(stack) == "prod" and not yes_prod:
         raise typer.BadParameter("to play them on prod, beside people's hours, add --yes-prod", param_hint="--stories")
     from hourbank.account.stack import errors_in_words
 

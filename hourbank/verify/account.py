@@ -40,8 +40,10 @@ def program_here(stack: str | None, region: str | None) -> Program:
     HourBankError
         There is no such stack, or the program refuses its configuration.
     """
-    if stack:
-        region = region or configuration(stack).get("aws:region")
+    if stack and not region:
+        told = configuration(stack)
+        told.need(["aws:region"])
+        region = told.values.get("aws:region")
     reach(stack or "", region)
     return Program(stack, doctor.whoami())
 

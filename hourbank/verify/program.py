@@ -15,6 +15,7 @@ from hourbank.account.checks import Account
 from hourbank.account.stack import configuration
 from hourbank.drawing.graph import Definition
 from hourbank.errors import HourBankError
+from hourbank.names import PROJECT, stack_name
 from hourbank.program.configuration import stack_config
 
 REFERENCE = re.compile(r"\$\{([^}]+)\}")
@@ -51,8 +52,12 @@ class Program:
     """
 
     def __init__(self, stack: str | None, account: Account) -> None:
-        self.stack, self.account = stack or NOBODYS, account
-        config = configuration(stack) if stack else stack_config(NOBODYS) | NOBODYS_CONFIG
+        self.stack, self.account = stack_name(stack or NOBODYS), account
+        config: Mapping[str, str] = {**stack_config(NOBODYS), **NOBODYS_CONFIG}
+        if stack:
+            told = configuration(stack)
+            told.need(f"{PROJECT}:{key}" for key in ("tables", "amplifyApiId", "amplifyEnv"))
+            config = told.values
         try:
             self.recording, self.tables = doctor.plan(self.stack, config, account)
         except pulumi.RunError as error:

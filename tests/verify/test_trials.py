@@ -276,6 +276,7 @@ def test_a_report_has_no_account_id_and_no_token() -> None:
     [
         (["--stories"], "give --stack"),
         (["--stories", "--stack", "prod"], "add --yes-prod"),
+        (["--stories", "--stack", "acme/hourbank/prod"], "add --yes-prod"),
         (["--stack", " "], "it is empty"),
         (["--stack", "nobodys"], "there is no Pulumi.nobodys.yaml"),
     ],
