@@ -3,6 +3,9 @@
 Nothing is made and nothing is called. What must come of a trial is read from the definition, by the state language's
 own rules; a story's way is known beside it, from `hourbank.stories`, and finds what is wrong in the definition itself.
 https://docs.aws.amazon.com/step-functions/latest/dg/test-state-isolation.html
+
+Which mocks and contexts AWS takes, and that it counts retriers from 0, is in snapshots of its answers:
+https://github.com/localstack/localstack/tree/main/tests/aws/services/stepfunctions/v2/test_state
 """
 
 from __future__ import annotations

@@ -167,6 +167,22 @@ def test_what_is_asked_of_a_task_is_what_aws_takes(program: Program, stepfunctio
         assert ("stateConfiguration" in params) == bool(trial.tried)
 
 
+@pytest.mark.parametrize(("number", "problem"), [(1, ""), (2, "retryIndex is 2, not 1")])
+def test_the_retrier_that_aws_names_must_be_the_definitions(
+    program: Program, stepfunctions: Any, number: int, problem: str
+) -> None:
+    client, stub = stepfunctions
+    asker = states.Asker(client, program.definitions["ServiceRequestWorkflow-verify"], ARN)
+    made = [one for one in states.trials(asker.definition) if isinstance(one, states.Trial)]
+    trial = next(one for one in made if one.error == "Sandbox.Timedout")
+    details = {"retryIndex": number, "retryBackoffIntervalSeconds": 2}
+    stub.add_response(
+        "test_state",
+        {"status": "RETRIABLE", "error": trial.error, "cause": "verify", "inspectionData": {"errorDetails": details}},
+    )
+    assert asker.problem(trial) == problem
+
+
 def test_a_refused_trial_says_what_aws_says(program: Program, stepfunctions: Any) -> None:
     client, stub = stepfunctions
     asker = states.Asker(client, program.definitions["ServiceRequestWorkflow-verify"], ARN)
