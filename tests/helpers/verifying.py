@@ -1,12 +1,13 @@
 """The program as verify asks about it, and an emulator that is asked."""
 
 import json
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from handlers.aws import dynamodb
 from hourbank.account.checks import Account, Outcome
 from hourbank.local.emulator import Emulator
 from hourbank.verify.program import Program
@@ -26,12 +27,15 @@ def environment(emulator: Emulator) -> dict[str, str]:
     }
 
 
-def ask_here(emulator: Emulator) -> pytest.MonkeyPatch:
-    """Lead this process to an emulator, until what this returns is undone."""
-    patch = pytest.MonkeyPatch()
-    for name, value in environment(emulator).items():
-        patch.setitem(os.environ, name, value)
-    return patch
+@contextmanager
+def asking(emulator: Emulator) -> Iterator[None]:
+    """Lead this process to an emulator."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment(emulator).items():
+            patch.setenv(name, value)
+        dynamodb.client.cache_clear()
+        yield
+    dynamodb.client.cache_clear()
 
 
 def changed(program: Program, workflow: str, change: Callable[[dict[str, Any]], None]) -> dict[str, str]:

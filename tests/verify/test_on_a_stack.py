@@ -26,7 +26,7 @@ from hourbank.verify import account, playing, roles, states
 from hourbank.verify.playing import OnAws, Run
 from hourbank.verify.program import Program
 from tests.helpers.processes import HOURBANK
-from tests.helpers.verifying import ask_here, environment, misses
+from tests.helpers.verifying import asking, environment, misses
 from tests.helpers.waiting import until
 from tests.helpers.world import CONFIG
 
@@ -37,10 +37,8 @@ NOTIFIER = "hourbank-notifyProvider-local-us-east-1"
 
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[Emulator]:
-    with Emulator(enforce_iam=True) as emulator:
-        patch = ask_here(emulator)
+    with Emulator(enforce_iam=True) as emulator, asking(emulator):
         yield emulator
-        patch.undo()
 
 
 @pytest.fixture(scope="module")
@@ -281,11 +279,8 @@ def test_a_handler_that_pays_too_much_is_found(monkeypatch: pytest.MonkeyPatch) 
     )
     with Emulator() as emulator:
         deployed = deploy.deploy(emulator, config=CONFIG)
-        patch = ask_here(emulator)
-        try:
+        with asking(emulator):
             found = misses(list(a_run(account.program_here("local", "us-east-1"), RELEASED, DECLINED).play(silent)))
-        finally:
-            patch.undo()
         assert [one.what for one in found] == ["no hour is made or lost", "everybody has what the stories say"]
         assert "-ben has 10 h, not 8 h" in found[1].problem
         assert read_ledger(emulator.client("dynamodb"), deployed.tables).balances == {}

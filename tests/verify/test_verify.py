@@ -19,17 +19,15 @@ from hourbank.stories.stories import STORIES
 from hourbank.verify import account, filters, states
 from hourbank.verify.program import Program, read
 from tests.helpers.processes import HOURBANK
-from tests.helpers.verifying import HERE, ask_here, changed, environment, misses
+from tests.helpers.verifying import HERE, asking, changed, environment, misses
 
 pytestmark = [pytest.mark.thorough, pytest.mark.xdist_group("verify")]
 
 
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[Emulator]:
-    with Emulator() as emulator:
-        patch = ask_here(emulator)
+    with Emulator() as emulator, asking(emulator):
         yield emulator
-        patch.undo()
 
 
 @pytest.fixture(scope="module")
