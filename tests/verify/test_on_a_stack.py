@@ -138,6 +138,24 @@ def test_a_definition_that_is_deployed_with_a_wrong_next_is_found(emulator: Emul
     assert "→ deploy, or verify with the version of this program that is deployed" in out
 
 
+def test_a_filter_that_is_missing_in_what_is_deployed_is_found(emulator: Emulator, program: Program) -> None:
+    functions = emulator.client("lambda")
+    (mapping,) = functions.list_event_source_mappings(FunctionName="hourbank-routeServiceRequest-local")[
+        "EventSourceMappings"
+    ]
+    local, right = mapping["FilterCriteria"]["Filters"], [{"Pattern": one} for one in program.filters]
+    try:
+        for kept, missed in (
+            (right, []),
+            (right[:3], ["received", "given up"]),
+            ([], ["hourbank-routeServiceRequest-local"]),
+        ):
+            functions.update_event_source_mapping(UUID=mapping["UUID"], FilterCriteria={"Filters": kept})
+            assert [one.what for one in misses(list(account.filtered(program, is_deployed=True)))] == missed
+    finally:
+        functions.update_event_source_mapping(UUID=mapping["UUID"], FilterCriteria={"Filters": local})
+
+
 def test_a_stack_that_is_not_there_is_said_in_one_line(emulator: Emulator) -> None:
     process = verify(emulator, "--region", "eu-west-1")
     out, err = process.communicate()
