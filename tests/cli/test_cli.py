@@ -28,7 +28,7 @@ from hourbank.names import ROOT
 from hourbank.stories import demo
 from hourbank.stories.stage import Performance
 from hourbank.stories.stories import DEMO
-from tests.helpers.processes import HOURBANK, assert_gone, descendants, read_until
+from tests.helpers.processes import HOURBANK, assert_gone, descendants, read_until, run_here
 from tests.helpers.waiting import ENDLESS_SECONDS, until
 
 
@@ -126,8 +126,8 @@ def test_help_is_grouped_and_imports_nothing_heavy():
         (["show", "", "--stack", "dev"], "Invalid value for 'REQUEST_ID': it is empty"),
     ],
 )
-def test_a_users_mistake_is_one_line(environment, arguments, says):
-    ended = run(environment, *arguments)
+def test_a_users_mistake_is_one_line(tmp_path, capsys, arguments, says):
+    ended = run_here(tmp_path, capsys, *arguments)
     # an emulator that is not there has a status of its own, and so has a command line that is not understood
     refused = 1 if says in FILES_REFUSED else 2
     assert ended.returncode == (3 if "nothing is running" in says else refused)
