@@ -27,7 +27,6 @@ UNKNOWN = "unknown"
 LEGAL = {
     "tables": go_yaml.json_of({key: f"{UNKNOWN}-{key}" for key in MODELS}),
     "startRequestsFrom": "2026-01-01T00:00:00Z",
-    "alarmTopicArn": f"arn:aws:sns:us-east-1:000000000000:{UNKNOWN}",
     "permissionsBoundaryArn": f"arn:aws:iam::000000000000:policy/{UNKNOWN}",
 }
 # Begins what stands for a secret where two versions are compared; a digest of what is encrypted follows.
@@ -215,8 +214,10 @@ def without_secrets(value: Any) -> Any:
 def placeholder(name: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
     """What the program takes for a value of its own that is unknown here."""
     value = given.get(f"{PROJECT}:{name}")
+    region = one if isinstance(one := given.get("aws:region"), str) else "us-east-1"
+    if name == "alarmTopicArn":
+        return f"arn:aws:sns:{region}:000000000000:{UNKNOWN}"
     if name == "appsyncEndpoint":
-        region = one if isinstance(one := given.get("aws:region"), str) else "us-east-1"
         return f"https://{UNKNOWN}.appsync-api.{region}.amazonaws.com/graphql"
     if name == "tables" and isinstance(value, dict) and not is_secret(value):
         told = {key: f"{UNKNOWN}-{key}" if has_secret(one) else one for key, one in value.items()}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
+from io import StringIO
 from pathlib import Path
 
 from rich.console import Console
@@ -13,7 +13,7 @@ from rich.text import Text
 
 from hourbank.errors import HourBankError
 from hourbank.stories.stage import Performance
-from hourbank.terminal import put, say, show
+from hourbank.terminal import print_json, put, say, show
 from hourbank.verify import account, playing, verdicts
 from hourbank.verify.program import Program
 from hourbank.verify.verdicts import Verdict
@@ -126,23 +126,21 @@ def title(program: Program, stack: str | None) -> str:
 def print_all(program: Program, found: list[Verdict], performances: Sequence[Performance], *, as_json: bool) -> None:
     holds = verdicts.hold(found)
     if as_json:
-        answer = {
-            "region": program.account.region,
-            "holds": holds,
-            "claims": verdicts.as_json(found),
-            "stories": [
-                {
-                    "story": one.story.title,
-                    "request": one.request_id,
-                    "ended": ending(one),
-                    "seconds": round(one.seconds, 1),
-                    "problem": one.problem,
-                    "ways": [states for _, states in one.paths],
-                }
-                for one in performances
-            ],
-        }
-        put(verdicts.without_secrets(json.dumps(answer, indent=2, ensure_ascii=False)) + "\n")
+        text = StringIO()
+        stories = [
+            {
+                "story": one.story.title,
+                "requestId": one.request_id,
+                "ended": ending(one),
+                "seconds": round(one.seconds, 1),
+                "problem": one.problem,
+                "ways": [states for _, states in one.paths],
+            }
+            for one in performances
+        ]
+        rows, region = verdicts.as_json(found), program.account.region
+        print_json(Console(file=text), stack=program.stack, region=region, ok=holds, rows=rows, stories=stories)
+        put(verdicts.without_secrets(text.getvalue()))
         return
     console = Console(highlight=False)
     say(console, (f"account {program.account.id} in {program.account.region}", "dim"))

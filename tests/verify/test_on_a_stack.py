@@ -111,11 +111,11 @@ def test_all_holds_after_a_deployment_and_nothing_is_left(
     assert process.returncode == 0, err
     assert "Nobody answers: TIMED_OUT" in err, "no progress"
     told = json.loads(out)
-    assert [one for one in told["claims"] if not one["holds"]] == []
-    asked = {one["claim"]: one["asked"] for one in told["claims"]}
+    assert [one for one in told["rows"] if not one["holds"]] == []
+    asked = {one["claim"]: one["asked"] for one in told["rows"]}
     assert asked[states.SAME] == 2 and asked[playing.ENDED] == len(DEMO) and asked[roles.MUST_NOT] > 1000
     assert [one["ended"] for one in told["stories"]] == [story.status for story in DEMO]
-    assert all(one["request"].startswith("verify-") for one in told["stories"])
+    assert all(one["requestId"].startswith("verify-") for one in told["stories"])
     assert "| ✓ | Nobody answers | TIMED_OUT |" in report.read_text()
     for text in (out, report.read_text()):
         assert "000000000000" not in text

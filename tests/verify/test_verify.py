@@ -50,8 +50,8 @@ def test_all_holds_before_anything_is_deployed(emulator: Emulator, tmp_path: Any
     done = verify(emulator, "--region", "us-east-1", "--json", "--report", str(report))
     assert (done.returncode, done.stderr) == (0, "")
     told = json.loads(done.stdout)
-    assert told["holds"] and [one for one in told["claims"] if one["problems"]] == []
-    asked = {one["claim"]: one["asked"] for one in told["claims"]}
+    assert told["ok"] and [one for one in told["rows"] if one["problems"]] == []
+    asked = {one["claim"]: one["asked"] for one in told["rows"]}
     assert asked[states.LEGAL] == 2 and asked[states.WAYS] == len(STORIES) and asked[states.RETRIES] > 100
     assert report.read_text().startswith("## hourbank verify: before a deployment, us-east-1\n")
     assert "000000000000" not in report.read_text()
