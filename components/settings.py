@@ -41,6 +41,10 @@ STACK_NAME = re.compile(r"[a-z][a-z0-9]{0,14}")
 # what AppSync itself calls an API's endpoint: its id is in the endpoint's ARN, which a domain of one's own hides
 APPSYNC_ENDPOINT = re.compile(r"https://([a-z0-9]+)\.appsync-api\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/graphql")
 # https://docs.aws.amazon.com/IAM/latest/APIReference/API_PutRolePolicy.html
+# As CloudFormation's parameters have them too.
+TOPIC = r"arn:[a-z0-9-]+:sns:[a-z0-9-]+:[0-9]{12}:\S+"
+# one of the account's, or one of AWS's own
+POLICY = r"arn:[a-z0-9-]+:iam::([0-9]{12}|aws):policy/\S+"
 ROLE_NAME = re.compile(r"[\w+=,.@-]{1,64}", re.ASCII)
 
 
@@ -132,8 +136,8 @@ def load() -> Settings:
         "minimum_response_timeout_seconds": minimum,
         "confirmation_days": integer("confirmationDays", 1, 365),
         "log_retention_days": log_retention_days(),
-        "alarm_topic_arn": arn("alarmTopicArn", "sns", "arn:aws:sns:us-east-1:123456789012:alarms"),
-        "permissions_boundary_arn": arn("permissionsBoundaryArn", "iam", "arn:aws:iam::123456789012:policy/boundary"),
+        "alarm_topic_arn": alarm_topic(),
+        "permissions_boundary_arn": arn("permissionsBoundaryArn", POLICY, "arn:aws:iam::123456789012:policy/boundary"),
         "amplify_auth_role_name": role_name("amplifyAuthRoleName"),
         "appsync": appsync(),
     }
@@ -224,11 +228,20 @@ def log_retention_days() -> int:
     return days
 
 
-def arn(key: str, service: str, example: str) -> str | None:
+def arn(key: str, form: str, example: str) -> str | None:
     value = text(key)
-    if value and not re.fullmatch(rf"arn:[a-z0-9-]+:{service}:[a-z0-9-]*:[0-9]{{12}}:\S+", value):
+    if value and not re.fullmatch(form, value):
         raise wrong(key, f"is {value!r}", f"set an ARN such as {example}, or nothing")
     return value or None
+
+
+def alarm_topic() -> str | None:
+    """CloudWatch refuses a topic of another region only when it makes the alarm, in the midst of an update."""
+    topic = arn("alarmTopicArn", TOPIC, "arn:aws:sns:us-east-1:123456789012:alarms")
+    here = pulumi.Config("aws").get("region")
+    if topic and here and (region := topic.split(":")[3]) != here:
+        raise wrong("alarmTopicArn", f"is in {region}", f"an alarm in {here}, which is aws:region, cannot tell it")
+    return topic
 
 
 def role_name(key: str) -> str | None:

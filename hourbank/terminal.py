@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import codecs
+import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from io import TextIOWrapper
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what only prints a line starts without Rich
     from rich.console import Console, RenderableType
@@ -59,6 +60,34 @@ def title(console: Console, title: str) -> None:
     """Print a heading, with a line before it."""
     console.print()
     say(console, (title, "bold"))
+
+
+def print_json(
+    console: Console, *, stack: str, region: str, ok: bool, rows: Iterable[Mapping[str, Any]], **more: Any
+) -> None:
+    """Print what a command found as JSON, in the one shape that all of them have: docs/operate/commands.md.
+
+    Parameters
+    ----------
+    ok : bool
+        Whether the command's exit status is 0.
+    rows : iterable of mappings
+        What its table has, a mapping a row. Decimals become strings with all of their digits, times ISO 8601 in UTC.
+    more
+        What else the command says.
+    """
+    document = {"stack": stack, "region": region, "ok": ok, "rows": list(rows)} | more
+    console.file.write(json.dumps(document, indent=1, default=_in_json) + "\n")
+
+
+def _in_json(value: object) -> object:
+    from handlers.aws.dynamodb import date_time  # the command line must start without the handlers
+
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, datetime):
+        return date_time(value)
+    return sorted(map(str, value)) if isinstance(value, set) else str(value)
 
 
 def show(console: Console, what: RenderableType) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import boto3
 import pulumi
 
+from hourbank.account.checks import Account
 from hourbank.account.stack import configuration, errors_in_words, reach
 from hourbank.errors import HourBankError
 from hourbank.names import PROJECT, stack_name
@@ -57,8 +58,8 @@ def write(out: Path, stack: str, region: str | None) -> int:
     with errors_in_words():
         _, _, led = reach(stack, region)
         placeholders = Placeholders(recording)
-        account, place = (placeholders.values[f"AWS::{name}"] for name in ("AccountId", "Region"))
-        print(f"account {account}, {place}{led and f', by {led}'}", file=sys.stderr)
+        account, place, partition = (placeholders.values[f"AWS::{one}"] for one in ("AccountId", "Region", "Partition"))
+        print(Account(account, place, partition, led), file=sys.stderr)
         made = imports(recording, placeholders)
     try:
         out.write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")

@@ -12,7 +12,7 @@ from components.subscriptions import ARGUMENTS, MUTATION
 from handlers.aws.dynamodb import client
 from hourbank.account.checks import GONE, Account, Check, Outcome
 from hourbank.account.stack import error_in_words, is_refusal
-from hourbank.app_models import FIELDS, MUTATIONS, of_model, shown
+from hourbank.fields import FIELDS, MUTATIONS, of_model, shown
 
 
 def schema(api_id: str, endpoint: str, account: Account) -> Iterator[Check]:

@@ -44,3 +44,8 @@ class Account:
     id: str
     region: str
     partition: str
+    led: str = ""
+    """What of the stack's configuration leads there, in words."""
+
+    def __str__(self) -> str:
+        return f"account {self.id} in {self.region}{self.led and f', by {self.led}'}"

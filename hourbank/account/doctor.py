@@ -27,11 +27,12 @@ from hourbank.names import PROJECT
 from hourbank.program import recorder
 from hourbank.program.configuration import StackConfig, told_tables
 from hourbank.program.recorder import GET_EXPORT, GET_TABLE, Recording
+from hourbank.terminal import print_json
 
 READERS_OF_A_SHARD = 2
 
 
-def doctor(console: Console, env: str | None, region: str | None) -> bool:
+def doctor(console: Console, env: str | None, region: str | None, *, as_json: bool = False) -> bool:
     """Print what fits and what does not, and return whether nothing is missing.
 
     Parameters
@@ -52,10 +53,16 @@ def doctor(console: Console, env: str | None, region: str | None) -> bool:
     env, _, led = reach(env, region)
     with Console(stderr=True).status("looking at the account"):
         checks = [*examine(env, found.values, led), *unopened(found)]
-    show(console, checks)
     misses, unseen = (
         [check for check in checks if check.outcome is outcome] for outcome in (Outcome.MISS, Outcome.UNSEEN)
     )
+    if as_json:
+        rows = [
+            {"what": one.what, "outcome": one.outcome.name, "found": one.found, "remedy": one.remedy} for one in checks
+        ]
+        print_json(console, stack=env, region=client("sts").meta.region_name, ok=not misses, rows=rows)
+        return not misses
+    show(console, checks)
     if unseen:
         console.print(Text(f"{len(unseen)} could not be looked at", "yellow"))
     if misses:
@@ -82,8 +89,8 @@ def show(console: Console, checks: Sequence[Check]) -> None:
 
 def examine(env: str, config: Mapping[str, str], led: str = "") -> Iterator[Check]:
     """Check everything of a stack with this configuration, by full key such as `hourbank:amplifyApiId`."""
-    account = whoami()
-    yield Check("account", Outcome.FITS, f"{account.id} in {account.region}{led and f', by {led}'}")
+    account = whoami(led)
+    yield Check("account", Outcome.FITS, str(account).removeprefix("account "))
     try:
         recording, names = plan(env, config, account)
     except pulumi.RunError as error:
@@ -127,10 +134,10 @@ def unopened(config: StackConfig) -> Iterator[Check]:
         yield Check("environment", Outcome.UNSEEN, found, "`pulumi preview` looks at it")
 
 
-def whoami() -> Account:
+def whoami(led: str = "") -> Account:
     tokens = client("sts")
     caller = tokens.get_caller_identity()
-    return Account(caller["Account"], tokens.meta.region_name, caller["Arn"].split(":")[1])
+    return Account(caller["Account"], tokens.meta.region_name, caller["Arn"].split(":")[1], led)
 
 
 def plan(env: str, config: Mapping[str, str], account: Account) -> tuple[Recording, Mapping[str, str]]:

@@ -31,6 +31,7 @@ from handlers.aws.dynamodb import Contended, client
 from handlers.bank.requests import IllegalSetting
 from hourbank import names
 from hourbank.account import way
+from hourbank.account.checks import Account
 from hourbank.account.sign_in import sign_in
 from hourbank.errors import HourBankError, UnreachableError
 from hourbank.local import machine, running
@@ -64,10 +65,10 @@ class Stack:
         The name of the queue of what the stream's reader gave up on.
     options : str
         What a command line needs to mean this stack, such as ` --stack dev`.
-    place : str
-        The account and the region, and what led there, in words.
     is_local : bool
         Whether this is the emulator, which has no redrive.
+    place : str
+        The account and the region, and what led there, in words.
     """
 
     env: str
@@ -76,8 +77,8 @@ class Stack:
     releases_arn: str
     queue: str
     options: str
-    place: str
     is_local: bool
+    place: str = ""
 
     def command(self, verb: str, target: str = "", options: str = "") -> str:
         """Return what to type in the user's shell for this stack.
@@ -113,7 +114,7 @@ def connect(env: str | None, region: str | None) -> Stack:
     except functions.exceptions.ResourceNotFoundException:
         place = functions.meta.region_name
         if not is_local:
-            place += f" of account {client('sts').get_caller_identity()['Account']}{led and f', by {led}'}"
+            place = Account(client("sts").get_caller_identity()["Account"], place, "", led)
         raise HourBankError(
             f"no stack {env} in {place}, there is no function {name}: see --stack and --region"
         ) from None
@@ -127,7 +128,7 @@ def connect(env: str | None, region: str | None) -> Stack:
         releases_arn=f"{machines}EscrowManagementWorkflow-{env}",
         queue=f"hourbank-routeServiceRequest-failures-{env}",
         options=options,
-        place=f"account {account}, {place}{led and f', by {led}'}",
+        place=str(Account(account, place, partition, led)),
         is_local=is_local,
     )
 

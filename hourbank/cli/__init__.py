@@ -82,14 +82,18 @@ def main() -> None:
             raise
         if line:
             typer.echo(f"hourbank: {line}", err=True)
-        # what has no status of its own is the machine's refusal, or AWS's
-        sys.exit(getattr(error, "exit_code", 1 if isinstance(error, OSError) else UnreachableError.exit_code))
+        sys.exit(getattr(error, "exit_code", UnreachableError.exit_code if _is_of_aws(error) else 1))
 
 
 def _end_unread() -> NoReturn:
     """End in silence, as what SIGPIPE ends: not by the signal, which would also come of a connection to AWS."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(128 + signal.SIGPIPE)
+
+
+def _is_of_aws(error: Exception) -> bool:
+    aws = sys.modules.get("botocore.exceptions")
+    return aws is not None and isinstance(error, aws.BotoCoreError | aws.ClientError)
 
 
 def _in_one_line(error: Exception) -> str | None:
@@ -103,6 +107,8 @@ def _in_one_line(error: Exception) -> str | None:
             message += ", and those of a command stand behind it"
         return message and f"{message}: see `{help_of} --help`"
     if isinstance(error, HourBankError):
+        return str(error)
+    if (pulumi := sys.modules.get("pulumi")) and isinstance(error, pulumi.RunError):  # the program refuses its stack
         return str(error)
     if isinstance(error, OSError) and error.errno in MACHINE:
         return f"{error.filename}: {error.strerror}" if error.filename else f"this machine refuses: {error.strerror}"

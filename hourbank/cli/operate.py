@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hourbank.cli.options import StackName, not_empty
+from hourbank.cli.options import AsJson, StackName, not_empty
 from hourbank.local.machine import shut_off_this_process
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ commands = typer.Typer()
 PANEL = "Operate a stack"
 
 Region = Annotated[
-    str | None, typer.Option(metavar="REGION", help="AWS's region; else the stack's own, AWS_REGION, or the profile's.")
+    str | None,
+    typer.Option(metavar="REGION", help="AWS's region; else the stack's own, else AWS_REGION, or the profile's."),
 ]
 Reason = Annotated[str, typer.Option(metavar="WHY", help="Why: it is kept in the log.")]
 By = Annotated[str | None, typer.Option(metavar="NAME", help="Who decides; else the caller, as AWS knows it.")]
@@ -40,14 +41,58 @@ def show(
     ],
     stack: StackName = None,
     region: Region = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show a request's whole story: its record, its hours, its way through the states, and what can be done next."""
-    with operating(stack, region) as (console, found):
+    with operating(stack, region, as_json=as_json) as (console, found):
         from hourbank.local.records import find
         from hourbank.local.running import running
         from hourbank.operate.show import show_request
 
-        show_request(console, found, request_id if stack else find(running(), request_id))
+        show_request(console, found, request_id if stack else find(running(), request_id), as_json=as_json)
+
+
+@commands.command("list", rich_help_panel=PANEL)
+def list_requests(
+    person: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only this requester's or provider's.", callback=not_empty)
+    ] = None,
+    status: Annotated[
+        str | None, typer.Option(metavar="STATUS", help="Only these, such as IN_PROGRESS.", callback=not_empty)
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10000, help="How many to print.")] = 20,
+    read: Annotated[
+        int, typer.Option(min=1, help="How many records to read for it, of a table without order.")
+    ] = 10000,
+    stack: StackName = None,
+    region: Region = None,
+    as_json: AsJson = False,
+) -> None:
+    """List requests, newest first: reads ServiceRequest record by record (a scan), up to --read of them."""
+    if stack is None:
+        shut_off_this_process()
+    from handlers.bank.requests import TRANSITIONS
+
+    if status is not None and (status := status.upper()) not in TRANSITIONS:
+        raise typer.BadParameter(f"{status} is not one of {', '.join(TRANSITIONS)}", param_hint="--status")
+    with operating(stack, region, as_json=as_json) as (console, found):
+        from hourbank.operate.listing import show_list
+
+        show_list(console, found, person=person, status=status, limit=limit, most=read, as_json=as_json)
+
+
+@commands.command(rich_help_panel=PANEL)
+def events(
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until Ctrl-C, not to the next event alone.")] = False,
+    stack: StackName = None,
+    region: Region = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a line of JSON for each instead.")] = False,
+) -> None:
+    """Print what the stack's bus tells people from now on, by a rule and a queue that are removed at the end."""
+    with operating(stack, region, as_json=as_json) as (console, found):
+        from hourbank.operate.events import show_events
+
+        show_events(console, found, follow=follow, as_json=as_json)
 
 
 @commands.command(rich_help_panel=PANEL)
@@ -55,22 +100,23 @@ def audit(
     stack: StackName = None,
     region: Region = None,
     touch: Annotated[bool, typer.Option("--touch", help="Show the stream again what it missed.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check that requests, escrows, log and executions fit, as the scheduled auditor does; only --touch writes."""
-    with operating(stack, region) as (console, found):
+    with operating(stack, region, as_json=as_json) as (console, found):
         from hourbank.operate.audit import show_audit
 
-        if not show_audit(console, found, touch=touch):
+        if not show_audit(console, found, touch=touch, as_json=as_json):
             raise typer.Exit(1)
 
 
 @commands.command(rich_help_panel=PANEL)
-def stuck(stack: StackName = None, region: Region = None, limit: Limit = 200) -> None:
+def stuck(stack: StackName = None, region: Region = None, limit: Limit = 200, as_json: AsJson = False) -> None:
     """Show failed executions, overlong waits and queued stream failures, each with its hours and what helps."""
-    with operating(stack, region) as (console, found):
+    with operating(stack, region, as_json=as_json) as (console, found):
         from hourbank.operate.stuck import show_stuck
 
-        if not show_stuck(console, found, limit):
+        if not show_stuck(console, found, limit, as_json=as_json):
             raise typer.Exit(1)
 
 
@@ -135,8 +181,8 @@ def _check_words(**words: str | None) -> None:
 
 
 @contextlib.contextmanager
-def operating(name: str | None, region: str | None) -> Iterator[tuple[Console, Stack]]:
-    """Find the stack, and say what AWS refuses in one line; before anything is imported that imports boto3."""
+def operating(name: str | None, region: str | None, *, as_json: bool = False) -> Iterator[tuple[Console, Stack]]:
+    """Find the stack, say first where it is, then what AWS refuses; before anything is imported that imports boto3."""
     if name is None:
         shut_off_this_process()
     from rich.console import Console
@@ -147,5 +193,5 @@ def operating(name: str | None, region: str | None) -> Iterator[tuple[Console, S
     with errors_in_words():
         console, found = Console(), connect(name, region)
         if not found.is_local:
-            say(console, f"{found.env}: {found.place}")
+            say(Console(stderr=True) if as_json else console, f"{found.env}: {found.place}")
         yield console, found

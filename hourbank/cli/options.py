@@ -41,6 +41,7 @@ StackName = Annotated[
     ),
 ]
 OwnRegion = Annotated[str | None, typer.Option(metavar="REGION", help="AWS's region; else the stack's own.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 
 
 def running_deployment() -> Deployment:

@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
-from hourbank.cli.options import OwnRegion, StackName, not_empty, running_deployment
+from hourbank.cli.options import AsJson, OwnRegion, StackName, not_empty, running_deployment
 from hourbank.local.machine import shut_off_this_process
 from hourbank.local.shutdown import end_at
+from hourbank.names import stack_name
 from hourbank.terminal import put
 
 commands = typer.Typer()
@@ -40,8 +41,11 @@ def doctor(
     amplify: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Propose a stack's configuration for this Amplify project.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Check that the account has what a stack needs, before it is deployed and after, and say what to do."""
+    if amplify is not None and as_json:
+        raise typer.BadParameter("a configuration is YAML: leave out --json", param_hint="--amplify")
     if amplify is None and stack is None:
         shut_off_this_process()
     from rich.console import Console
@@ -56,12 +60,42 @@ def doctor(
             return
         from hourbank.account.doctor import doctor as examine
 
-        if not examine(Console(), stack, region):
+        if not examine(Console(), stack, region, as_json=as_json):
             raise typer.Exit(1)
 
 
 @commands.command(rich_help_panel=PANEL)
-def cost(as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead.")] = False) -> None:
+def verify(
+    stack: Annotated[
+        str | None,
+        typer.Option(
+            "--stack", metavar="NAME", help="A stack that is deployed; else before any is.", callback=not_empty
+        ),
+    ] = None,
+    region: OwnRegion = None,
+    stories: Annotated[bool, typer.Option("--stories", help="Also play the demo's stories on the stack.")] = False,
+    yes_prod: Annotated[bool, typer.Option("--yes-prod", help="Play them on the stack prod, too.")] = False,
+    as_json: AsJson = False,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a report as Markdown: no account id, no token in it.")
+    ] = None,
+) -> None:
+    """Ask AWS itself whether it does what the program expects: for nothing, and nothing is made but by --stories."""
+    if stories and stack is None:
+        raise typer.BadParameter("they are played on a stack: give --stack", param_hint="--stories")
+    if stories and stack and stack_name(stack) == "prod" and not yes_prod:
+        raise typer.BadParameter("to play them on prod, beside people's hours, add --yes-prod", param_hint="--stories")
+    from hourbank.account.stack import errors_in_words
+
+    with errors_in_words():
+        from hourbank.verify.command import verify as ask
+
+        if not ask(stack, region, plays_stories=stories, as_json=as_json, report=report):
+            raise typer.Exit(1)
+
+
+@commands.command(rich_help_panel=PANEL)
+def cost(as_json: AsJson = False) -> None:
     """Say what a request costs on AWS, path by path, and an idle month: measured on this machine, in half a minute."""
     shut_off_this_process()
     for number in (signal.SIGINT, signal.SIGTERM):

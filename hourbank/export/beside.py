@@ -17,8 +17,8 @@ import graphql
 from graphql.language import ast
 
 from components.models import MODELS, Model
-from hourbank.app_models import FIELDS, WRITTEN, of_model, shown
 from hourbank.errors import HourBankError
+from hourbank.fields import FIELDS, WRITTEN, of_model, shown
 
 TRANSFORMER, INPUTS = "transform.conf.json", "cli-inputs.json"
 WHERE = "docs/app/schema.md"

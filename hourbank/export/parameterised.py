@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.models import MODELS
-from components.settings import LOG_RETENTION_DAYS, THIRTY_DAYS, Settings
+from components.settings import LOG_RETENTION_DAYS, POLICY, THIRTY_DAYS, TOPIC, Settings
 from hourbank.program import cloudformation, recorder
 from hourbank.program.recorder import Recording
 
@@ -100,14 +100,14 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "Type": "String",
         "Default": "",
         "Description": "SNS topic that every alarm tells; without it alarms only show in the console",
-        "AllowedPattern": r"|arn:[a-z0-9-]+:sns:[a-z0-9-]*:[0-9]{12}:\S+",
+        "AllowedPattern": f"|{TOPIC}",
         "ConstraintDescription": "an SNS topic's ARN, or nothing",
     },
     "PermissionsBoundaryArn": {
         "Type": "String",
         "Default": "",
         "Description": "Permissions boundary of every role, where an organisation asks for one",
-        "AllowedPattern": r"|arn:[a-z0-9-]+:iam::[0-9]{12}:\S+",
+        "AllowedPattern": f"|{POLICY}",
         "ConstraintDescription": "an IAM policy's ARN, or nothing",
     },
 }

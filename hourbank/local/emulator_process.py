@@ -67,6 +67,26 @@ def let_requests_choose_their_time() -> None:
     states["_execute_task"] = execute_in_time
 
 
+def retry_before_catching() -> None:
+    """Make TestState look at a state's retriers first, and say which it is, as AWS does; ministack catches first."""
+    states = vars(importlib.import_module("ministack.services.stepfunctions"))
+    test, retrier_for = states["_test_state"], states["_find_matching_retrier"]
+
+    def test_state(data):
+        error = ((data.get("mock") or {}).get("errorOutput") or {}).get("error")
+        state = json.loads(data["definition"]).get("States", {}).get(data.get("stateName"), {})
+        tried = data.get("stateConfiguration", {}).get("retrierRetryCount", 0)
+        retriers = state.get("Retry", [])
+        retrier, number = retrier_for(retriers, error, dict.fromkeys(range(len(retriers)), tried))
+        if error is None or retrier is None:
+            return test(data)
+        details = {"retryIndex": number, "retryBackoffIntervalSeconds": retrier.get("IntervalSeconds", 1)}
+        answer = {"status": "RETRIABLE", "error": error, "inspectionData": {"errorDetails": details}}
+        return states["json_response"](answer)
+
+    states["_test_state"] = test_state
+
+
 def lengthen_tokens() -> None:
     """Make task tokens as long as AWS's may be, as they make the records that they are stored in larger.
 
@@ -124,6 +144,7 @@ def main() -> None:
     # setting for it.
     vars(importlib.import_module("ministack.core.lambda_runtime"))["_PROVIDED_INIT_TIMEOUT"] = 300.0
     let_requests_choose_their_time()
+    retry_before_catching()
     if os.environ["AUTH"] == "true":
         know_machines_of_tokens()
     lengthen_tokens()

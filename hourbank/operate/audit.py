@@ -11,11 +11,11 @@ from handlers.bank.audit import (
 from hourbank.account.stack import Stack
 from hourbank.operate.executions import owner_of
 from hourbank.operate.remedies import Remedy, Trouble, remedies
-from hourbank.operate.report import live, many, print_findings, print_total
-from hourbank.terminal import duration, in_hours, say
+from hourbank.operate.report import in_rows, live, many, print_findings, print_total
+from hourbank.terminal import duration, in_hours, print_json, say
 
 
-def show_audit(console: Console, stack: Stack, *, touch: bool) -> bool:
+def show_audit(console: Console, stack: Stack, *, touch: bool, as_json: bool = False) -> bool:
     """Hold requests, escrows, log and executions against each other; print what does not fit, return if all does."""
     run = Audit(touch=touch, again=touch)
     findings = []
@@ -25,7 +25,27 @@ def show_audit(console: Console, stack: Stack, *, touch: bool) -> bool:
             helps = remedies(stack, case, owner_of(stack, case))
             if found.kind == "MISSED":
                 helps = (Remedy("", found.remedy), *helps)
-            findings.append(Trouble(what=found.problem, request_id=found.request_id, hours=found.hours, remedies=helps))
+            findings.append(
+                Trouble(
+                    kind=found.kind,
+                    what=found.problem,
+                    request_id=found.request_id,
+                    hours=found.hours,
+                    remedies=helps,
+                )
+            )
+    fits = not findings and (touch or not run.missed)
+    if as_json:
+        looked_at = {
+            "requests": run.requests,
+            "held": run.held,
+            "oldestWaitSeconds": int(run.oldest_wait.total_seconds()),
+        }
+        missed = {"missed": run.missed, "touched": touch}
+        print_json(
+            console, stack=stack.env, region=stack.region, ok=fits, rows=in_rows(findings), **looked_at, **missed
+        )
+        return fits
     print_findings(console, findings, "" if run.missed else "nothing that does not fit")
     held, oldest = in_hours(run.held), duration(run.oldest_wait)
     say(console, f"{many(run.requests, 'request')} read, {held} held; the oldest wait is {oldest}")
@@ -35,6 +55,6 @@ def show_audit(console: Console, stack: Stack, *, touch: bool) -> bool:
         say(console, f"{many(run.missed, 'record')} {done}")
     if run.missed and not touch:
         print_total(console, findings, "")
-        return False
-    print_total(console, findings, "everything else fits" if run.missed else "everything fits")
-    return not findings
+    else:
+        print_total(console, findings, "everything else fits" if run.missed else "everything fits")
+    return fits

@@ -24,7 +24,7 @@ from handlers.bank.audit import (
 from handlers.bank.errors import ReleaseRefused
 from handlers.bank.execution import RELEASE_PREFIX, REQUEST_PREFIX, execution_name, given_to
 from handlers.bank.requests import OWNER, is_short
-from hourbank.account.stack import Stack
+from hourbank.account.stack import Stack, is_refusal
 
 UNSUCCESSFUL = ("FAILED", "TIMED_OUT", "ABORTED")
 MOST_NAMES = 1000
@@ -69,6 +69,40 @@ def describe(execution_arn: str) -> DescribedExecution:
         can_go_on=found.get("redriveStatus") == "REDRIVABLE" and found.get("error") != "ReleaseRefused",
         order=f"{given['decision']} by {given.get('by')}: {given.get('reason')}" if "decision" in given else None,
     )
+
+
+class Step(NamedTuple):
+    """A state that an execution entered."""
+
+    state: str
+    entered: datetime
+    left: datetime | None = None
+    asked: datetime | None = None
+    """When its task, or the last try of it, was begun."""
+    seconds: int | None = None
+    """How long that try may take, where Step Functions says so."""
+
+
+def path(execution_arn: str) -> list[Step] | None:
+    """Return the states that an execution entered, in order; None where AWS does not allow to see them."""
+    steps: list[Step] = []
+    history = client("stepfunctions").get_paginator("get_execution_history")
+    try:
+        for page in history.paginate(executionArn=execution_arn, includeExecutionData=False):
+            for event in page["events"]:
+                at = event["timestamp"]
+                if entered := event.get("stateEnteredEventDetails"):
+                    steps.append(Step(entered["name"], at))
+                elif steps and "stateExitedEventDetails" in event:
+                    steps[-1] = steps[-1]._replace(left=at)
+                elif steps and event["type"].endswith("Scheduled"):
+                    details = event.get("taskScheduledEventDetails") or event.get("lambdaFunctionScheduledEventDetails")
+                    steps[-1] = steps[-1]._replace(asked=at, seconds=(details or {}).get("timeoutInSeconds"))
+    except ClientError as error:
+        if is_refusal(error):
+            return None
+        raise
+    return steps
 
 
 def unsuccessful(stack: Stack, limit: int) -> tuple[list[DescribedExecution], bool]:

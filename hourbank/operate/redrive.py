@@ -66,9 +66,11 @@ def redrive_executions(
 
 
 def _all_to_redrive(stack: Stack, limit: int) -> list[DescribedExecution]:
-    runs = [run for run, _ in unfinished(stack, unsuccessful(stack, limit)[0]) if run.can_go_on]
+    newest, more = unsuccessful(stack, limit)
+    runs = [run for run, _ in unfinished(stack, newest) if run.can_go_on]
     if not runs:
-        raise HourBankError(f"nothing is unfinished that could go on: see `{stack.command('stuck')}`")
+        among = f"among the newest {limit}, --limit takes more" if more else f"see `{stack.command('stuck')}`"
+        raise HourBankError(f"nothing is unfinished that could go on: {among}")
     return runs
 
 

@@ -27,6 +27,8 @@ class Remedy(NamedTuple):
 class Trouble:
     """One thing that is wrong or stuck, the hours at stake, and what helps."""
 
+    kind: str
+    """Of an audit MISMATCH, MISSED or UNCONFIRMED; EXECUTION, WAIT or STREAM of what is stuck."""
     what: str
     request_id: str
     hours: Decimal

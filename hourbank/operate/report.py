@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC
 from decimal import Decimal
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -39,6 +40,19 @@ def print_findings(console: Console, findings: Sequence[Trouble], or_else: str =
         say(console, (f"{in_words(finding.hours):>8}", "bold"), about, (since, "dim"))
         for remedy in finding.remedies:
             print_remedy(console, *remedy)
+
+
+def in_rows(findings: Iterable[Trouble]) -> Iterator[dict[str, Any]]:
+    """Return the findings as rows of JSON."""
+    for finding in findings:
+        yield {
+            "kind": finding.kind,
+            "requestId": finding.request_id,
+            "hours": finding.hours,
+            "what": finding.what,
+            "since": finding.since,
+            "remedies": [remedy._asdict() for remedy in finding.remedies],
+        }
 
 
 def print_remedy(console: Console, command: str, use: str) -> None:

@@ -60,7 +60,13 @@ def of_stream(stack: Stack, limit: int) -> tuple[list[Trouble], list[str], bool]
         lines.append(line + ", ".join(filter(None, (*due, done))))
     return (
         [
-            Trouble(what=missed_in_words(case.request or {}), request_id=id_, hours=case.held, remedies=touch(stack))
+            Trouble(
+                kind="STREAM",
+                what=missed_in_words(case.request or {}),
+                request_id=id_,
+                hours=case.held,
+                remedies=touch(stack),
+            )
             for id_, case in pending.items()
         ],
         lines,

@@ -22,13 +22,14 @@ from handlers.bank.audit import (
     is_missed,
     missed_in_words,
 )
-from handlers.bank.requests import LONGEST_RESPONSE_TIMEOUT_SECONDS
+from handlers.bank.requests import LONGEST_RESPONSE_TIMEOUT_SECONDS, OWNER
 from hourbank.account.stack import Stack
-from hourbank.operate.executions import owner_of, unfinished, unsuccessful
+from hourbank.operate.executions import is_own, owner_of, path, unfinished, unsuccessful
 from hourbank.operate.remedies import Trouble, remedies, state_of, touch
-from hourbank.operate.report import live, print_findings, print_remedy, print_total
+from hourbank.operate.report import in_rows, live, print_findings, print_remedy, print_total
 from hourbank.operate.stream import of_stream, queue_url
-from hourbank.terminal import say, title
+from hourbank.operate.waits import has_own, own_wait
+from hourbank.terminal import print_json, say, title
 
 # Beyond what a wait may last: between waits an execution is busy for minutes, however often it retries.
 BUSY = timedelta(hours=1)
@@ -39,6 +40,7 @@ def of_executions(stack: Stack, limit: int) -> tuple[list[Trouble], bool]:
     runs, more = unsuccessful(stack, limit)
     return [
         Trouble(
+            kind="EXECUTION",
             what=f"{run.words}; {state_of(case)}",
             request_id=case.request_id,
             hours=case.held,
@@ -58,12 +60,25 @@ def of_waits(stack: Stack, now: datetime, confirmation: timedelta) -> list[Troub
         for request in page:
             case = Case(request["id"], request, escrows.get(request["id"]), [])
             waited, what = waiting(case, now, default, confirmation)
-            if what:
+            if what and not (has_own() and _is_in_own_wait(stack, request)):
                 helps = touch(stack) if is_missed(request) else remedies(stack, case, owner_of(stack, case))
                 findings.append(
-                    Trouble(what=what, request_id=case.request_id, hours=case.held, since=now - waited, remedies=helps)
+                    Trouble(
+                        kind="WAIT",
+                        what=what,
+                        request_id=case.request_id,
+                        hours=case.held,
+                        since=now - waited,
+                        remedies=helps,
+                    )
                 )
     return sorted(findings, key=lambda finding: finding.since or now)
+
+
+def _is_in_own_wait(stack: Stack, request: Item) -> bool:
+    """Whether a request waits where its workflow means it to, as far as AWS shows that."""
+    run = str(request.get(OWNER))
+    return is_own(stack, run) and own_wait(stack, run, path(run) or []) is not None
 
 
 def variables(stack: Stack) -> dict[str, str]:
@@ -115,34 +130,39 @@ def waiting(case: Case, now: datetime, default: timedelta, confirmation: timedel
     return timedelta(0), ""
 
 
-def show_stuck(console: Console, stack: Stack, limit: int) -> bool:
+def show_stuck(console: Console, stack: Stack, limit: int, *, as_json: bool = False) -> bool:
     """Print what is stuck, and return whether nothing is."""
     requests.start_requests_from()  # refused at once, not after half of what there is to say
     confirmation = timedelta(days=environment.confirmation_days())
     with live(lambda: "looking at executions"):
-        executions, more = of_executions(stack, limit)
+        executions, more_executions = of_executions(stack, limit)
+    seen = {finding.request_id for finding in executions}
+    with live(lambda: "reading requests"):
+        waits = [one for one in of_waits(stack, datetime.now(UTC), confirmation) if one.request_id not in seen]
+    seen |= {finding.request_id for finding in waits}
+    with live(lambda: "looking at the queue"):
+        records, messages, more_messages = of_stream(stack, limit)
+        records = [one for one in records if one.request_id not in seen]
+    nothing = not (executions or waits or messages)
+    if as_json:
+        rows = in_rows([*executions, *waits[:limit], *records])
+        more = more_executions or more_messages or len(waits) > limit
+        print_json(console, stack=stack.env, region=stack.region, ok=nothing, rows=rows, messages=messages, more=more)
+        return nothing
+
     title(console, "Executions that did not succeed, and left hours or work behind")
     print_findings(console, executions)
-    if more:
+    if more_executions:
         line = f"only the newest {limit} were looked at, --limit takes more; `audit` looks at every request"
         say(console, (line, "dim"))
-
-    with live(lambda: "reading requests"):
-        seen = {finding.request_id for finding in executions}
-        waits = [one for one in of_waits(stack, datetime.now(UTC), confirmation) if one.request_id not in seen]
     title(console, "Requests that wait too long")
     print_findings(console, waits[:limit])
     if len(waits) > limit:
         say(console, (f"and {len(waits) - limit} younger ones, --limit shows more", "dim"))
-
-    with live(lambda: "looking at the queue"):
-        records, messages, more = of_stream(stack, limit)
-        seen |= {finding.request_id for finding in waits}
-        records = [one for one in records if one.request_id not in seen]
     title(console, "Records that the stream's reader gave up on")
     for message in messages:
         say(console, message)
-    if more:
+    if more_messages:
         say(console, (f"and more messages: only {limit} were looked at, --limit takes more", "dim"))
     print_findings(console, records, or_else="" if messages else "none")
     if messages:
@@ -151,4 +171,4 @@ def show_stuck(console: Console, stack: Stack, limit: int) -> bool:
 
     console.print()
     print_total(console, [*executions, *waits, *records], "nothing is stuck" if not messages else "")
-    return not (executions or waits or messages)
+    return nothing

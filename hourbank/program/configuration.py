@@ -26,7 +26,6 @@ UNKNOWN = "unknown"
 LEGAL = {
     "tables": go_yaml.json_of({key: f"{UNKNOWN}-{key}" for key in MODELS}),
     "startRequestsFrom": "2026-01-01T00:00:00Z",
-    "alarmTopicArn": f"arn:aws:sns:us-east-1:000000000000:{UNKNOWN}",
     "permissionsBoundaryArn": f"arn:aws:iam::000000000000:policy/{UNKNOWN}",
 }
 # Begins what stands for a secret where two versions are compared; a digest of what is encrypted follows.
@@ -43,6 +42,8 @@ class StackConfig:
     """Why a value is unknown here, in words that go on from its key."""
     placeholders: Mapping[str, str]
     """What the program can be recorded with in place of its values that are unknown here."""
+    stand_ins: Mapping[str, str]
+    """The same for every value that it has."""
     own: Mapping[str, Any]
     """What the stack's file sets, to be compared; in place of a secret, a text that begins with `SECRET`."""
     environments: tuple[str, ...]
@@ -102,7 +103,8 @@ def read_project(tree: Path = ROOT) -> ProjectConfig:
             continue
         if one.get("value") is not None:
             values[full_key(key, name)] = one["value"]
-        if says := {part: said for part, said in one.items() if part != "value"}:
+        says = {part: said for part, said in one.items() if part not in ("value", "secret")}
+        if says and full_key(key, name).startswith(f"{name}:"):
             declared[key] = says
     return ProjectConfig(name=name, values=values, declared=declared)
 
@@ -140,11 +142,16 @@ def read_stack(stack: str, tree: Path = ROOT) -> StackConfig:
         where = f"comes from {' and '.join(environments)} of Pulumi ESC, or from nowhere"
         unknown |= {key: where for name in needed if not given.get(key := f"{PROJECT}:{name}")}
     values = {key: text(key, one, path) for key, one in given.items() if key not in unknown}
-    ours = [key for key in unknown if key.startswith(f"{PROJECT}:")]
+    stand_ins = {
+        key: placeholder(key.removeprefix(f"{PROJECT}:"), given, project.defaults)
+        for key in {**given, **unknown}
+        if key.startswith(f"{PROJECT}:") and (key in unknown or given[key] not in (None, "", {}))
+    }
     return StackConfig(
         values=values,
         unknown=unknown,
-        placeholders={key: placeholder(key.removeprefix(f"{PROJECT}:"), given, project.defaults) for key in ours},
+        placeholders={key: one for key, one in stand_ins.items() if key in unknown},
+        stand_ins=stand_ins,
         own={key: without_secrets(one) for key, one in own.items()},
         environments=environments,
     )
@@ -206,8 +213,10 @@ def without_secrets(value: Any) -> Any:
 def placeholder(name: str, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
     """What the program takes for a value of its own that is unknown here."""
     value = given.get(f"{PROJECT}:{name}")
+    region = one if isinstance(one := given.get("aws:region"), str) else "us-east-1"
+    if name == "alarmTopicArn":
+        return f"arn:aws:sns:{region}:000000000000:{UNKNOWN}"
     if name == "appsyncEndpoint":
-        region = one if isinstance(one := given.get("aws:region"), str) else "us-east-1"
         return f"https://{UNKNOWN}.appsync-api.{region}.amazonaws.com/graphql"
     if name == "tables" and isinstance(value, dict) and not is_secret(value):
         told = {key: f"{UNKNOWN}-{key}" if has_secret(one) else one for key, one in value.items()}

@@ -1,7 +1,7 @@
 """YAML as Pulumi's engine reads it: the scalars of gopkg.in/yaml.v3, which are neither YAML 1.1's nor JSON's.
 
 So `yes` is a text and `1:30` too, `017` is 15, `1_000` is 1000, and a date without quotes becomes the text that Go
-prints of a time. Its rules are in resolve.go; `tests/engine/test_configuration.py` holds these against the engine.
+prints of a time. Its rules are in resolve.go; `tests/engine/test_reader.py` holds these against the engine.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ the program declares, not what has drifted.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from typing import Any
 from hourbank.errors import HourBankError
 from hourbank.names import PROJECT, ROOT, stack_name
 from hourbank.program import recorder
-from hourbank.program.configuration import SECRET
+from hourbank.program.configuration import SECRET, UNKNOWN
 from hourbank.program.recorder import Resource
 from hourbank.program.resource_types import FUNCTION, MACHINE, RESOURCE_TYPES
 from hourbank.review.clone import Commits, extract, find, place, prefix
@@ -24,7 +25,7 @@ from hourbank.review.costs import costs
 from hourbank.review.markdown import Section, code, fit, folded, joined
 from hourbank.review.rights import Names, sentences
 from hourbank.review.values import MISSING, differing, from_to, value
-from hourbank.review.versions import Version, nothing, read
+from hourbank.review.versions import Version, nothing, read, unknown_in
 from hourbank.review.workflows import less_caught, workflows
 
 ALL = "all"
@@ -64,12 +65,13 @@ def plan(base: str, head: str | None, stack: str) -> str:
         raise HourBankError(f"{names[1]} does not have this program: name a head that has")
     with tempfile.TemporaryDirectory(prefix="hourbank-plan-") as folder, ThreadPoolExecutor(max_workers=2) as both:
         tree = extract(commits.after, is_in or "", Path(folder, "head")) if commits.after else ROOT
-        new = both.submit(read, names[1], tree, stacks)
-        if was_in is None:
-            old = nothing(names[0], stacks)
-        else:
-            old = read(names[0], extract(commits.before, was_in, Path(folder, "base")), stacks)
-        return render(old, new.result(), stacks, list(remarks(commits, was_in, is_in)))
+        trees = [tree] if was_in is None else [tree, extract(commits.before, was_in, Path(folder, "base"))]
+        unknown = [unknown_in(name, tree, stacks) for name, tree in zip(reversed(names), trees, strict=False)]
+        # what one of the two does not show cannot be compared
+        veils = {stack: {key: word for one in unknown for key, word in one[stack].items()} for stack in stacks}
+        new, *olds = both.map(read, reversed(names), trees, [veils, veils])
+        old = olds[0] if olds else nothing(names[0], stacks)
+        return render(old, new, stacks, list(remarks(commits, was_in, is_in)))
 
 
 def remarks(commits: Commits, was_in: str | None, is_in: str | None) -> Iterator[str]:
@@ -176,7 +178,9 @@ def unsafe(difference: StackDifference, names: Names) -> Iterator[str]:
     for change in difference.changed:
         for path, old, new in change.values:
             if path.endswith("_TABLE_NAME") and MISSING not in (old, new):
-                yield f"The {names.of(change.before)} uses another table: executions that wait go on with the old one."
+                uses = "may use" if UNKNOWN in re.split(r"\W", f"{old} {new}") else "uses"
+                who = names.of(change.before)
+                yield f"The {who} {uses} another table: executions that wait go on with the old one."
             if path == "protect" and old:
                 yield f"The {names.of(change.before)} is protected no longer."
 

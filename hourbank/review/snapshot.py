@@ -10,13 +10,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hourbank.names import PROJECT, ROOT
 from hourbank.program import recorder
-from hourbank.program.configuration import StackConfig, read_project, read_stack
+from hourbank.program.configuration import read_project, read_stack
 
 # What is told to the program and only handed on, by key, and where it is among its settings.
 VALUES = {
@@ -29,8 +29,15 @@ VALUES = {
 }
 
 
-def snapshot(tree: Path, stacks: Sequence[str]) -> dict[str, Any]:
+def snapshot(tree: Path, unknown: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
     """Record stacks of the program in a folder; once for a process, as modules stay imported.
+
+    Parameters
+    ----------
+    tree
+        The folder.
+    unknown
+        By the stack's name, the keys whose values are unknown in one of the two versions: they are in neither.
 
     Returns
     -------
@@ -54,13 +61,18 @@ def snapshot(tree: Path, stacks: Sequence[str]) -> dict[str, Any]:
     }
     import pulumi
 
-    for stack in stacks:
+    for stack, words in unknown.items():
         config = read_stack(stack, tree)
         seen["config"][stack] = config.own
         seen["environments"][stack] = config.environments
         seen["unknown"][stack] = config.unknown
         try:
-            recording = recorder.record(stack, tree=tree, settings=lambda read, config=config: veiled(read, config))
+            recording = recorder.record(
+                stack,
+                config={key: config.stand_ins[key] for key in words if key in config.stand_ins},
+                tree=tree,
+                settings=lambda read, words=words: veiled(read, words),
+            )
         except pulumi.RunError as error:
             seen["stacks"][stack] = {"refused": str(error)}
             continue
@@ -72,12 +84,12 @@ def snapshot(tree: Path, stacks: Sequence[str]) -> dict[str, Any]:
     return seen
 
 
-def veiled(settings: Any, config: StackConfig) -> Any:
+def veiled(settings: Any, words: Mapping[str, str]) -> Any:
     """The settings with a word in place of each value that is unknown here and only handed on."""
     values = {
-        field: "a secret" if "secret" in config.unknown[key] else "from Pulumi ESC"
+        field: words[key]
         for name, field in VALUES.items()
-        if (key := f"{PROJECT}:{name}") in config.unknown and hasattr(settings, field)
+        if (key := f"{PROJECT}:{name}") in words and getattr(settings, field, None)
     }
     return dataclasses.replace(settings, **values)
 
@@ -96,10 +108,10 @@ def declared(resource: recorder.Resource) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Print the snapshot of the folder and the stacks that are the arguments; what stops it, in one line."""
-    tree, *stacks = sys.argv[1:]
+    """Print the snapshot of the folder, the stacks and what is unknown of them, as told; what stops it, in one line."""
+    tree, unknown = sys.argv[1:]
     try:
-        print(json.dumps(snapshot(Path(tree), stacks)))
+        print(json.dumps(snapshot(Path(tree), json.loads(unknown))))
     except Exception as error:  # noqa: BLE001 - whatever the other version does, the reader wants one line
         sys.exit(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
 

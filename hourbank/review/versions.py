@@ -15,6 +15,7 @@ from typing import Any
 from hourbank.errors import HourBankError
 from hourbank.names import ROOT
 from hourbank.program import cloudformation
+from hourbank.program.configuration import read_stack
 from hourbank.program.recorder import Resource
 from hourbank.program.resource_types import MACHINE
 
@@ -64,15 +65,37 @@ class Version:
     """Versions by name, as locked."""
 
 
-def read(name: str, tree: Path, stacks: Sequence[str]) -> Version:
-    """Record a version in a process of its own."""
+def unknown_in(name: str, tree: Path, stacks: Sequence[str]) -> dict[str, dict[str, str]]:
+    """By stack, the values of a version that only Pulumi can open, by key, and the word that stands for each."""
+    try:
+        configs = {stack: read_stack(stack, tree) for stack in stacks}
+    except HourBankError as error:
+        raise HourBankError(f"{name} cannot be recorded: {error}") from None
+    return {
+        stack: {key: "a secret" if "secret" in why else "from Pulumi ESC" for key, why in config.unknown.items()}
+        for stack, config in configs.items()
+    }
+
+
+def read(name: str, tree: Path, unknown: Mapping[str, Mapping[str, str]]) -> Version:
+    """Record a version in a process of its own.
+
+    Parameters
+    ----------
+    name
+        What the version is called.
+    tree
+        Its files.
+    unknown
+        By stack, the keys that have no value that could be compared, and a word for each.
+    """
     if not (tree / "__main__.py").exists() or not (tree / "components").is_dir():
         raise HourBankError(
             f"{name} cannot be recorded: it has no __main__.py and components/, so it is from before the program"
         )
     # Not the user's: nothing may be asked of an account.
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "PULUMI_", "PYTHON"))}
-    command = [sys.executable, "-m", "hourbank.review.snapshot", str(tree), *stacks]
+    command = [sys.executable, "-m", "hourbank.review.snapshot", str(tree), json.dumps(unknown)]
     try:
         ended = subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=SECONDS

@@ -33,6 +33,7 @@ from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguagePa
 from moto.stepfunctions.parser.asl.utils import json_path
 from moto.stepfunctions.parser.backend.execution import Execution
 from moto.stepfunctions.parser.backend.execution_worker import ExecutionWorker
+from moto.stepfunctions.parser.utils import TMP_THREADS
 
 from hourbank.simulate.executions import SimulatedExecution
 from hourbank.simulate.expressions import DynamoDBRefusal
@@ -134,6 +135,8 @@ class Machines:
         for execution in self.executions:
             execution.close()
         self._stack.close()
+        # moto keeps every thread there ever was, and with it all that its execution knew
+        TMP_THREADS.clear()
 
     def put(self, name: str, definition: Mapping[str, Any]) -> None:
         """Create a state machine (named without its stack), or deploy another definition of it."""

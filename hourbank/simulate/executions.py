@@ -119,7 +119,15 @@ class SimulatedExecution:
         return not self.ended and (self._parked_until is None or self._parked_until())
 
     def resume(self) -> None:
-        """Run until this execution waits, stops before a state, or ends."""
+        """Run until this execution waits, stops before a state, or ends.
+
+        Raises
+        ------
+        ValueError
+            It has ended: nobody would give control back.
+        """
+        if self.ended:
+            raise ValueError(f"{self.name} has ended")
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
             self._thread.start()
@@ -148,7 +156,7 @@ class SimulatedExecution:
         if self._thread is threading.current_thread():
             raise Closed
         self.close()
-        self.ended, self.waiting = True, None
+        self.ended = True
 
     def redrive(self) -> None:
         """Prepare a failed or stopped execution to go on where it ended, as RedriveExecution does."""
@@ -182,7 +190,8 @@ class SimulatedExecution:
         except Closed:
             pass
         finally:
-            self.ended = True
+            # it may have been stopped in the midst of a wait or a pause
+            self.ended, self.waiting, self.is_pausing = True, None, False
             self._back.release()
 
     # what happened, read from moto's own history

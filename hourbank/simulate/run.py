@@ -412,7 +412,13 @@ class Simulation:
     def _is_technical(self) -> bool:
         """Whether something went wrong that is no matter of what people or administrators wrote."""
         data = (*MEANWHILE, *SUBMITTED, *ODD_KINDS, *AFTER, "full", "collides", "beside", *STREAM)
-        return self.story.fails is not None or any(fault.kind not in data for fault in self.faults)
+        # A name that is given back between the router's start and its look is told as taken, then as unknown.
+        given_back = any(
+            fault.kind == "names-freed" and self.calls[fault.at].invocation.function == "routeServiceRequest"
+            for fault in self.faults
+            if fault.at < len(self.calls)
+        )
+        return self.story.fails is not None or given_back or any(fault.kind not in data for fault in self.faults)
 
     def _is_hiccup(self) -> bool:
         """Whether nothing went wrong but one call, in whose pause people said something."""

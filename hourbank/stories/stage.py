@@ -80,6 +80,10 @@ class Stage:
         Seconds without anything new, after which what has not ended never will: a problem of those stories.
     stagger : float
         Seconds between the starts of two stories, so that they share Lambda processes instead of starting a set each.
+    prefix : str
+        What the ids of the requests begin with.
+    look_every : float
+        Seconds between two looks of `play`: an account has few looks at executions a second for all who look.
     """
 
     def __init__(
@@ -89,9 +93,12 @@ class Stage:
         *,
         patience: float = STALLED_SECONDS,
         stagger: float = 0.7,
+        prefix: str = "",
+        look_every: float = LOOK_EVERY_SECONDS,
     ) -> None:
         self.deployment = deployment
         self._patience = Patience(patience)
+        self._prefix, self._look_every = prefix, look_every
         start = time.monotonic()
         self.performances = [
             Performance(story, starts_at=start + number * stagger) for number, story in enumerate(stories)
@@ -101,7 +108,7 @@ class Stage:
     def play(self, say: Callable[[Performance, str], None] = lambda _performance, _what: None) -> list[Performance]:
         """Play all to their ends, and tell `say` what happens."""
         while self.step(say):
-            time.sleep(LOOK_EVERY_SECONDS)
+            time.sleep(self._look_every)
         return self.performances
 
     def step(self, say: Callable[[Performance, str], None]) -> bool:
@@ -127,7 +134,12 @@ class Stage:
             service=story.service,
             seconds_to_answer=story.seconds_to_answer,
         )
-        performance.request_id = people.submit(self._dynamodb, self.deployment.tables, record)
+        if self._prefix:
+            # without a dash: what ends in one and digits is no part of an execution's name
+            record["id"] = self._prefix + record["id"].replace("-", "")
+        # known before it is there: whoever removes it, also when this is interrupted, must find it
+        performance.request_id = record["id"]
+        people.submit(self._dynamodb, self.deployment.tables, record)
         performance.submitted = time.monotonic()
         performance.doing = f"{story.requester} asks {story.provider} for {story.service}, {story.hours} h"
         say(performance, performance.doing)

@@ -527,6 +527,14 @@ class TestOnTheEmulator:
         assert (ended.returncode, ended.stderr) == (0, "")
         assert "read by hourbank-routeServiceRequest-local alone" in ended.stdout
         assert ended.stdout.endswith("local has what it needs\n")
+        as_json = subprocess.run(
+            [*HOURBANK, "doctor", "--json"], env=at_home, capture_output=True, text=True, check=True
+        )
+        document = json.loads(as_json.stdout)
+        assert (document["stack"], document["region"], document["ok"]) == ("local", "us-east-1", True)
+        assert {"what": "configuration", "outcome": "FITS", "found": "Pulumi.local.yaml", "remedy": ""} in document[
+            "rows"
+        ]
 
     def test_a_stack_that_lacks_something_is_told_and_fails(self, emulator, tmp_path):
         environment = os.environ | {"HOURBANK_STATE": str(tmp_path), "COLUMNS": "200"}

@@ -1,5 +1,6 @@
 """The command line, as a person meets it: one line an error, and no process left behind."""
 
+import errno
 import http.client
 import json
 import os
@@ -13,15 +14,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
+import pulumi
 import pytest
+import typer
+from botocore.exceptions import ClientError, EndpointConnectionError
 from rich.console import Console
 from rich.spinner import Spinner
 
+from hourbank import cli
+from hourbank.errors import HourBankError, UnreachableError
+from hourbank.local.deployment import Deployment
 from hourbank.names import ROOT
 from hourbank.stories import demo
 from hourbank.stories.stage import Performance
 from hourbank.stories.stories import DEMO
-from tests.helpers.processes import HOURBANK, assert_gone, descendants, read_until
+from tests.helpers.processes import HOURBANK, assert_gone, descendants, read_until, run_here
 from tests.helpers.waiting import ENDLESS_SECONDS, until
 
 
@@ -66,9 +73,20 @@ def test_help_is_grouped_and_imports_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
     shown = run(dict(os.environ), "--help").stdout
     assert "Try it on this machine" in shown
-    assert {"demo", "up", "down", "request", "answer", "respond", "cancel", "confirm", "show", "stuck"} <= set(
-        shown.split()
-    )
+    assert {
+        "demo",
+        "up",
+        "down",
+        "request",
+        "answer",
+        "respond",
+        "cancel",
+        "confirm",
+        "show",
+        "list",
+        "events",
+        "stuck",
+    } <= set(shown.split())
 
 
 @pytest.mark.parametrize(
@@ -93,6 +111,9 @@ def test_help_is_grouped_and_imports_nothing_heavy():
         (["diagram", "Request"], "'Request' is not one of 'ServiceRequestWorkflow', 'EscrowManagementWorkflow'"),
         (["diagram", "EscrowManagementWorkflow", "--out", "pyproject.toml"], FILES_REFUSED[1]),
         (["diagram", "--request", "x"], "nothing is running: start it with `make up`"),
+        (["doctor", "--amplify", ".", "--json"], "a configuration is YAML: leave out --json"),
+        (["list", "--status", "nope"], "NOPE is not one of PENDING, VALIDATING,"),
+        (["list", "--person", ""], "Invalid value for '--person': it is empty"),
         (["nonsense"], "No such command 'nonsense'"),
         (["--stack", "dev", "audit"], "No such option: --stack, and those of a command stand behind it: see `"),
         (["show", "x", "--stak", "dev"], "No such option: --stak (Possible options: --stack): see `"),
@@ -105,8 +126,8 @@ def test_help_is_grouped_and_imports_nothing_heavy():
         (["show", "", "--stack", "dev"], "Invalid value for 'REQUEST_ID': it is empty"),
     ],
 )
-def test_a_users_mistake_is_one_line(environment, arguments, says):
-    ended = run(environment, *arguments)
+def test_a_users_mistake_is_one_line(tmp_path, capsys, arguments, says):
+    ended = run_here(tmp_path, capsys, *arguments)
     # an emulator that is not there has a status of its own, and so has a command line that is not understood
     refused = 1 if says in FILES_REFUSED else 2
     assert ended.returncode == (3 if "nothing is running" in says else refused)
@@ -123,6 +144,29 @@ def test_commands_and_options_are_completed(environment, shell):
     ended = subprocess.run([sys.executable, "-c", code], env=asked, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "settle" in ended.stdout and "audit" not in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (EndpointConnectionError(endpoint_url="http://127.0.0.1:1"), 3),
+        (ClientError({"Error": {"Code": "Throttled"}}, "Scan"), 3),
+        (UnreachableError("nothing is running"), 3),
+        (HourBankError("it does not fit"), 1),
+        (pulumi.RunError("the program refuses its stack"), 1),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), 1),
+        (typer.BadParameter("wrong"), 2),
+    ],
+)
+def test_each_kind_of_refusal_has_its_status(monkeypatch, capsys, error, status):
+    def refuse(**_):
+        raise error
+
+    monkeypatch.setattr(cli, "app", refuse)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert (ended.value.code, capsys.readouterr().err.count("\n")) == (status, 1)
 
 
 def test_the_version_is_that_of_the_project(environment):
@@ -217,7 +261,18 @@ class TestRunning:
             not_yet = run(environment, "diagram", "EscrowManagementWorkflow", "--request", request_id)
             assert (not_yet.returncode, not_yet.stdout) == (1, "")
             assert "has no execution of EscrowManagementWorkflow yet" in not_yet.stderr
-            assert run(environment, "answer", request_id[:8], "accept").stderr == "IN_PROGRESS\n"
+            with start(environment, "events", "--follow", "--json") as listening:
+                read_until(listening, "listening to hourbank-event-bus-local, until Ctrl-C")
+                assert run(environment, "answer", request_id[:8], "accept").stderr == "IN_PROGRESS\n"
+                told = json.loads(read_until(listening, "ServiceStarted"))
+                assert (told["requestId"], told["userId"], told["status"]) == (request_id, "ana", "IN_PROGRESS")
+                listening.send_signal(signal.SIGINT)
+                assert listening.stdout.read() == ""
+                assert listening.wait(ENDLESS_SECONDS) == 128 + signal.SIGINT
+            made = Deployment(**json.loads((tmp_path / "up.json").read_text())["deployment"])
+            assert made.client("events").list_rules(EventBusName="hourbank-event-bus-local")["Rules"] == []
+            assert "hourbank-events-" not in str(made.client("sqs").list_queues())
+            assert request_id in run(environment, "list", "--person", "ben", "--status", "in_progress").stdout
             assert run(environment, "confirm", request_id).stderr == "COMPLETED\n"
             for late in (["cancel"], ["confirm"], ["answer", "decline"], ["answer", "withdraw"], ["respond", "reject"]):
                 refused = run(environment, late[0], request_id, *late[1:])

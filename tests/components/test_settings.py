@@ -57,7 +57,9 @@ def refusal(stack: str = "dev", **arguments: Any) -> str:
         ("logRetentionDays", "-1", "whole number"),
         ("alarmTopicArn", "hourbank-alarms", "set an ARN such as arn:aws:sns"),
         ("alarmTopicArn", "arn:aws:sqs:us-east-1:123456789012:alarms", "set an ARN such as arn:aws:sns"),
+        ("alarmTopicArn", "arn:aws:sns:eu-west-1:123456789012:alarms", "is in eu-west-1: an alarm in us-east-1"),
         ("permissionsBoundaryArn", "boundary", "set an ARN such as arn:aws:iam"),
+        ("permissionsBoundaryArn", "arn:aws:iam::123456789012:role/boundary", "set an ARN such as arn:aws:iam"),
         ("amplifyAuthRoleName", "arn:aws:iam::123456789012:role/authRole", "not its ARN"),
         ("amplifyAuthRoleName", "auth role", "set a role's name"),
         ("appsyncEndpoint", "abcdefghijklmnopqrstuvwxyz", "set the URL that AppSync shows"),
@@ -78,6 +80,13 @@ def test_a_senseless_value_is_one_line_that_names_the_key(key: str, value: str, 
     assert line.startswith(f"hourbank:{key}")
     assert says in line
     assert "stack dev" in line
+
+
+@pytest.mark.parametrize("owner", ["123456789012", "aws"])
+def test_a_boundary_is_the_account_s_or_one_of_aws_s_own(owner: str) -> None:
+    policy = f"arn:aws:iam::{owner}:policy/PowerUserAccess"
+    roles = record("dev", config={"hourbank:permissionsBoundaryArn": policy}).of_type("aws:iam/role:Role")
+    assert {role.inputs["permissionsBoundary"] for role in roles} == {policy}
 
 
 def test_the_mutation_of_an_api_without_an_id_is_refused() -> None:

@@ -54,7 +54,7 @@ def project(root: Path, **apis: str) -> Path:
     return backend
 
 
-SCHEMA = (Path(__file__).parent.parent / "amplify" / "schema.graphql").read_text(encoding="utf-8")
+SCHEMA = (ROOT / "amplify" / "schema.graphql").read_text(encoding="utf-8")
 
 
 def with_api(root: Path, schema: str = SCHEMA, **files: Any) -> Path:
@@ -198,6 +198,7 @@ def test_the_models_of_docs_app_schema_are_as_they_must_be(tmp_path: Path) -> No
             "ServiceRequest is no model: give it @model",
         ),
     ],
+    ids=["none", "renamed", "another key", "two keys", "no model"],
 )
 def test_models_that_the_workflows_cannot_work_with_are_refused(tmp_path: Path, schema: str, says: str) -> None:
     backend = with_api(tmp_path, schema)

@@ -85,7 +85,7 @@ def test_a_name_that_is_known_later_is_never_in_the_text_of_a_sub(amplify: Path)
     assert found
 
 
-DATA = (Path(__file__).parent.parent / "amplify" / "data-resource.ts").read_text(encoding="utf-8")
+DATA = (ROOT / "amplify" / "data-resource.ts").read_text(encoding="utf-8")
 
 
 def remarks(amplify: Path, data: str) -> list[str]:

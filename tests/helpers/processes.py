@@ -1,13 +1,39 @@
 """The command line as a process of its own, and what is left of processes."""
 
+import os
+import signal
 import subprocess
 import sys
+import warnings
+from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from hourbank.cli import main
+from hourbank.local import running
 from tests.helpers.waiting import until
 
 HOURBANK = [sys.executable, "-c", "from hourbank.cli import main; main()"]
+
+
+def run_here(state: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command line in this process, for what says its words before it does anything."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with (
+            mock.patch.object(sys, "argv", ["hourbank", *arguments]),
+            mock.patch.object(running, "STATE", state / "up.json"),
+            mock.patch.dict(os.environ, COLUMNS="200"),
+            warnings.catch_warnings(),
+            pytest.raises(SystemExit) as ended,
+        ):
+            main()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    said = capsys.readouterr()
+    return subprocess.CompletedProcess(arguments, int(ended.value.code or 0), said.out, said.err)
 
 
 def read_until(process: subprocess.Popen, text: str) -> str:

@@ -56,7 +56,6 @@ DEV = Stack(
     releases_arn=ARN % ("stateMachine", "EscrowManagementWorkflow-dev"),
     queue="hourbank-routeServiceRequest-failures-dev",
     options=" --stack dev",
-    place="account 123456789012, eu-west-1",
     is_local=False,
 )
 STREAM = "arn:aws:dynamodb:eu-west-1:123456789012:table/ServiceRequest/stream/2026-11-01T00:00:00.000"
@@ -235,6 +234,18 @@ class TestRedrive:
         assert outcomes[1:] == ["REDRIVEN"]
         aws.assert_all_asked()
 
+    @pytest.mark.parametrize(
+        ("limit", "hint"), [(1, "among the newest 1, --limit takes more"), (2, "see `hourbank stuck --stack dev`")]
+    )
+    def test_where_nothing_can_go_on_is_said_how_far_was_looked(self, aws, limit, hint):
+        aws.lists(execution("r1"), execution("r2"))
+        ids = ("r1", "r2")[:limit]
+        for request_id in ids:
+            aws.describes(execution(request_id), redriveStatus="NOT_REDRIVABLE")
+        aws.holds(*ids)
+        with pytest.raises(HourBankError, match=f"nothing is unfinished that could go on: {hint}"):
+            let_go_on(None, limit=limit)
+
     def test_an_execution_of_another_stack_is_refused(self, aws):
         other = execution("r1").replace("-dev", "-prod")
         aws.describes(other)
@@ -326,7 +337,7 @@ class TestStuck:
         escrow = {"status": "HELD", "hours": Decimal(2), "executionArn": execution("r1")}
         helps = remedies(DEV, audit.Case(request_id, None, escrow, []), DescribedExecution("arn", "FAILED"))
         out = Console(file=StringIO(), width=80)
-        finding = Trouble(what="odd", request_id=request_id, hours=Decimal(2), remedies=helps)
+        finding = Trouble(kind="WAIT", what="odd", request_id=request_id, hours=Decimal(2), remedies=helps)
         print_findings(out, [finding])
         assert f"  hourbank {printed}" in out.file.getvalue()
         assert "\x1b" not in out.file.getvalue()
@@ -576,6 +587,10 @@ def test_an_address_at_which_nothing_is_asked_is_one_line(monkeypatch, address, 
         raise ValueError("of ours")
 
 
+# what comes first of a stack that `operator` looks at
+PLACE = "local: account 000000000000 in us-east-1\n"
+
+
 class World:
     """A deployment, people, and an operator whose words are kept."""
 
@@ -675,7 +690,7 @@ class TestOnTheEmulator:
         assert (clean.returncode, clean.stderr) == (0, "")
         assert clean.stdout.endswith("everything fits\n")
         early = world.operator("settle", request_id, "--refund", "--reason", "early", "--yes")
-        assert (early.returncode, early.stdout, early.stderr.count("\n")) == (1, "", 1)
+        assert (early.returncode, early.stdout, early.stderr.count("\n")) == (1, PLACE, 1)
         assert "still runs; let it end, or stop it first: aws stepfunctions stop-execution" in early.stderr
         order = {"requestId": request_id, "decision": "REFUND", "by": "olga", "reason": "early"}
         first = world.states.start_execution(
@@ -694,6 +709,22 @@ class TestOnTheEmulator:
             assert f"2.5  {request_id}  " in seen.stdout
             assert settle in seen.stdout
             assert "1 request, 2.5 hours at stake" in seen.stdout
+            # and as JSON, with the same status
+            as_json = world.operator(command, "--json")
+            assert (as_json.returncode, as_json.stderr) == (1, PLACE)
+            document = json.loads(as_json.stdout)
+            assert (document["stack"], document["region"], document["ok"]) == ("local", "us-east-1", False)
+            (row,) = document["rows"]
+            assert (row["requestId"], row["hours"], row["kind"]) == (
+                request_id,
+                "2.5",
+                {"stuck": "EXECUTION", "audit": "MISMATCH"}[command],
+            )
+            assert any(settle in one["command"] for one in row["remedies"])
+            assert all(set(one) == {"command", "use"} for one in row["remedies"])
+        story = json.loads(world.operator("show", request_id, "--json").stdout)["rows"][0]
+        assert [one["status"] for one in story["executions"]] == ["ABORTED", "FAILED"]
+        assert story["request"]["estimatedHours"] == "2.5"
         shown = world.operator("show", request_id)
         assert (shown.returncode, shown.stderr) == (0, "")
         assert "  stopped by hand in WaitForProviderResponse\n" in shown.stdout
@@ -721,12 +752,14 @@ class TestOnTheEmulator:
         assert stopped == world.ledger().escrows[request_id]["executionArn"]
         # And nothing is left to see or to do
         shown = world.operator("show", request_id)
-        assert shown.stdout.startswith("FAILED  a step failed, and no hours are held: its code was wrong\n")
+        assert shown.stdout.startswith(f"{PLACE}FAILED  a step failed, and no hours are held: its code was wrong\n")
         assert f"  an operator's word: REFUND by {line['by']}: its code was wrong\n" in shown.stdout
         assert shown.stdout.endswith("\nNow\n  nothing is left to do\n")
         assert world.operator("audit").returncode == 0
         assert (after := world.operator("stuck")).returncode == 0, after.stdout
         assert after.stdout.endswith("nothing is stuck\n")
+        nothing = {"ok": True, "rows": [], "messages": [], "more": False}
+        assert json.loads(world.operator("stuck", "--json").stdout).items() >= nothing.items()
         again = world.operator("settle", request_id, "--release", "--reason", "x", "--yes")
         assert again.stderr == f"hourbank: nothing is held for {request_id}: its hours were REFUNDED before\n"
 
@@ -855,8 +888,8 @@ class TestOnTheEmulator:
     def test_what_is_not_there_is_one_line(self, world):
         nowhere = world.run(world.on_aws, "stuck", "--stack", "dev", "--region", "us-east-1")
         assert nowhere.stderr == (
-            "hourbank: no stack dev in us-east-1, there is no function hourbank-auditLedger-dev: "
-            "see --stack and --region\n"
+            "hourbank: no stack dev in account 000000000000 in us-east-1, there is no function "
+            "hourbank-auditLedger-dev: see --stack and --region\n"
         )
         unknown = world.operator("settle", "nobody", "--refund", "--reason", "x", "--yes")
         assert "nothing is held for nobody: give the request's whole id" in unknown.stderr
@@ -866,5 +899,5 @@ class TestOnTheEmulator:
         )
         lacking = world.run(world.at_home, "redrive", "x", "--reason", "x", "--yes")
         assert "the emulator cannot redrive an execution" in lacking.stderr
-        for ended in (nowhere, unknown, unseen, lacking):
-            assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
+        for ended, first in ((nowhere, ""), (unknown, PLACE), (unseen, PLACE), (lacking, "")):
+            assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, first, 1)

@@ -24,9 +24,10 @@ from hourbank import names
 from hourbank.account.stack import Stack
 from hourbank.cli import try_it
 from hourbank.cost.paths import walk
+from hourbank.drawing import pictures
 from hourbank.errors import HourBankError
 from hourbank.local.people import DEEDS, item
-from hourbank.operate import executions, show, stuck
+from hourbank.operate import executions, story, stuck
 from hourbank.operate.show import STATUSES, show_request
 from workflows import escrow_management, service_request
 
@@ -40,7 +41,6 @@ DEV = Stack(
     releases_arn=ARN % ("stateMachine", "EscrowManagementWorkflow-dev"),
     queue="hourbank-routeServiceRequest-failures-dev",
     options=" --stack dev",
-    place="account 123456789012, eu-west-1",
     is_local=False,
 )
 OWN = ARN % ("execution", "ServiceRequestWorkflow-dev:service-request-r1")
@@ -87,7 +87,7 @@ class Aws:
         self.stubs = {name: Stubber(client) for name, client in self.clients.items()}
         for stub in self.stubs.values():
             stub.activate()
-        for module in (executions, stuck, dynamodb, audit, show):
+        for module in (executions, stuck, dynamodb, audit):
             monkeypatch.setattr(module, "client", self.clients.__getitem__)
         monkeypatch.setattr(names, "command", lambda: "hourbank")
         for model in ("SERVICE_REQUEST", "ESCROW", "TRANSACTION_LOG", "USER_BALANCE"):
@@ -149,9 +149,9 @@ class Aws:
     def hides_histories(self) -> None:
         self.stubs["stepfunctions"].add_client_error("get_execution_history", "AccessDeniedException")
 
-    def show(self, request_id: str = "r1") -> str:
+    def show(self, request_id: str = "r1", *, as_json: bool = False) -> str:
         out = Console(file=StringIO(), width=60)
-        show_request(out, DEV, request_id)
+        show_request(out, DEV, request_id, as_json=as_json)
         for stub in self.stubs.values():
             stub.assert_no_pending_responses()
         assert TOKEN not in out.file.getvalue()
@@ -202,7 +202,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Aws:
         def now(cls, tz: Any = None) -> datetime:
             return BEGAN + timedelta(hours=3)
 
-    monkeypatch.setattr(show, "datetime", Now)
+    monkeypatch.setattr(story, "datetime", Now)
     return Aws(monkeypatch)
 
 
@@ -248,6 +248,108 @@ def test_a_request_that_waits(aws: Aws) -> None:
         "  the provider ben can write providerResponse: ACCEPTED, REJECTED, or COUNTER_OFFER with counterOfferHours\n"
         "  the requester ana can write requesterResponse: CANCELLED\n"
     )
+
+
+def test_a_story_is_json_too(aws: Aws) -> None:
+    aws.has(REQUEST, ESCROW, HOLD)
+    aws.runs(execution("FAILED", error="States.TaskFailed"))
+    aws.went(*passed("ValidateRequest", 0, 0.25), *passed("EscrowHours", 1, 13))
+    aws.is_("FAILED")
+    aws.is_("FAILED")
+    document = json.loads(aws.show(as_json=True))
+    (row,) = document.pop("rows")
+    assert document == {"stack": "dev", "region": "eu-west-1", "ok": True}
+    secret = {"taskToken", "taskTokenAttempt"}
+    told = {name: str(value) for name, value in REQUEST.items() if name not in secret}
+    assert row["request"] == told
+    assert (row["requestId"], row["escrow"]["hours"], row["log"][0]["hours"]) == ("r1", "2", "2")
+    assert row["available"] == {"requesterId": "7.5", "providerId": None}
+    (run,) = row["executions"]
+    logs = run.pop("remedies")
+    assert run == {
+        "executionArn": OWN,
+        "status": "FAILED",
+        "error": "States.TaskFailed",
+        "started": "2026-11-20T10:00:00.000Z",
+        "ended": "2026-11-21T10:00:00.000Z",
+        "order": None,
+        "states": [
+            {"name": "ValidateRequest", "entered": "2026-11-20T10:00:00.000Z", "left": "2026-11-20T10:00:00.250Z"},
+            {"name": "EscrowHours", "entered": "2026-11-20T10:00:01.000Z", "left": "2026-11-20T10:00:13.000Z"},
+        ],
+        "says": ["EscrowHours failed (States.TaskFailed)"],
+    }
+    assert logs[0]["command"].startswith("aws logs filter-log-events ")
+    assert row["says"][0] == "The request is AWAITING_PROVIDER, but its execution is FAILED"
+    assert "hourbank settle r1 --refund" in row["remedies"][1]["command"]
+
+
+OWN_STATES = {
+    "CoolOff": {"Type": "Wait", "Seconds": 172800},
+    "UntilMonday": {"Type": "Wait", "Timestamp": "2026-11-23T00:00:00Z"},
+    "AsLongAsTold": {"Type": "Wait", "SecondsPath": "$.seconds"},
+    "AskManager": {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken",
+        "TimeoutSeconds": 7200,
+    },
+}
+
+
+@pytest.fixture
+def own_states(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The definition of somebody who has added these before the provider is asked."""
+    definition = pictures.DEFINITIONS["ServiceRequestWorkflow"]
+    added = {name: state | {"Next": "WaitForProviderResponse"} for name, state in OWN_STATES.items()}
+    states = {"States": definition["States"] | added}
+    monkeypatch.setitem(pictures.DEFINITIONS, "ServiceRequestWorkflow", definition | states)
+
+
+@pytest.mark.parametrize("status", ["ESCROWED", "AWAITING_PROVIDER"])
+@pytest.mark.parametrize(
+    ("state", "until"),
+    [
+        ("CoolOff", ", until 2026-11-22 10:00:13 UTC"),
+        ("UntilMonday", ", until 2026-11-23 00:00:00 UTC"),
+        ("AsLongAsTold", ""),
+        ("AskManager", ", until 2026-11-20 12:00:13 UTC"),
+    ],
+)
+def test_a_wait_of_ones_own_is_told_as_what_it_is(
+    aws: Aws, own_states: None, status: str, state: str, until: str
+) -> None:
+    aws.has(REQUEST | {"status": status}, ESCROW, HOLD)
+    aws.runs(execution("RUNNING"))
+    entered = {"timestamp": at(13), "type": "StateEntered", "stateEnteredEventDetails": {"name": state}}
+    aws.went(*passed("ValidateRequest", 0, 1), *passed("EscrowHours", 1, 13), entered)
+    aws.is_("RUNNING")
+    shown = aws.show()
+    # nothing of the week that a provider would have, of answers that nobody waits for, or of what would be stuck
+    said = f"  {state} waits since 2026-11-20 10:00:13 UTC{until}; its definition says what comes next\n"
+    assert shown.partition("\nNow\n")[2] == said
+    (way,) = [line for line in shown.splitlines() if f"▶   {state}" in line]
+    assert way.endswith(until.removeprefix(", ") or "waits, for seconds")
+
+
+def test_a_step_that_works_waits_for_nobody(aws: Aws) -> None:
+    aws.has(REQUEST | {"providerResponse": "ACCEPTED"}, ESCROW, HOLD)
+    aws.runs(execution("RUNNING"))
+    began, scheduled, _ = passed("StartServiceExecution", 13, 0)
+    aws.went(*passed("EscrowHours", 1, 13), began, scheduled)
+    aws.is_("RUNNING")
+    shown = aws.show()
+    assert "waits since" not in shown and "until" not in shown
+
+
+@pytest.mark.parametrize("state", ["CoolOff", "EscrowHours"])
+def test_what_waits_where_its_definition_says_is_not_stuck(aws: Aws, own_states: None, state: str) -> None:
+    escrowed = REQUEST | {"status": "ESCROWED"}
+    aws.stubs["dynamodb"].add_response("scan", {"Items": [item(escrowed)]})
+    aws.stubs["dynamodb"].add_response("batch_get_item", {"Responses": {"ESCROW": [item(ESCROW)]}})
+    aws.went({"timestamp": at(13), "type": "StateEntered", "stateEnteredEventDetails": {"name": state}})
+    aws.is_("RUNNING")
+    found = stuck.of_waits(DEV, BEGAN + timedelta(hours=3), timedelta(days=14))
+    assert [one.what for one in found] == ([] if state == "CoolOff" else ["ESCROWED, which takes minutes at most"])
 
 
 def test_a_state_of_an_older_definition_is_told_as_well(aws: Aws) -> None:
@@ -425,12 +527,12 @@ def test_what_people_are_told_to_write_is_an_answer() -> None:
 
 
 def test_every_task_has_a_function_whose_log_can_be_named() -> None:
-    assert set(show.functions().values()) == {*service_request.FUNCTIONS, *escrow_management.FUNCTIONS}
+    assert set(story.functions().values()) == {*service_request.FUNCTIONS, *escrow_management.FUNCTIONS}
 
 
 def test_the_state_that_failed_is_the_one_before_the_hours_were_given_back() -> None:
     def failed(*states: str) -> str | None:
-        step = show._failed([show.Step(state, BEGAN) for state in states])
+        step = story.failed_step([executions.Step(state, BEGAN) for state in states])
         return step and step.state
 
     assert failed("EscrowHours", "RefundAfterFailure", "RequestFailed") == "EscrowHours"

@@ -879,7 +879,7 @@ class TestCommits:
 
 def test_a_version_from_before_the_program_is_told_so(tmp_path):
     with pytest.raises(HourBankError, match=r"abc cannot be recorded: it has no __main__\.py and components/"):
-        versions.read("abc", tmp_path, ["dev"])
+        versions.read("abc", tmp_path, {"dev": {}})
 
 
 def test_an_unknown_stack_is_one_line():
@@ -891,7 +891,7 @@ def test_all_stacks_are_those_that_are_deployed(monkeypatch):
     monkeypatch.setattr(plan, "find", lambda *_: Commits(before="a" * 40, after="b" * 40, have_common=True))
     monkeypatch.setattr(plan, "place", lambda _: "")
     monkeypatch.setattr(plan, "extract", lambda *_: ROOT)
-    monkeypatch.setattr(plan, "read", lambda _, __, stacks: version({name: stack() for name in stacks}))
+    monkeypatch.setattr(plan, "read", lambda _, __, unknown: version({name: stack() for name in unknown}))
     text = plan.plan("main", None, "all")
     assert text.startswith("<!-- hourbank plan -->\n## What this changes in `dev`\n")
     assert text.endswith("\n`staging`: no change.\n\n`prod`: no change.\n")

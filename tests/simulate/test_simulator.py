@@ -15,7 +15,7 @@ from hourbank.errors import HourBankError
 from hourbank.simulate.campaign import Tally, play_again, simulate, single_jobs, table, tell
 from hourbank.simulate.cases import FAMILY, Replay, in_silence, pairs, play, singles, story_named, wander
 from hourbank.simulate.faults import KINDS, MEANWHILE, PAUSE, WAITING, Fault
-from hourbank.simulate.paths import stories
+from hourbank.simulate.paths import LEVERS, stories
 from hourbank.simulate.run import Simulation
 from hourbank.simulate.wandering import Wander, shortest
 
@@ -76,6 +76,13 @@ def test_a_path_that_is_wrong_without_a_fault_is_told_as_one(monkeypatch: pytest
 def test_a_path_that_is_not_there_is_refused() -> None:
     with pytest.raises(HourBankError, match="no path has 'NOSUCHPATH' in its name"):
         simulate(Console(), only="NOSUCHPATH")
+
+
+def test_nothing_is_tried_while_a_way_lacks_its_lever(monkeypatch: pytest.MonkeyPatch) -> None:
+    stories()  # as they are, for all other tests
+    monkeypatch.delitem(LEVERS, ("CheckProviderResponse", "ACCEPTED"))
+    with pytest.raises(HourBankError, match="how an execution leaves CheckProviderResponse by ACCEPTED"):
+        simulate(Console(), only="CheckProviderResponse.REJECTED", share=400, pair_count=0, wander_count=0)
 
 
 def test_every_fault_is_in_the_table() -> None:
@@ -157,7 +164,7 @@ def test_the_command_prints_its_table_as_markdown() -> None:
     told = command(
         "--only", "CheckDecision.Default", "--share", "400", "--pairs", "0", "--wander", "1", "--processes", "1"
     )
-    assert (told.returncode, told.stderr) == (0, "")
+    assert (told.returncode, told.stderr) == (0, ""), told.stderr
     lines = [line.rstrip() for line in told.stdout.splitlines() if line.startswith("|")]
     assert lines[0].startswith("| what goes wrong") and set(lines[1]) == {"|", "-"} and lines[-1].startswith("| all ")
 

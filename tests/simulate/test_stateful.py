@@ -162,7 +162,7 @@ class HourBank(RuleBasedStateMachine):
         try:
             self.let_time_pass()
             # what the stream has lost meanwhile begins only now
-            while self.world.audit().missed:
+            while self.world.audit(again=True).missed:
                 self.let_time_pass()
             ledger = self.world.ledger()
             assert [key for key in ledger.requests if not is_right(self.world, ledger, key)] == []

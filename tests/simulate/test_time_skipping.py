@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
@@ -11,8 +12,10 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from moto.stepfunctions.parser.asl.eval.environment import Environment
 
 from handlers.aws.dynamodb import client
+from hourbank.simulate.executions import Invocation, LambdaError, SimulatedExecution
 from hourbank.simulate.stream import matches
 from hourbank.simulate.world import World, deployed
 
@@ -160,3 +163,44 @@ def test_a_removal_has_no_image() -> None:
 def test_a_comparison_that_is_not_emulated_is_refused() -> None:
     with pytest.raises(ValueError, match="prefix"):
         matches({"status": [{"prefix": "A"}]}, {"status": "AB"})
+
+
+def test_a_world_that_is_closed_leaves_nothing_behind() -> None:
+    """Tens of thousands of worlds are opened in one process: what each leaves is gigabytes in the end."""
+
+    def executions() -> int:
+        gc.collect()
+        return sum(isinstance(one, SimulatedExecution | Environment) for one in gc.get_objects())
+
+    with deployed() as world:
+        before = executions()
+        world.grant("ann", 10)
+        world.submit("r1", requesterId="ann", providerId="bob", estimatedHours=Decimal(3))
+        world.settle()
+        assert executions() > before
+    del world
+    assert executions() <= before
+
+
+def test_an_execution_that_was_stopped_in_a_pause_goes_on_without_it() -> None:
+    """A pause that nothing ends would be waited for again when the execution has ended: for ever."""
+    with deployed() as world:
+        world.grant("ann", 10)
+        world.on_invoke = fail_once
+        world.submit("r1", requesterId="ann", providerId="bob", estimatedHours=Decimal(3))
+        world.deliver()
+        execution = world.execution("service-request-r1")
+        world.go_a_stretch(execution)
+        assert execution.is_pausing
+        world.stop(execution)
+        assert not execution.is_pausing
+        with pytest.raises(ValueError, match="has ended"):
+            execution.resume()
+        world.redrive(execution)
+        world.expire(execution)
+        assert execution.status == "SUCCEEDED"
+
+
+def fail_once(invocation: Invocation, moment: str) -> None:
+    if invocation.state == "ValidateRequest" and invocation.attempt == 0 and moment == "before":
+        raise LambdaError("Lambda.TooManyRequestsException")

@@ -4,6 +4,7 @@ Write one here when the engine takes a form that the reader does not.
 """
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from hourbank.export import parameterised
 from hourbank.names import ROOT
 from hourbank.program import configuration, go_yaml, recorder
 from hourbank.program.configuration import read_stack, stack_config
-from hourbank.review import snapshot
+from hourbank.review import plan, snapshot, versions
 
 CIPHERTEXT = "v1:rd8+HLXtwTMNIZ5L:xHMReX6PrG5zxJA7V4Stp"
 SECRET = f"{{secure: {CIPHERTEXT}}}"
@@ -115,7 +116,7 @@ def test_a_byte_order_mark_does_no_harm(folder: Path, encoding: str) -> None:
 )
 def test_what_the_engine_does_not_take_is_one_line(folder: Path, content: str, says: str) -> None:
     (folder / "Pulumi.dev.yaml").write_text(content)
-    with pytest.raises(pulumi.RunError) as caught:
+    with pytest.raises(HourBankError) as caught:
         read_stack("dev", folder)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -240,7 +241,48 @@ def test_a_template_does_not_change_with_the_projects_own_configuration() -> Non
 
 def test_a_snapshot_says_a_secret_in_place_of_what_is_handed_on(folder: Path) -> None:
     set_stack(folder, f"{NEEDED}, hourbank:alarmTopicArn: {SECRET}, hourbank:logRetentionDays: {SECRET}")
-    config = read_stack("dev", folder)
-    recording = recorder.record("dev", tree=folder, settings=lambda read: snapshot.veiled(read, config))
+    words = versions.unknown_in("the files", folder, ["dev"])["dev"]
+    recording = recorder.record("dev", tree=folder, settings=lambda read: snapshot.veiled(read, words))
     assert {one.inputs["retentionInDays"] for one in recording.of_type("LogGroup")} == {"a secret"}
     assert ["a secret"] in [one.inputs.get("alarmActions") for one in recording.of_type("MetricAlarm")]
+
+
+@pytest.mark.thorough
+def test_what_one_version_does_not_show_is_compared_in_neither(folder: Path) -> None:
+    set_stack(folder, f"{NEEDED}, hourbank:logRetentionDays: 7")
+    plain = versions.read("before", folder, {"dev": {}})
+    set_stack(
+        folder,
+        f"{NEEDED.replace('abc', SECRET)}, hourbank:logRetentionDays: {SECRET}, hourbank:alarmTopicArn: {SECRET}",
+    )
+    unknown = versions.unknown_in("after", folder, ["dev"])
+    after = versions.read("after", folder, unknown)
+    set_stack(folder, f"{NEEDED}, hourbank:logRetentionDays: 7")
+    before = versions.read("before", folder, unknown)
+    assert plain.stacks["dev"].resources != before.stacks["dev"].resources
+    text = plan.render(before, after, ["dev"])
+    # a topic that was not there is something else than a topic that nobody can see
+    assert re.findall(r"^  - `(\w+)`: (.*)$", text, re.MULTILINE) == [
+        ("alarmActions", '`["a secret"]`, new'),
+        ("okActions", '`["a secret"]`, new'),
+    ]
+    assert "another table" not in text
+    assert "- `Pulumi.dev.yaml`, `hourbank:amplifyApiId`: `abc` → `a secret`\n" in text
+    assert CIPHERTEXT not in text
+
+
+@pytest.mark.thorough
+def test_a_table_that_nobody_can_see_may_be_another(folder: Path) -> None:
+    set_stack(folder, NEEDED)
+    before = versions.read("before", folder, {"dev": {}})
+    set_stack(folder, f"{NEEDED}, hourbank:tables: {{escrow: {SECRET}}}")
+    after = versions.read("after", folder, versions.unknown_in("after", folder, ["dev"]))
+    text = plan.render(before, after, ["dev"])
+    assert "The function `createEscrow` may use another table" in text
+    assert "uses another table" not in text
+
+
+def test_a_version_whose_file_is_no_yaml_is_one_line(folder: Path) -> None:
+    (folder / "Pulumi.dev.yaml").write_text("config: [")
+    with pytest.raises(HourBankError, match=r"^after cannot be recorded: Pulumi\.dev\.yaml is no YAML"):
+        versions.unknown_in("after", folder, ["dev"])

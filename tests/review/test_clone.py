@@ -175,10 +175,10 @@ def test_in_a_worktree_and_in_a_hook_it_is_this_folders_repository(
 ) -> None:
     origin.git("worktree", "add", "--quiet", str(tmp_path / "tree"), "feature")
     inside(monkeypatch, tmp_path / "tree")
-    monkeypatch.setenv("GIT_DIR", ".git")
-    monkeypatch.setenv("GIT_INDEX_FILE", ".git/index")
+    base = origin.git("rev-parse", "main~2")
+    monkeypatch.setenv("GIT_DIR", str(Repository.new(tmp_path / "of the hook").folder / ".git"))
     found = clone.find("main", None)
-    assert found.before == origin.git("rev-parse", "main~2")
+    assert found.before == base
     assert (clone.extract(found.before, "", tmp_path / "base") / "__main__.py").exists()
 
 
