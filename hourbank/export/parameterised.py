@@ -19,6 +19,7 @@ ARCHIVE = "hourbank-functions.zip"
 ENVIRONMENT = "Environment"
 TABLE_NAMES = {key: f"{model.name}TableName" for key, model in MODELS.items()}
 STREAM_ARN = "ServiceRequestStreamArn"
+ATTEMPT = "DeploymentAttempt"
 # What the program is told while it is recorded: legal, and replaced by a parameter afterwards.
 CONFIG = {
     "hourbank:tables": json.dumps({key: f"{model.name}-parameter" for key, model in MODELS.items()}),
@@ -109,6 +110,14 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "Description": "Permissions boundary of every role, where an organisation asks for one",
         "AllowedPattern": f"|{POLICY}",
         "ConstraintDescription": "an IAM policy's ARN, or nothing",
+    },
+    ATTEMPT: {
+        "Type": "Number",
+        "Default": 1,
+        "Description": "Another number lets an update that was rolled back be tried again",
+        "MinValue": 1,
+        "MaxValue": 999,
+        "ConstraintDescription": "a whole number from 1 to 999",
     },
 }
 # A parameter that may be empty: the property, or the list's item, is there if it is not.
@@ -211,6 +220,7 @@ def template(
     made = cloudformation.assemble(recording, code=code, placeholders={*parameters, *forms})
     for part in made["Resources"].values():
         if part["Type"] == "AWS::Lambda::Version":
+            count_attempts(made["Resources"][part["Properties"]["FunctionName"]["Ref"]])
             describe(part["Properties"], made["Resources"], {*parameters, *forms})
         if retain:
             # CloudFormation takes no update that changes DeletionPolicy alone
@@ -246,6 +256,17 @@ def is_legal(declared: Mapping[str, Any], value: Any) -> bool:
     if allowed := declared.get("AllowedValues"):
         return int(value) in allowed
     return declared["MinValue"] <= int(value) <= declared["MaxValue"]
+
+
+def count_attempts(function: dict[str, Any]) -> None:
+    """Make the attempt a part of what configures a function, so that another attempt publishes another version.
+
+    An update that is rolled back leaves its versions, which executions that began meanwhile need. Lambda publishes
+    nothing where code and configuration are those of the newest version, and CloudFormation fails then: the same update
+    could not be tried again.
+    https://docs.aws.amazon.com/lambda/latest/api/API_PublishVersion.html
+    """
+    function["Properties"]["Environment"]["Variables"]["DEPLOYMENT_ATTEMPT"] = {"Ref": ATTEMPT}
 
 
 def describe(version: dict[str, Any], resources: Mapping[str, Any], placeholders: set[str]) -> None:

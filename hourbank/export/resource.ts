@@ -37,6 +37,8 @@ export interface WorkflowsOptions {
   alarmTopicArn?: string | undefined;
   /** Permissions boundary of every role. */
   permissionsBoundaryArn?: string | undefined;
+  /** Another number lets an update that was rolled back be tried again; by default 1. */
+  deploymentAttempt?: number | undefined;
 }
 
 /** What is used of Amplify's backend. */
@@ -86,6 +88,7 @@ export function addWorkflows(backend: BackendWithData, options: WorkflowsOptions
     LogRetentionDays: options.logRetentionDays,
     AlarmTopicArn: options.alarmTopicArn,
     PermissionsBoundaryArn: options.permissionsBoundaryArn,
+    DeploymentAttempt: options.deploymentAttempt,
     ServiceRequestTableName: table('ServiceRequest').tableName,
     EscrowTableName: table('Escrow').tableName,
     UserBalanceTableName: table('UserBalance').tableName,

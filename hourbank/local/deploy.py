@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import shlex
 import sys
@@ -223,6 +224,7 @@ def apply(
     stacks = emulator.client("cloudformation")
     exists = any(stack["StackName"] == name for stack in stacks.describe_stacks()["Stacks"])
     change = stacks.update_stack if exists else stacks.create_stack
+    failed_before = len(list(_failures(stacks, name))) if exists else 0
     # by URL: a template of more than 51,200 bytes is not taken by value
     url = f"{emulator.endpoint}/{BUCKET}/{upload(emulator, json.dumps(template).encode())}"
     values = [{"ParameterKey": key, "ParameterValue": value} for key, value in (parameters or {}).items()]
@@ -236,7 +238,7 @@ def apply(
         if stack["StackStatus"] in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
             return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
         if not stack["StackStatus"].endswith("_IN_PROGRESS"):
-            reason = next(_failures(stacks, name), stack["StackStatus"])
+            reason = next(itertools.islice(_failures(stacks, name), failed_before, None), stack["StackStatus"])
             raise HourBankError(f"the emulator refuses the deployment: {reason}")
         if patience.is_over(len(stacks.describe_stack_events(StackName=name)["StackEvents"])):
             raise HourBankError(f"the emulator deploys nothing any more: {emulator.last_words()}")
@@ -244,6 +246,8 @@ def apply(
 
 
 def _failures(stacks: Any, name: str) -> Iterator[str]:
-    for event in reversed(stacks.describe_stack_events(StackName=name)["StackEvents"]):
+    """What failed, in order, through all changes of the stack."""
+    pages = stacks.get_paginator("describe_stack_events").paginate(StackName=name)
+    for event in reversed([one for page in pages for one in page["StackEvents"]]):
         if event["ResourceStatus"].endswith("_FAILED"):
             yield f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', event['ResourceStatus'])}"

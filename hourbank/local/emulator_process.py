@@ -87,6 +87,41 @@ def retry_before_catching() -> None:
     states["_test_state"] = test_state
 
 
+def publish_what_is_new_alone() -> None:
+    """Publish no version of a function that has the code and the configuration of its newest one, as on AWS.
+
+    ministack goes by a number that every update changes, one that takes a change back too. CloudFormation fails where
+    nothing is published: https://docs.aws.amazon.com/lambda/latest/api/API_PublishVersion.html
+    """
+    functions = vars(importlib.import_module("ministack.services.lambda_svc"))
+    templates = vars(importlib.import_module("ministack.services.cloudformation.provisioners"))
+    publish, function_of = functions["_publish_version"], templates["_lambda_version_function"]
+    # of the version, or of how its making goes on
+    own = {"Description", "FunctionArn", "LastModified", "RevisionId", "Version"}
+
+    def content(config):
+        return {key: value for key, value in config.items() if key not in own and not key.startswith(("State", "Last"))}
+
+    def compare(function):
+        newest = function["versions"].get(max(function["versions"], key=int, default=None))
+        if newest and content(newest["config"]) == content(function["config"]):
+            newest["function_revision"] = function["config"]["RevisionId"]
+
+    def publish_version(name, data):
+        if name in functions["_functions"]:
+            compare(functions["_functions"][name])
+        return publish(name, data)
+
+    def version_function(props):
+        found = function_of(props)
+        if found[0]:
+            compare(found[0])
+        return found
+
+    functions["_publish_version"] = publish_version
+    templates["_lambda_version_function"] = version_function
+
+
 def lengthen_tokens() -> None:
     """Make task tokens as long as AWS's may be, as they make the records that they are stored in larger.
 
@@ -145,6 +180,7 @@ def main() -> None:
     vars(importlib.import_module("ministack.core.lambda_runtime"))["_PROVIDED_INIT_TIMEOUT"] = 300.0
     let_requests_choose_their_time()
     retry_before_catching()
+    publish_what_is_new_alone()
     if os.environ["AUTH"] == "true":
         know_machines_of_tokens()
     lengthen_tokens()

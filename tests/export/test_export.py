@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import datetime
@@ -14,6 +15,7 @@ from cfnlint.decode.cfn_yaml import loads
 from typer.testing import CliRunner
 
 from hourbank.cli import app
+from hourbank.errors import HourBankError
 from hourbank.export import parameterised
 from hourbank.local import deploy
 from hourbank.local.emulator import Emulator
@@ -91,6 +93,7 @@ def test_the_parameters_put_in_place_make_what_pulumi_deploys(recording: Recordi
         "LogRetentionDays": "90",
         "AlarmTopicArn": topic,
         "PermissionsBoundaryArn": boundary,
+        "DeploymentAttempt": "1",
         "AWS::StackName": "organization/hourbank/dev",
     }
     assert set(values) == {*parameterised.PARAMETERS, "AWS::StackName"}
@@ -176,8 +179,51 @@ def test_what_configures_a_function_replaces_its_version(made: dict[str, Any]) -
             told = set(cloudformation.references(function["Properties"]["Environment"])) & set(made["Parameters"])
             assert set(cloudformation.references(version.get("Description"))) == told - {"Environment"}
             # a description has 256 characters
-            longest = {"StartRequestsFrom": 40, "ProviderResponseTimeoutSeconds": 7, "ConfirmationDays": 3}
+            longest = {
+                "StartRequestsFrom": 40,
+                "ProviderResponseTimeoutSeconds": 7,
+                "ConfirmationDays": 3,
+                "DeploymentAttempt": 3,
+            }
             assert sum(longest.get(name, 60) + 1 for name in told - {"Environment"}) <= 256
+
+
+@pytest.mark.thorough
+@pytest.mark.xdist_group("export-cloudformation")
+def test_an_update_that_was_rolled_back_is_tried_again_as_another_attempt(made: dict[str, Any]) -> None:
+    """On an emulator that publishes a version of nothing that is as the newest one, and fails the update then."""
+    with Emulator() as emulator:
+        template, parameters = deployable(emulator, made)
+        deploy.apply(emulator, template, name="repeated", parameters=parameters)
+        # an update of every function, in the midst of which something else cannot be made
+        changed = json.loads(json.dumps(template))
+        for logical_id, resource in template["Resources"].items():
+            if resource["Type"] == "AWS::Lambda::Function":
+                changed["Resources"][logical_id]["Properties"]["MemorySize"] = 1024
+            elif resource["Type"] == "AWS::Lambda::Version":
+                changed["Resources"][f"{logical_id}X"] = changed["Resources"].pop(logical_id)
+        versions = [one for one in changed["Resources"] if changed["Resources"][one]["Type"] == "AWS::Lambda::Version"]
+        text = json.dumps(changed)
+        for one in versions:
+            text = text.replace(json.dumps(one.removesuffix("X")), json.dumps(one))
+        changed = json.loads(text)
+        broken = json.loads(text)
+        broken["Resources"]["Broken"] = {
+            "Type": "AWS::CloudFormation::Stack",
+            "DependsOn": versions,
+            "Properties": {"TemplateURL": f"{emulator.endpoint}/{deploy.BUCKET}/nothing"},
+        }
+        with pytest.raises(HourBankError):
+            deploy.apply(emulator, broken, name="repeated", parameters=parameters)
+        with pytest.raises(HourBankError, match="A version for this Lambda function exists"):
+            deploy.apply(emulator, changed, name="repeated", parameters=parameters)
+        deploy.apply(emulator, changed, name="repeated", parameters={**parameters, "DeploymentAttempt": "2"})
+        machine = emulator.client("stepfunctions").list_state_machines()["stateMachines"][0]["stateMachineArn"]
+        definition = emulator.client("stepfunctions").describe_state_machine(stateMachineArn=machine)["definition"]
+        called = re.search(r"arn:aws:lambda:[^\"]*:function:[^\"]*:[0-9]+", definition)
+        assert called
+        code = emulator.client("lambda").get_function_configuration(FunctionName=called[0])
+        assert (code["MemorySize"], code["Environment"]["Variables"]["DEPLOYMENT_ATTEMPT"]) == (1024, "2")
 
 
 def test_retained_is_everything(recording: Recording) -> None:
@@ -232,24 +278,31 @@ def test_an_empty_path_is_not_the_folder_one_is_in(command: tuple[str, str]) -> 
     assert result.exit_code == 2 and "it is empty" in result.output
 
 
+def deployable(emulator: Emulator, made: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The template adapted to the emulator, whose tables and code are there, and its parameters."""
+    tables = deploy.create_tables(emulator)
+    code = cloudformation.archive_bytes({"bootstrap": deploy.bootstrap().encode()})
+    template = json.loads(json.dumps(made))
+    # what `sam deploy` and `aws cloudformation package` do with a path
+    packaged = {"S3Bucket": deploy.BUCKET, "S3Key": deploy.upload(emulator, code)}
+    for resource in template["Resources"].values():
+        if "Code" in resource["Properties"]:
+            assert resource["Properties"]["Code"] == "./hourbank-functions.zip"
+            resource["Properties"]["Code"] = packaged
+    described = emulator.client("dynamodb").describe_table(TableName=tables["serviceRequest"])["Table"]
+    parameters = {
+        "Environment": "exported",
+        **{name: tables[key] for key, name in parameterised.TABLE_NAMES.items()},
+        "ServiceRequestStreamArn": described["LatestStreamArn"],
+        "StartRequestsFrom": "2026-01-01T00:00:00Z",
+    }
+    return adapt(template), parameters
+
+
 @pytest.mark.thorough
 @pytest.mark.xdist_group("export-cloudformation")
 def test_the_template_plays_every_story(made: dict[str, Any]) -> None:
     with Emulator() as emulator:
-        tables = deploy.create_tables(emulator)
-        code = cloudformation.archive_bytes({"bootstrap": deploy.bootstrap().encode()})
-        template = json.loads(json.dumps(made))
-        # what `sam deploy` and `aws cloudformation package` do with a path
-        packaged = {"S3Bucket": deploy.BUCKET, "S3Key": deploy.upload(emulator, code)}
-        for resource in template["Resources"].values():
-            if "Code" in resource["Properties"]:
-                assert resource["Properties"]["Code"] == "./hourbank-functions.zip"
-                resource["Properties"]["Code"] = packaged
-        described = emulator.client("dynamodb").describe_table(TableName=tables["serviceRequest"])["Table"]
-        parameters = {
-            "Environment": "exported",
-            **{name: tables[key] for key, name in parameterised.TABLE_NAMES.items()},
-            "ServiceRequestStreamArn": described["LatestStreamArn"],
-            "StartRequestsFrom": "2026-01-01T00:00:00Z",
-        }
-        play(emulator, adapt(template), parameters, tables)
+        template, parameters = deployable(emulator, made)
+        tables = {key: parameters[name] for key, name in parameterised.TABLE_NAMES.items()}
+        play(emulator, template, parameters, tables)

@@ -59,7 +59,7 @@ def test_the_typescript_gives_every_parameter_a_value(amplify: Path) -> None:
     # an environment that is undefined is refused
     assert "Default" not in parameters["Environment"]
     documented = re.findall(r"by default (\d+)\. \*/\n  (\w+)\?", source)
-    assert len(documented) == 3
+    assert len(documented) == 4
     for default, option in documented:
         assert parameters[option[0].upper() + option[1:]]["Default"] == int(default)
 
