@@ -12,12 +12,14 @@ from components.functions import GET, UPDATE
 from components.models import MODELS
 from components.service_role import service_role
 from components.settings import THIRTY_DAYS, Settings
-from components.tables import Table
+from components.tables import Table, decryption
 from components.workflow import Workflow
 from components.workflow_function import WorkflowFunction
 
 BATCH_GET = "dynamodb:BatchGetItem"
 SCAN = "dynamodb:Scan"
+# What it reads, by the key in the configuration.
+READ = ("serviceRequest", "escrow", "transactionLog")
 
 # long enough for two runs, so that what one finds stays an alarm until the next says otherwise
 TWO_HOURS = 2 * 60 * 60
@@ -90,11 +92,10 @@ class Auditor(pulumi.ComponentResource):
                         "Action": "states:DescribeExecution",
                         "Resource": args["requests"].executions_arn,
                     },
+                    *decryption(settings, *(tables[key] for key in READ)),
                 ],
                 "environment": {
-                    **{
-                        MODELS[key].variable: tables[key].name for key in ("serviceRequest", "escrow", "transactionLog")
-                    },
+                    **{MODELS[key].variable: tables[key].name for key in READ},
                     "START_REQUESTS_FROM": settings.start_requests_from,
                     "CONFIRMATION_DAYS": str(settings.confirmation_days),
                 },

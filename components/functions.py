@@ -10,7 +10,7 @@ from components.archive import handler_archive
 from components.event_bus import EventBus
 from components.models import MODELS
 from components.settings import Settings
-from components.tables import Table
+from components.tables import Table, decryption
 from components.workflow_function import WorkflowFunction
 
 # A transaction has no action of its own in IAM: it needs that of each item it touches.
@@ -94,10 +94,11 @@ def workflow_functions(settings: Settings, tables: Mapping[str, Table], bus: Eve
     }
     functions = {}
     for name, access in ACCESS.items():
-        statements: list[dict[str, Any]] = [
+        statements: list[Mapping[str, Any]] = [
             {"Effect": "Allow", "Action": list(actions), "Resource": tables[table].arn}
             for table, actions in access.tables.items()
         ]
+        statements += decryption(settings, *(tables[table] for table in access.tables))
         environment: dict[str, pulumi.Input[str]] = {
             MODELS[table].variable: tables[table].name for table in access.tables
         }

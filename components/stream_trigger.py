@@ -13,7 +13,7 @@ from components.failure_queue import failure_queue
 from components.functions import GET
 from components.models import MODELS
 from components.settings import Settings
-from components.tables import Table
+from components.tables import Table, decryption
 from components.workflow import Workflow
 from components.workflow_function import WorkflowFunction
 
@@ -115,6 +115,7 @@ class StreamTrigger(pulumi.ComponentResource):
                         "Resource": requests.arn,
                     },
                     {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": self.failures.arn},
+                    *decryption(settings, table),
                 ],
                 "environment": {
                     MODELS["serviceRequest"].variable: table.name,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
@@ -21,6 +22,8 @@ class Table:
     name: str
     arn: str
     stream_arn: str | None
+    key_arn: str | None
+    """The KMS key that it is encrypted with; DynamoDB's own needs no right of anybody's, and has none here."""
 
 
 def look_up(settings: Settings) -> Mapping[str, Table]:
@@ -76,6 +79,7 @@ def look_up_one(key: str, name: str, settings: Settings) -> Table:
             raise refused(f"does not exist in {settings.region}", f"check {where}") from None
         raise refused(f"cannot be read ({reason[:300]})", "check AWS credentials and dynamodb:DescribeTable") from None
 
+    encrypted = table.server_side_encryption
     description = Description(
         hash_key=table.hash_key,
         range_key=table.range_key,
@@ -83,10 +87,25 @@ def look_up_one(key: str, name: str, settings: Settings) -> Table:
         ttl_attribute=table.ttl.attribute_name if table.ttl else None,
         stream_arn=table.stream_arn or None,
         stream_view=table.stream_view_type,
+        key_arn=(encrypted.kms_key_arn or None) if encrypted else None,
     )
     if objection := objection_to(key, description, allow_conflict_resolution=settings.allow_conflict_resolution):
         raise refused(*objection)
-    return Table(name=name, arn=table.arn, stream_arn=description.stream_arn)
+    return Table(name=name, arn=table.arn, stream_arn=description.stream_arn, key_arn=description.key_arn)
+
+
+def decryption(settings: Settings, *tables: Table) -> list[Mapping[str, Any]]:
+    """What whoever reads or writes these tables needs besides, as IAM statements: DynamoDB decrypts in their name.
+
+    https://docs.aws.amazon.com/kms/latest/developerguide/services-dynamodb.html
+    """
+    keys = sorted({table.key_arn for table in tables if table.key_arn})
+    if not keys:
+        return []
+    host = f"dynamodb.{settings.region}.amazonaws.com"
+    # China's regions have another ending
+    through = {"StringEquals": {"kms:ViaService": [host, f"{host}.cn"]}}
+    return [{"Effect": "Allow", "Action": "kms:Decrypt", "Resource": keys, "Condition": through}]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +119,8 @@ class Description:
     ttl_attribute: str | None
     stream_arn: str | None
     stream_view: str | None
+    key_arn: str | None = None
+    """The KMS key that encrypts it, where it is not DynamoDB's own."""
 
 
 def objection_to(key: str, table: Description, *, allow_conflict_resolution: bool) -> tuple[str, str] | None:

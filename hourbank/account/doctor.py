@@ -186,6 +186,7 @@ def seen(what: str, look: Callable[[], Iterable[Check]]) -> Iterator[Check]:
 
 
 def tables(names: Mapping[str, str], account: Account, *, accepts: bool, env: str) -> Iterator[Check]:
+    keys: dict[str, list[str]] = {}
     for key, name in names.items():
         what = f"table {MODELS[key].name}"
         try:
@@ -205,6 +206,10 @@ def tables(names: Mapping[str, str], account: Account, *, accepts: bool, env: st
             yield Check(what, Outcome.FITS, name)
         if key == STREAMED and (stream := description.stream_arn):
             yield from seen("stream", lambda stream=stream: readers(stream, env))
+        if customers_key := description.key_arn:
+            keys.setdefault(customers_key, []).append(MODELS[key].name)
+    for arn, encrypted in keys.items():
+        yield from seen("key", lambda arn=arn, encrypted=encrypted: encryption(arn, encrypted))
 
 
 def describe(name: str) -> Description:
@@ -218,7 +223,28 @@ def describe(name: str) -> Description:
         ttl_attribute=dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"].get("AttributeName"),
         stream_arn=table.get("LatestStreamArn"),
         stream_view=table.get("StreamSpecification", {}).get("StreamViewType"),
+        key_arn=table.get("SSEDescription", {}).get("KMSMasterKeyArn"),
     )
+
+
+def encryption(arn: str, encrypted: Sequence[str]) -> Iterator[Check]:
+    """Say whether a table's key can be used; one of AWS's own needs no word."""
+    what = f"key of {', '.join(encrypted)}"
+    try:
+        key = client("kms").describe_key(KeyId=arn)["KeyMetadata"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in GONE:
+            raise
+        yield Check(what, Outcome.MISS, f"there is no key {arn}", "no such table can be read any more")
+        return
+    if key["KeyManager"] == "AWS":
+        return
+    if key["KeyState"] != "Enabled":
+        remedy = f"aws kms enable-key --key-id {arn}, or cancel-key-deletion before it"
+        yield Check(what, Outcome.MISS, f"{arn} is {key['KeyState']}", remedy)
+        return
+    found = f"{arn} is yours: the functions' roles get kms:Decrypt through DynamoDB"
+    yield Check(what, Outcome.NOTE, found, f"its policy must leave that to IAM; a template needs TablesKmsKeyArn={arn}")
 
 
 def readers(stream: str, env: str) -> Iterator[Check]:

@@ -20,6 +20,7 @@ ENVIRONMENT = "Environment"
 TABLE_NAMES = {key: f"{model.name}TableName" for key, model in MODELS.items()}
 STREAM_ARN = "ServiceRequestStreamArn"
 ATTEMPT = "DeploymentAttempt"
+KEY_ARN = "TablesKmsKeyArn"
 # What the program is told while it is recorded: legal, and replaced by a parameter afterwards.
 CONFIG = {
     "hourbank:tables": json.dumps({key: f"{model.name}-parameter" for key, model in MODELS.items()}),
@@ -111,6 +112,13 @@ PARAMETERS: dict[str, dict[str, Any]] = {
         "AllowedPattern": f"|{POLICY}",
         "ConstraintDescription": "an IAM policy's ARN, or nothing",
     },
+    KEY_ARN: {
+        "Type": "String",
+        "Default": "",
+        "Description": "KMS key of yours that the tables are encrypted with, where they are",
+        "AllowedPattern": r"|arn:[a-z0-9-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+",
+        "ConstraintDescription": "a KMS key's ARN, or nothing",
+    },
     ATTEMPT: {
         "Type": "Number",
         "Default": 1,
@@ -122,6 +130,8 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 }
 # A parameter that may be empty: the property, or the list's item, is there if it is not.
 OPTIONAL = {"AlarmTopicArn": "HasAlarmTopic", "PermissionsBoundaryArn": "HasPermissionsBoundary"}
+# The same of whole statements of policies.
+OPTIONAL_STATEMENTS = {KEY_ARN: "HasTablesKmsKey"}
 
 OUTPUTS = {
     "serviceRequestWorkflowArn": ("ServiceRequestWorkflowArn", "Service Request Workflow ARN"),
@@ -180,7 +190,9 @@ def record(tool: str, *, environment: str = "${Environment}", permissions_bounda
 def described(args: Mapping[str, Any]) -> dict[str, Any]:
     """Describe a table whose name is a parameter."""
     told = {key: f"${{{parameter}}}" for key, parameter in TABLE_NAMES.items()}
-    return recorder.table_that_serves(args["name"], told) | {"streamArn": f"${{{STREAM_ARN}}}"}
+    encrypted = {"enabled": True, "kmsKeyArn": f"${{{KEY_ARN}}}"}
+    stream = f"${{{STREAM_ARN}}}"
+    return recorder.table_that_serves(args["name"], told) | {"streamArn": stream, "serverSideEncryption": encrypted}
 
 
 def template(
@@ -237,10 +249,13 @@ def template(
         "Metadata": {"HourBank": {"Recorded": len(recording.resources), "LeftOut": dict(left_out)}},
         "Parameters": {name: dict(declared) for name, declared in parameters.items()},
         "Conditions": {
-            **{has: {"Fn::Not": [{"Fn::Equals": [{"Ref": name}, ""]}]} for name, has in optional.items()},
+            **{
+                has: {"Fn::Not": [{"Fn::Equals": [{"Ref": name}, ""]}]}
+                for name, has in {**optional, **OPTIONAL_STATEMENTS}.items()
+            },
             **(conditions or {}),
         },
-        "Resources": replaced(made["Resources"], forms),
+        "Resources": replaced(with_optional_statements(made["Resources"]), forms),
         "Outputs": replaced(outputs, forms),
     }
 
@@ -256,6 +271,18 @@ def is_legal(declared: Mapping[str, Any], value: Any) -> bool:
     if allowed := declared.get("AllowedValues"):
         return int(value) in allowed
     return declared["MinValue"] <= int(value) <= declared["MaxValue"]
+
+
+def with_optional_statements(value: Any) -> Any:
+    """Let a policy speak of what may not be there only where it is."""
+    if isinstance(value, list):
+        return [with_optional_statements(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "Effect" in value and (names := OPTIONAL_STATEMENTS.keys() & set(cloudformation.references(value))):
+        (name,) = names
+        return {"Fn::If": [OPTIONAL_STATEMENTS[name], value, {"Ref": "AWS::NoValue"}]}
+    return {key: with_optional_statements(item) for key, item in value.items()}
 
 
 def count_attempts(function: dict[str, Any]) -> None:

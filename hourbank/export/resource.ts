@@ -37,6 +37,8 @@ export interface WorkflowsOptions {
   alarmTopicArn?: string | undefined;
   /** Permissions boundary of every role. */
   permissionsBoundaryArn?: string | undefined;
+  /** KMS key of yours that the tables are encrypted with, where they are: the functions' roles get what they need. */
+  tablesKmsKeyArn?: string | undefined;
   /** Another number lets an update that was rolled back be tried again; by default 1. */
   deploymentAttempt?: number | undefined;
 }
@@ -88,6 +90,7 @@ export function addWorkflows(backend: BackendWithData, options: WorkflowsOptions
     LogRetentionDays: options.logRetentionDays,
     AlarmTopicArn: options.alarmTopicArn,
     PermissionsBoundaryArn: options.permissionsBoundaryArn,
+    TablesKmsKeyArn: options.tablesKmsKeyArn,
     DeploymentAttempt: options.deploymentAttempt,
     ServiceRequestTableName: table('ServiceRequest').tableName,
     EscrowTableName: table('Escrow').tableName,

@@ -38,7 +38,7 @@ TOPIC = "arn:aws:sns:us-east-1:123456789012:alarms"
 @pytest.fixture
 def aws(monkeypatch):
     """Stubs of the services that are asked, by name."""
-    names = ("appsync", "cloudformation", "dynamodb", "iam", "lambda", "sns", "sts")
+    names = ("appsync", "cloudformation", "dynamodb", "iam", "kms", "lambda", "sns", "sts")
     clients = {name: boto3.client(name, region_name="us-east-1") for name in names}
     stubs = {name: Stubber(client) for name, client in clients.items()}
     for stub in stubs.values():
@@ -145,6 +145,46 @@ def test_a_schema_that_says_nothing_is_a_line_of_its_own(aws, body):
     (check,) = app_schema.schema("x", "", HERE)
     assert (check.what, check.outcome, check.found) == ("schema", Outcome.MISS, "AppSync shows none of API x")
     assert "deploy the API's schema" in check.remedy
+
+
+KEY = "arn:aws:kms:us-east-1:123456789012:key/own"
+
+
+@pytest.mark.parametrize(
+    ("manager", "state", "outcome", "says"),
+    [
+        ("AWS", "Enabled", None, ""),
+        ("CUSTOMER", "Enabled", Outcome.NOTE, "is yours: the functions' roles get kms:Decrypt through DynamoDB"),
+        ("CUSTOMER", "Disabled", Outcome.MISS, "is Disabled"),
+        ("CUSTOMER", "PendingDeletion", Outcome.MISS, "is PendingDeletion"),
+        (None, "", Outcome.MISS, "there is no key"),
+        ("denied", "", Outcome.UNSEEN, "AWS does not allow DescribeKey"),
+    ],
+)
+def test_the_customers_key_of_tables_must_be_usable(aws, manager, state, outcome, says):
+    for model in ("UserBalance", "TransactionLog"):
+        key = next(one for one in MODELS.values() if one.name == model).hash_key
+        described = {
+            "TableName": model,
+            "KeySchema": [{"AttributeName": key, "KeyType": "HASH"}],
+            "AttributeDefinitions": [{"AttributeName": key, "AttributeType": "S"}],
+            "SSEDescription": {"Status": "ENABLED", "SSEType": "KMS", "KMSMasterKeyArn": KEY},
+        }
+        aws["dynamodb"].add_response("describe_table", {"Table": described}, {"TableName": model})
+        aws["dynamodb"].add_response(
+            "describe_time_to_live", {"TimeToLiveDescription": {"TimeToLiveStatus": "DISABLED"}}, {"TableName": model}
+        )
+    if manager == "denied":
+        aws["kms"].add_client_error("describe_key", "AccessDeniedException", "no")
+    elif manager is None:
+        aws["kms"].add_client_error("describe_key", "NotFoundException", "no")
+    else:
+        about = {"KeyId": "own", "KeyManager": manager, "KeyState": state}
+        aws["kms"].add_response("describe_key", {"KeyMetadata": about}, {"KeyId": KEY})
+    names = {"userBalance": "UserBalance", "transactionLog": "TransactionLog"}
+    _, _, *more = doctor.tables(names, HERE, accepts=False, env="dev")
+    assert [one.outcome for one in more] == ([outcome] if outcome else [])
+    assert says in "".join(one.found for one in more)
 
 
 def test_a_table_that_nobody_may_see_is_missing_as_for_a_preview(aws):

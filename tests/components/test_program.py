@@ -18,6 +18,7 @@ from components import archive
 from components.functions import ACCESS
 from components.models import MODELS
 from handlers.aws import dynamodb, environment
+from hourbank.program import recorder
 from hourbank.program.recorder import STACKS, Recording, Resource, record
 from tests.helpers.recordings import recorded
 from tests.helpers.rights import RIGHTS
@@ -257,6 +258,50 @@ def test_functions_may_do_what_they_use_and_nothing_else(recording: Recording) -
         policy = recording.named(f"{name}-policy")
         assert {(action, resources.get(on_, on_)) for action, on_ in statements(policy)} == rights | own, name
         assert policy.inputs["role"] == f"${{{recording.named(f'{name}-role').logical_id}}}"
+
+
+def test_the_key_of_a_table_is_used_by_whoever_uses_that_table_through_dynamodb_alone(dev: Recording) -> None:
+    """Two tables have a key of the customer's, one has a key of its own: who may do what with which."""
+    keys = {name: f"arn:aws:kms:us-east-1:123456789012:key/{name}" for name in ("shared", "own")}
+    encrypted = {
+        table_name(dev, "Escrow"): keys["shared"],
+        table_name(dev, "UserBalance"): keys["shared"],
+        table_name(dev, "TransactionLog"): keys["own"],
+    }
+
+    def table(args: dict[str, Any]) -> dict[str, Any]:
+        found = recorder.table_that_serves(args["name"], {})
+        key = encrypted.get(args["name"], "")
+        return found | {"serverSideEncryption": {"enabled": bool(key), "kmsKeyArn": key}}
+
+    changed = record("dev", invokes={recorder.GET_TABLE: table})
+    for name in ROLES:
+        given = json.loads(changed.named(f"{name}-policy").inputs["policy"])["Statement"]
+        more = [
+            one for one in given if one not in json.loads(dev.named(f"{name}-policy").inputs["policy"])["Statement"]
+        ]
+        used = {
+            name for one in given for name in encrypted for arn in as_list(one["Resource"]) if f"table/{name}" in arn
+        }
+        expected = sorted({encrypted[one] for one in used})
+        if not expected:
+            assert more == [], name
+            continue
+        assert more == [
+            {
+                "Effect": "Allow",
+                "Action": "kms:Decrypt",
+                "Resource": expected,
+                "Condition": {
+                    "StringEquals": {
+                        "kms:ViaService": [
+                            "dynamodb.${AWS::Region}.amazonaws.com",
+                            "dynamodb.${AWS::Region}.amazonaws.com.cn",
+                        ]
+                    }
+                },
+            }
+        ], name
 
 
 def test_a_role_has_one_policy_and_one_user(recording: Recording) -> None:

@@ -1,5 +1,6 @@
 """The exports: what Pulumi would deploy, as a template that takes parameters, and that plays every story."""
 
+import inspect
 import json
 import os
 import re
@@ -14,13 +15,14 @@ from cfnlint.api import ManualArgs, lint
 from cfnlint.decode.cfn_yaml import loads
 from typer.testing import CliRunner
 
+from hourbank.account import doctor
 from hourbank.cli import app
 from hourbank.errors import HourBankError
 from hourbank.export import parameterised
 from hourbank.local import deploy
 from hourbank.local.emulator import Emulator
 from hourbank.names import ROOT
-from hourbank.program import cloudformation
+from hourbank.program import cloudformation, recorder
 from hourbank.program.recorder import Recording
 from tests.helpers.exports import adapt, play
 from tests.helpers.recordings import exports_recorded_once, recorded  # noqa: F401
@@ -81,7 +83,13 @@ def test_the_parameters_put_in_place_make_what_pulumi_deploys(recording: Recordi
         "hourbank:alarmTopicArn": topic,
         "hourbank:permissionsBoundaryArn": boundary,
     }
-    stack = recorded("dev", config)
+    key = "arn:aws:kms:us-east-1:123456789012:key/own"
+
+    def encrypted(args: dict[str, Any]) -> dict[str, Any]:
+        table = recorder.table_that_serves(args["name"], {key: f"{key}-table" for key in parameterised.TABLE_NAMES})
+        return table | {"serverSideEncryption": {"enabled": True, "kmsKeyArn": key}}
+
+    stack = recorder.record("dev", config=config, invokes={recorder.GET_TABLE: encrypted})
     (mapping,) = stack.of_type("EventSourceMapping")
     values = {
         "Environment": "dev",
@@ -93,6 +101,7 @@ def test_the_parameters_put_in_place_make_what_pulumi_deploys(recording: Recordi
         "LogRetentionDays": "90",
         "AlarmTopicArn": topic,
         "PermissionsBoundaryArn": boundary,
+        "TablesKmsKeyArn": key,
         "DeploymentAttempt": "1",
         "AWS::StackName": "organization/hourbank/dev",
     }
@@ -224,6 +233,22 @@ def test_an_update_that_was_rolled_back_is_tried_again_as_another_attempt(made: 
         assert called
         code = emulator.client("lambda").get_function_configuration(FunctionName=called[0])
         assert (code["MemorySize"], code["Environment"]["Variables"]["DEPLOYMENT_ATTEMPT"]) == (1024, "2")
+
+
+def test_a_policy_speaks_of_the_tables_key_only_where_there_is_one(made: dict[str, Any]) -> None:
+    statements = [
+        statement
+        for part in made["Resources"].values()
+        if part["Type"] == "AWS::IAM::Policy"
+        for statement in part["Properties"]["PolicyDocument"]["Statement"]
+    ]
+    conditional = [one["Fn::If"] for one in statements if "Fn::If" in one]
+    assert len(conditional) == 13 and "kms" not in json.dumps([one for one in statements if "Fn::If" not in one])
+    for has, statement, otherwise in conditional:
+        assert (has, otherwise) == ("HasTablesKmsKey", {"Ref": "AWS::NoValue"})
+        assert statement["Action"] == "kms:Decrypt"
+    # which a doctor tells
+    assert f"{parameterised.KEY_ARN}=" in inspect.getsource(doctor.encryption)
 
 
 def test_retained_is_everything(recording: Recording) -> None:
