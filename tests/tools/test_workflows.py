@@ -53,6 +53,25 @@ def test_actions_are_pinned_to_commits_with_their_version_beside() -> None:
     assert {name: len(pins) for name, pins in versions.items() if len(pins) > 1} == {}
 
 
+# The first major of each whose `runs.using` is node24: GitHub's runners no longer have Node 20.
+# https://github.blog/changelog/2025-09-19-deprecation-of-node-20-on-github-actions-runners/
+ON_NODE_24 = {
+    "actions/checkout": 5,
+    "actions/setup-node": 5,
+    "actions/setup-python": 6,
+    "actions/upload-artifact": 6,
+    "aws-actions/configure-aws-credentials": 6,
+    "pulumi/actions": 7,
+}
+
+
+def test_actions_run_on_the_node_that_runners_have() -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in FOLDER.glob("*.yml"))
+    used = {name: int(major) for name, major in re.findall(r"uses: ([\w/-]+)@[0-9a-f]{40} # v(\d+)", text)}
+    assert used.keys() == ON_NODE_24.keys()
+    assert {name: major for name, major in used.items() if major < ON_NODE_24[name]} == {}
+
+
 @pytest.mark.parametrize(("name", "job"), JOBS)
 def test_rights_are_given_job_by_job_and_are_few(name: str, job: dict[str, Any]) -> None:
     assert WORKFLOWS[name.partition(".")[0]]["permissions"] == {}
