@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from handlers.bank.execution import RELEASE_PREFIX, REQUEST_PREFIX, execution_name
 from hourbank.cli import app
+from hourbank.export import gen1
 from hourbank.names import ROOT
 from hourbank.program.recorder import Recording, record
 from hourbank.verify import playing
@@ -297,7 +298,7 @@ def filled(text: str) -> str:
     return text
 
 
-@pytest.mark.parametrize("name", ["preview", "deploy", "verify"])
+@pytest.mark.parametrize("name", ["preview", "deploy", "verify", "amplify-push"])
 def test_a_policy_has_known_actions_on_resources_that_they_take(name: str) -> None:
     found = parliament.analyze_policy_string(filled(json.dumps(policy(name)))).findings
     # newer than parliament's list of actions
@@ -333,11 +334,12 @@ MAKES = {
 }
 
 
-def test_a_deployment_may_make_everything_that_the_program_declares() -> None:
+@pytest.mark.parametrize("name", ["deploy", "amplify-push"])
+def test_a_deployment_may_make_everything_that_the_program_declares(name: str) -> None:
     endpoint = "https://zyxwvutsrqponmlkjihgfedcba.appsync-api.us-east-1.amazonaws.com/graphql"
     place = {"aws:index/getRegion:getRegion": lambda _: {"region": "us-east-1"}}
     program: Recording = record("dev", config={"hourbank:appsyncEndpoint": endpoint}, invokes=place)
-    allowed = list(rights("deploy"))
+    allowed = list(rights(name))
     for resource in program.resources:
         kind = resource.type.rpartition(":")[2]
         if kind in ("RolePolicy", "QueuePolicy"):
@@ -346,6 +348,45 @@ def test_a_deployment_may_make_everything_that_the_program_declares() -> None:
         arn = form.replace(":R:", ":us-east-1:").replace(":A:", ":123456789012:").format(**resource.inputs)
         assert any(action == one and fnmatch.fnmatchcase(arn, on) for one, on in allowed), (action, arn)
     assert {"iam:PutRolePolicy", "sqs:SetQueueAttributes"} <= {action for action, _ in allowed}
+
+
+# what the Amplify CLI's own policy lacks: https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AdministratorAccess-Amplify.html
+LACKING = {
+    "states:CreateStateMachine",
+    "scheduler:CreateSchedule",
+    "events:CreateEventBus",
+    "cloudwatch:PutMetricAlarm",
+    "cloudwatch:PutDashboard",
+    "logs:PutRetentionPolicy",
+    "logs:CreateLogGroup",
+}
+
+
+def test_who_pushes_with_amplify_may_do_to_the_program_what_who_deploys_may() -> None:
+    state = {"s3", "kms"}
+    deploys = {one for one in rights("deploy") if one[0].partition(":")[0] not in state}
+    pushes = {one for one in rights("amplify-push") if one[0].partition(":")[0] not in state}
+    assert pushes == deploys
+    assert {action for action, _ in pushes} > LACKING
+    # the hook's upload, where the template expects the archive
+    template = gen1.template("hourbank", key="hourbank/x.zip")
+    (code,) = {
+        json.dumps(one["Properties"]["Code"]) for one in template["Resources"].values() if "Code" in one["Properties"]
+    }
+    key = json.loads(code)["S3Key"]
+    on = [resource for action, resource in rights("amplify-push") if action == "s3:PutObject"]
+    assert any(fnmatch.fnmatchcase(f"arn:aws:s3:::b/{key}", one) for one in on)
+
+
+def test_both_forms_of_githubs_subject_are_trusted_and_none_spans_an_owner() -> None:
+    (statement,) = policy("trust")["Statement"]
+    assert set(statement["Condition"]) == {"StringEquals"}, "a pattern would trust strangers"
+    subjects = statement["Condition"]["StringEquals"]["token.actions.githubusercontent.com:sub"]
+    old, new = "repo:OWNER/REPOSITORY:", "repo:OWNER@OWNER_ID/REPOSITORY@REPOSITORY_ID:"
+    assert subjects == [f"{old}pull_request", f"{new}pull_request"]
+    assert f'"{old}environment:prod"' in PAGE and f'"{new}environment:prod"' in PAGE
+    assert "gh api" in PAGE and "--jq '.owner.id,.id'" in PAGE
+    assert not re.search(r"repo:[^\s\"]*\*", PAGE)
 
 
 def test_who_verifies_writes_nothing_but_what_is_verifys_own() -> None:
