@@ -142,6 +142,7 @@ def load() -> Settings:
         "appsync": appsync(),
     }
     account_id, region, partition = place()
+    refuse_topic_elsewhere(checked["alarm_topic_arn"], region, partition)
     return Settings(
         env=env,
         stack=f"{pulumi.get_organization()}/{pulumi.get_project()}/{env}",
@@ -242,6 +243,17 @@ def alarm_topic() -> str | None:
     if topic and here and (region := topic.split(":")[3]) != here:
         raise wrong("alarmTopicArn", f"is in {region}", f"an alarm in {here}, which is aws:region, cannot tell it")
     return topic
+
+
+def refuse_topic_elsewhere(topic: str | None, region: str, partition: str) -> None:
+    """Where the configuration names no region, AWS does; of a recording it is a placeholder."""
+    if not topic or region.startswith("$"):
+        return
+    _, its_partition, _, its_region, *_ = topic.split(":")
+    if (its_partition, its_region) != (partition, region):
+        raise wrong(
+            "alarmTopicArn", f"is in {its_partition}:{its_region}", f"an alarm in {partition}:{region} cannot tell it"
+        )
 
 
 def role_name(key: str) -> str | None:

@@ -68,6 +68,13 @@ Promise.all(needed).then(([crypto, fs, path, { spawnSync }]) => {
   const name = environment();
   const { DeploymentBucketName: bucket, Region: region } = bucketOf(name);
   const local = (json(".config", "local-aws-info.json") || {})[name] || {};
+  // CloudWatch refuses it only when it makes an alarm, and a template cannot look into an ARN
+  const parameters = json("backend", "custom", "stepfunctions", "parameters.json") || {};
+  const team = (((json("team-provider-info.json") || {})[name] || {}).categories || {}).custom || {};
+  const topic = String((team.stepfunctions || {}).AlarmTopicArn || parameters.AlarmTopicArn || "").split(":");
+  if (region && topic.length > 3 && topic[3] !== region) {
+    fail(`AlarmTopicArn is in ${topic[3]}, and an alarm in ${region} (environment ${name}) cannot tell it: make one there`);
+  }
   const command = ["s3", "cp", archive, `s3://${bucket}/${code.S3Key}`, "--only-show-errors"];
   if (region) command.push("--region", region);
   if (local.useProfile && local.profileName) command.push("--profile", local.profileName);

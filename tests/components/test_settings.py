@@ -82,6 +82,29 @@ def test_a_senseless_value_is_one_line_that_names_the_key(key: str, value: str, 
     assert "stack dev" in line
 
 
+@pytest.mark.parametrize(
+    ("topic", "region", "partition", "is_refused"),
+    [
+        ("arn:aws:sns:us-east-1:123456789012:alarms", "eu-west-1", "aws", True),
+        ("arn:aws:sns:us-east-1:123456789012:alarms", "us-east-1", "aws-us-gov", True),
+        ("arn:aws-cn:sns:cn-north-1:123456789012:alarms", "cn-north-1", "aws-cn", False),
+    ],
+)
+def test_a_topic_is_where_aws_says_that_the_stack_is(topic: str, region: str, partition: str, is_refused: bool) -> None:
+    """Also where the configuration names no region, so that the environment's or a profile's counts."""
+    place = {
+        "aws:index/getRegion:getRegion": lambda _: {"region": region},
+        "aws:index/getPartition:getPartition": lambda _: {"partition": partition},
+    }
+    told = {"hourbank:alarmTopicArn": topic, "aws:region": ""}
+    if not is_refused:
+        record("dev", config=told, invokes=place)
+        return
+    line = refusal(config=told, invokes=place)
+    assert f"hourbank:alarmTopicArn is in {':'.join(topic.split(':')[1:4:2])}: " in line
+    assert f"an alarm in {partition}:{region} cannot tell it" in line
+
+
 @pytest.mark.parametrize("owner", ["123456789012", "aws"])
 def test_a_boundary_is_the_account_s_or_one_of_aws_s_own(owner: str) -> None:
     policy = f"arn:aws:iam::{owner}:policy/PowerUserAccess"

@@ -552,6 +552,25 @@ def test_the_hook_stops_a_push_in_one_line(hook: Hook) -> None:
 
 @pytest.mark.thorough
 @pytest.mark.xdist_group("export-amplify")
+@pytest.mark.parametrize("where", ["parameters.json", "team-provider-info.json"])
+def test_the_hook_refuses_a_topic_of_another_region(hook: Hook, where: str) -> None:
+    topic = {"AlarmTopicArn": "arn:aws:sns:eu-west-1:123456789012:alarms"}
+    parameters, team = (
+        hook.amplify / "backend/custom/stepfunctions/parameters.json",
+        hook.amplify / "team-provider-info.json",
+    )
+    if where == parameters.name:
+        parameters.write_text(json.dumps({**json.loads(parameters.read_text()), **topic}))
+    else:
+        told = json.loads(team.read_text())
+        team.write_text(json.dumps({"dev": {**told["dev"], "categories": {"custom": {"stepfunctions": topic}}}}))
+    refused = hook.run()
+    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
+    assert "AlarmTopicArn is in eu-west-1, and an alarm in us-east-1 (environment dev) cannot tell it" in refused.stderr
+
+
+@pytest.mark.thorough
+@pytest.mark.xdist_group("export-amplify")
 def test_the_hook_lets_a_push_without_the_workflows_go_on(hook: Hook) -> None:
     shutil.rmtree(hook.amplify / "backend" / "custom")
     config = hook.amplify / "backend" / "backend-config.json"
