@@ -22,6 +22,7 @@ from components.tables import STREAMED, Description, objection_to
 from handlers.aws.dynamodb import client
 from hourbank.account.app_schema import schema
 from hourbank.account.checks import GONE, Account, Check, Outcome
+from hourbank.account.published import unpublished
 from hourbank.account.stack import LOCAL, configuration, error_in_words, is_refusal, reach
 from hourbank.names import PROJECT
 from hourbank.program import recorder
@@ -110,6 +111,7 @@ def examine(env: str, config: Mapping[str, str], led: str = "") -> Iterator[Chec
         yield strange.pop(check.what, check)
     yield from strange.values()
     yield from seen("names", lambda: owners(recording, env))
+    yield from seen("versions", lambda: unpublished(client, env, account))
     for key, check in SETTING_CHECKS.items():
         if settings[key]:
             yield from seen(key, lambda check=check, key=key: check(settings[key], account))

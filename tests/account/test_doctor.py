@@ -7,6 +7,7 @@ import json
 import os
 import re
 import subprocess
+from datetime import UTC, datetime
 from io import BytesIO, StringIO
 
 import boto3
@@ -38,7 +39,7 @@ TOPIC = "arn:aws:sns:us-east-1:123456789012:alarms"
 @pytest.fixture
 def aws(monkeypatch):
     """Stubs of the services that are asked, by name."""
-    names = ("appsync", "cloudformation", "dynamodb", "iam", "kms", "lambda", "sns", "sts")
+    names = ("appsync", "cloudformation", "dynamodb", "iam", "kms", "lambda", "sns", "stepfunctions", "sts")
     clients = {name: boto3.client(name, region_name="us-east-1") for name in names}
     stubs = {name: Stubber(client) for name, client in clients.items()}
     for stub in stubs.values():
@@ -145,6 +146,46 @@ def test_a_schema_that_says_nothing_is_a_line_of_its_own(aws, body):
     (check,) = app_schema.schema("x", "", HERE)
     assert (check.what, check.outcome, check.found) == ("schema", Outcome.MISS, "AppSync shows none of API x")
     assert "deploy the API's schema" in check.remedy
+
+
+VERSIONED = {"CodeSha256": "new", "MemorySize": 512, "Environment": {"Variables": {"A": "1"}}}
+
+
+@pytest.mark.parametrize(
+    ("published", "found"),
+    [
+        ({}, "2 functions are called as they were last changed"),
+        (
+            {"CodeSha256": "old", "MemorySize": 256},
+            "hourbank-a-dev was changed (code) and not published: the workflow calls",
+        ),
+        ({"Environment": {"Variables": {"A": "0"}}}, "hourbank-a-dev was changed (Environment) and not published"),
+    ],
+)
+def test_a_version_that_was_not_published_is_told(aws, published, found):
+    place = "arn:aws:states:us-east-1:123456789012:stateMachine:"
+    for machine, name, version in (("ServiceRequest", "a", 7), ("EscrowManagement", "b", 12)):
+        arn = f"{place}{machine}Workflow-dev"
+        task = json.dumps({"Resource": f"{FUNCTION % f'hourbank-{name}-dev'}:{version}"})
+        answer = {"stateMachineArn": arn, "name": machine, "definition": task, "roleArn": "x" * 20, "type": "STANDARD"}
+        answer["creationDate"] = datetime(2026, 1, 1, tzinfo=UTC)
+        aws["stepfunctions"].add_response("describe_state_machine", answer, {"stateMachineArn": arn})
+        of = {"FunctionName": f"hourbank-{name}-dev"}
+        aws["lambda"].add_response("get_function_configuration", VERSIONED, of)
+        own = VERSIONED | (published if name == "a" else {})
+        aws["lambda"].add_response("get_function_configuration", own, of | {"Qualifier": str(version)})
+    (check,) = doctor.unpublished(doctor.client, "dev", HERE)
+    assert found in check.found
+    assert check.outcome is (Outcome.MISS if published else Outcome.FITS)
+    if published:
+        assert check.remedy.startswith(
+            "aws lambda publish-version --function-name hourbank-a-dev, then `pulumi refresh`"
+        )
+
+
+def test_before_a_deployment_there_is_no_version_to_look_at(aws):
+    aws["stepfunctions"].add_client_error("describe_state_machine", "StateMachineDoesNotExist")
+    assert list(doctor.unpublished(doctor.client, "dev", HERE)) == []
 
 
 KEY = "arn:aws:kms:us-east-1:123456789012:key/own"
