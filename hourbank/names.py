@@ -17,6 +17,16 @@ def stack_name(full: str) -> str:
     return full.rpartition("/")[2]
 
 
+def workflow_name(machine: str) -> str:
+    """The name of a state machine without its stack: `ServiceRequestWorkflow` of `ServiceRequestWorkflow-dev`."""
+    return machine.rpartition("-")[0]
+
+
+def execution_arn(machine: str, name: str) -> str:
+    """The ARN of an execution, from its state machine's."""
+    return f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
+
+
 def command() -> str:
     """Return how to call this program from the user's shell."""
     program, on_path = Path(sys.argv[0]).resolve(), shutil.which("hourbank")

@@ -17,6 +17,8 @@ import pytest
 from hourbank.names import ROOT
 
 PACKAGES = ("hourbank", "components", "workflows", "handlers")
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+CONTRACTS = SETTINGS["tool"]["importlinter"]["contracts"]
 
 
 def test_no_class_has_the_name_of_another() -> None:
@@ -67,10 +69,7 @@ def broken(house: Path) -> list[str]:
 
 
 def test_every_contract_has_what_breaks_it() -> None:
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
-        "contracts"
-    ]
-    assert {contract["name"] for contract in contracts} == set(BREAKS)
+    assert {contract["name"] for contract in CONTRACTS} == set(BREAKS)
 
 
 @pytest.mark.thorough
@@ -92,10 +91,7 @@ def test_no_contract_is_broken(house: Path) -> None:
 
 
 def test_the_command_line_stands_on_eight_floors_at_most() -> None:
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
-        "contracts"
-    ]
-    (floors,) = (contract["layers"] for contract in contracts if contract.get("containers") == ["hourbank"])
+    (floors,) = (contract["layers"] for contract in CONTRACTS if contract.get("containers") == ["hourbank"])
     assert len(floors) <= 8
 
 

@@ -18,6 +18,7 @@ from hourbank.local import deploy, people
 from hourbank.local.deployment import Deployment
 from hourbank.local.emulator import Emulator
 from hourbank.local.patience import Patience
+from hourbank.names import workflow_name
 from hourbank.stories import stories
 from hourbank.stories.stage import Performance, Stage
 from hourbank.stories.stories import STORIES, Story
@@ -246,7 +247,7 @@ class Functions:
         """
         own = [line for line in self.lines if performance.request_id in line["requests"]]
         executions = deployment.executions(performance.request_id)
-        states = {machine.rpartition("-")[0]: path for machine, path in performance.paths}
+        states = {workflow_name(machine): path for machine, path in performance.paths}
         histories = {arn: deployment.history(arn) for arn in (one["executionArn"] for one in executions)}
         types = Counter(event["type"] for history in histories.values() for event in history)
         tried = types["TaskScheduled"] + types["LambdaFunctionScheduled"]

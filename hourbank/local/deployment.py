@@ -11,6 +11,7 @@ from typing import Any
 
 from handlers.bank.execution import RELEASE_PREFIX, REQUEST_PREFIX, execution_name
 from hourbank.local import emulator
+from hourbank.names import execution_arn, workflow_name
 
 # What begins the names of a machine's executions, by the stack's output that has the machine.
 MACHINES = {"serviceRequestWorkflowArn": REQUEST_PREFIX, "escrowManagementWorkflowArn": RELEASE_PREFIX}
@@ -68,7 +69,7 @@ class Deployment:
             machine = self.outputs[output]
             for number in itertools.count(1):
                 name = execution_name(prefix, request_id, number)
-                arn = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
+                arn = execution_arn(machine, name)
                 try:
                     description = states.describe_execution(executionArn=arn)
                 except states.exceptions.ExecutionDoesNotExist:
@@ -88,7 +89,7 @@ class Deployment:
     def ways(self, request_id: str) -> list[tuple[str, list[str], str]]:
         """Return of each execution of a request, oldest first: its workflow, the states that it entered, its status."""
         return [
-            (execution["machine"].rpartition("-")[0], self.path(execution["executionArn"]), execution["status"])
+            (workflow_name(execution["machine"]), self.path(execution["executionArn"]), execution["status"])
             for execution in self.executions(request_id)
         ]
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from handlers.bank.audit import (
-    Audit,
-    load,
-)
+from handlers.bank.audit import Audit, load
 from hourbank.account.stack import Stack
 from hourbank.operate.executions import owner_of
 from hourbank.operate.remedies import Remedy, Trouble, remedies

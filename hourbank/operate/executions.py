@@ -25,6 +25,7 @@ from handlers.bank.errors import ReleaseRefused
 from handlers.bank.execution import RELEASE_PREFIX, REQUEST_PREFIX, execution_name, given_to
 from handlers.bank.requests import OWNER, is_short
 from hourbank.account.stack import Stack, is_refusal
+from hourbank.names import execution_arn
 
 UNSUCCESSFUL = ("FAILED", "TIMED_OUT", "ABORTED")
 MOST_NAMES = 1000
@@ -162,9 +163,9 @@ def runs_of(stack: Stack, case: Case) -> list[DescribedExecution]:
     return list(runs.values())
 
 
-def execution_arn(machine: str, name: str) -> str:
-    """Return the ARN of a machine's execution."""
-    return f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
+def workflow_of(stack: Stack, execution_arn: str) -> str:
+    """Return the name of an execution's workflow; one of another stack keeps that in its machine's name."""
+    return execution_arn.rpartition(":execution:")[2].partition(":")[0].removesuffix(f"-{stack.env}")
 
 
 def is_own(stack: Stack, arn: str) -> bool:

@@ -8,10 +8,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from handlers.bank import ledger, requests
-from handlers.bank.audit import (
-    PATIENCE,
-    Case,
-)
+from handlers.bank.audit import PATIENCE, Case
 from hourbank.account.stack import Stack
 from hourbank.operate.executions import DescribedExecution
 
@@ -50,12 +47,16 @@ def touch(stack: Stack) -> tuple[Remedy, ...]:
     return (Remedy(stack.command("audit", options=" --touch"), use),)
 
 
+def stop(stack: Stack, execution_arn: str) -> str:
+    """Return the command that stops an execution."""
+    return f"aws stepfunctions stop-execution --execution-arn {execution_arn} --region {stack.region}"
+
+
 def remedies(stack: Stack, case: Case, run: DescribedExecution) -> tuple[Remedy, ...]:
     """Return what helps with what an execution has left, or keeps, unfinished."""
     found: list[Remedy] = []
     if run.status == "RUNNING":
-        stop = f"aws stepfunctions stop-execution --execution-arn {run.arn} --region {stack.region}"
-        found.append(Remedy(stop, "its execution still runs: to settle, stop it first"))
+        found.append(Remedy(stop(stack, run.arn), "its execution still runs: to settle, stop it first"))
     elif run.can_go_on:
         again = stack.command("redrive", case.request_id, ' --reason "WHY"')
         found.append(Remedy(again, "if the cause has passed: it goes on where it failed, with the code it began with"))

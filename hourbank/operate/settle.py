@@ -18,7 +18,7 @@ from hourbank.account.stack import Stack
 from hourbank.errors import HourBankError
 from hourbank.operate.executions import MOST_NAMES, DescribedExecution, describe, owner_of, refusal_of
 from hourbank.operate.orders import Confirm, caller, log
-from hourbank.operate.remedies import state_of
+from hourbank.operate.remedies import state_of, stop
 from hourbank.operate.report import live
 from hourbank.terminal import in_hours, say
 
@@ -52,8 +52,8 @@ def settle_hours(
         raise HourBankError(f"nothing is held for {request_id} that its provider could get: give --refund to end it")
     owner = owner_of(stack, case)
     if owner.status == "RUNNING":
-        stop = f"aws stepfunctions stop-execution --execution-arn {owner.arn} --region {stack.region}"
-        raise HourBankError(f"the execution of this request still runs; let it end, or stop it first: {stop}")
+        how = stop(stack, owner.arn)
+        raise HourBankError(f"the execution of this request still runs; let it end, or stop it first: {how}")
 
     moves = f"nothing is held for {request_id}"
     done = "nothing was held"

@@ -23,11 +23,7 @@ from hourbank.drawing.flow import flow_of
 from hourbank.drawing.lanes import Passage, lanes
 from hourbank.drawing.layout import rows
 from hourbank.drawing.pictures import DEFINITIONS
-from hourbank.operate.executions import (
-    DescribedExecution,
-    Step,
-    is_own,
-)
+from hourbank.operate.executions import DescribedExecution, Step, is_own, workflow_of
 from hourbank.operate.remedies import Remedy
 from hourbank.operate.report import print_remedy
 from hourbank.operate.story import RequestStory, failure, story_of, wait_of, what_is_wrong, what_waits
@@ -191,8 +187,7 @@ def _print_hours(console: Console, story: RequestStory) -> None:
 
 
 def _print_run(console: Console, stack: Stack, story: RequestStory, run: DescribedExecution) -> None:
-    machine, _, name = run.arn.rpartition(":execution:")[2].partition(":")
-    machine = machine.removesuffix(f"-{stack.env}")
+    machine, name = workflow_of(stack, run.arn), run.arn.rpartition(":")[2]
     console.print()
     ended = f", {at(run.started)} to {at(run.ended)}" if run.ended else f" since {at(run.started)}"
     say(console, (machine, "bold"), f"  {name}  ", (run.status, "bold"), ended)

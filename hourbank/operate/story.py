@@ -1,7 +1,6 @@
 """A request's whole story: what there is about it, where its executions are, what waits, and what is wrong.
 
-Everything is found by key: records by the request's id, executions by their names and by the ARNs in the records.
-The
+Everything is found by key: records by the request's id, executions by their names and by the ARNs in the records. The
 history of an execution can have a task token in it: it is asked for without data, and only the names of states, times
 and time-outs of it are read.
 """

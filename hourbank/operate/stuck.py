@@ -13,15 +13,7 @@ from rich.console import Console
 from handlers.aws import dynamodb, environment
 from handlers.aws.dynamodb import Item, client
 from handlers.bank import requests
-from handlers.bank.audit import (
-    NEEDS_OWNER,
-    Case,
-    age,
-    in_progress_for,
-    is_left_alone,
-    is_missed,
-    missed_in_words,
-)
+from handlers.bank.audit import NEEDS_OWNER, Case, age, in_progress_for, is_left_alone, is_missed, missed_in_words
 from handlers.bank.requests import LONGEST_RESPONSE_TIMEOUT_SECONDS, OWNER
 from hourbank.account.stack import Stack
 from hourbank.operate.executions import is_own, owner_of, path, unfinished, unsuccessful
@@ -53,14 +45,14 @@ def of_executions(stack: Stack, limit: int) -> tuple[list[Trouble], bool]:
 
 def of_waits(stack: Stack, now: datetime, confirmation: timedelta) -> list[Trouble]:
     """Return the requests that wait longer than they should, longest first."""
-    default = time_to_answer(variables(stack))
+    default, may_wait = time_to_answer(variables(stack)), has_own()
     findings = []
     for page in dynamodb.pages("ServiceRequest"):
         escrows = dynamodb.read_many("Escrow", [request["id"] for request in page])
         for request in page:
             case = Case(request["id"], request, escrows.get(request["id"]), [])
             waited, what = waiting(case, now, default, confirmation)
-            if what and not (has_own() and _is_in_own_wait(stack, request)):
+            if what and not (may_wait and _is_in_own_wait(stack, request)):
                 helps = touch(stack) if is_missed(request) else remedies(stack, case, owner_of(stack, case))
                 findings.append(
                     Trouble(

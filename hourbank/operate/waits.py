@@ -10,7 +10,7 @@ from handlers.bank import requests
 from hourbank.account.stack import Stack
 from hourbank.drawing import graph
 from hourbank.drawing.pictures import DEFINITIONS
-from hourbank.operate.executions import Step
+from hourbank.operate.executions import Step, workflow_of
 
 # The functions that ask people, and store the token with which they are answered.
 ASKING = frozenset({"notifyProvider", "processNegotiation"})
@@ -66,6 +66,5 @@ def _asks(state: Mapping[str, Any]) -> bool:
 
 def _state(stack: Stack, execution_arn: str, step: Step) -> Mapping[str, Any] | None:
     """What the definition says of a state; None of one that it does not have (any more)."""
-    machine = execution_arn.rpartition(":execution:")[2].partition(":")[0].removesuffix(f"-{stack.env}")
-    place = graph.places(DEFINITIONS.get(machine, {})).get(step.state)
+    place = graph.places(DEFINITIONS.get(workflow_of(stack, execution_arn), {})).get(step.state)
     return place.state if place else None

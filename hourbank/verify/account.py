@@ -14,6 +14,7 @@ from botocore.config import Config
 from hourbank.account import doctor
 from hourbank.account.stack import LOCAL, configuration, reach
 from hourbank.errors import HourBankError
+from hourbank.names import workflow_name
 from hourbank.stories.stories import STORIES
 from hourbank.verify import filters, limits, roles, states
 from hourbank.verify.program import NOBODYS, Program, read
@@ -71,7 +72,7 @@ def examine(program: Program, *, is_deployed: bool) -> Iterator[Verdict]:
     yield from asked(
         states.RESULTS, one_by_one(lambda machine: states.tried(askers[machine], read(expected[machine]))), POLICY
     )
-    by_workflow = {machine.rpartition("-")[0]: asker for machine, asker in askers.items()}
+    by_workflow = {workflow_name(machine): asker for machine, asker in askers.items()}
     yield from asked(states.WAYS, lambda: states.walked(by_workflow, STORIES), POLICY)
     # on this machine there is one more, for the emulator's sake: hourbank/local/deploy.py, DIFFERENCES
     is_as_on_aws = is_deployed and program.stack != LOCAL

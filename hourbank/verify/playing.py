@@ -17,6 +17,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from components.models import MODELS
+from handlers.bank.audit import ENTRIES
 from handlers.bank.hours import in_words
 from hourbank import laws
 from hourbank.account.stack import error_in_words
@@ -38,7 +39,6 @@ PREFIX = "verify-"
 LOOK_EVERY_SECONDS = 1.0
 # for what an interrupted story left waiting: people say no, and each execution has seconds to do
 ENDING_SECONDS = 90
-ENTRIES = ("ESCROW_HOLD", "ESCROW_ADJUST", "ESCROW_RELEASE", "ESCROW_REFUND")
 WHY = "`hourbank show REQUEST_ID --stack NAME` tells a request's story, while it is there; see the function's log"
 
 Say = Callable[[Performance, str], None]

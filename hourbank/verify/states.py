@@ -20,6 +20,7 @@ from botocore.exceptions import ClientError
 from hourbank.account.checks import Outcome
 from hourbank.drawing import graph
 from hourbank.drawing.graph import Cause, Definition
+from hourbank.names import execution_arn
 from hourbank.stories.stories import Story, Ways
 from hourbank.verify.program import read
 from hourbank.verify.verdicts import Verdict, found
@@ -233,7 +234,7 @@ class Asker:
 
     def __init__(self, states: Any, text: str, machine: str) -> None:
         self._states, self._text = states, text
-        execution = machine.replace(":stateMachine:", ":execution:") + ":verify"
+        execution = execution_arn(machine, "verify")
         self._execution = {
             "Id": execution,
             "Input": REQUEST,

@@ -29,7 +29,7 @@ from hourbank.local.deployment import MACHINES, Deployment, entered
 from hourbank.local.emulator import REGION
 from hourbank.local.page.api import Api, refused, token_for
 from hourbank.local.tables import read_ledger, scan
-from hourbank.names import ROOT
+from hourbank.names import ROOT, workflow_name
 
 PAGES = ROOT / "frontend" / "console" / "dist"
 PORT = 4800
@@ -102,7 +102,7 @@ class Console:
         states = deployment.client("stepfunctions")
         machines = [states.describe_state_machine(stateMachineArn=deployment.outputs[one]) for one in MACHINES]
         self._definitions = {machine["name"]: json.loads(machine["definition"]) for machine in machines}
-        self.pictures = {_without_stack(name): svg(definition) for name, definition in self._definitions.items()}
+        self.pictures = {workflow_name(name): svg(definition) for name, definition in self._definitions.items()}
 
     def config(self) -> dict[str, Any]:
         """Return what the page has to know, with a token for everybody who has a balance."""
@@ -149,7 +149,7 @@ class Console:
         events = self._deployment.history(execution["executionArn"])
         states = entered(events)
         progress: dict[str, Any] = {
-            "machine": _without_stack(execution["machine"]),
+            "machine": workflow_name(execution["machine"]),
             "name": execution["name"],
             "status": execution["status"],
             "path": [name for name, _ in states],
@@ -178,10 +178,6 @@ def _seconds_to_answer(state: Mapping[str, Any], events: Sequence[Mapping[str, A
     for name in state["TimeoutSecondsPath"].split(".")[1:]:
         found = found[name]
     return int(found)
-
-
-def _without_stack(machine: str) -> str:
-    return machine.rpartition("-")[0]
 
 
 def _shown(items: Iterable[laws.Item], fields: Iterable[str]) -> list[dict[str, Any]]:
