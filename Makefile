@@ -25,7 +25,7 @@ PAGE := frontend/console/dist/index.html
 PACKAGE := frontend/dist/src/index.js
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down frontend test test-all test-frontend test-angular test-browser check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench docs clean .venv .venv-emulator
+.PHONY: help demo up down frontend test test-all test-frontend test-angular test-browser check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench docs release clean .venv .venv-emulator
 .SUFFIXES:
 
 help:
@@ -52,6 +52,7 @@ help:
 	@echo '  make plan         what a change changes, without a cloud: make plan BASE=main'
 	@echo '  make preview      what pulumi up would do to a stack: make preview STACK=dev'
 	@echo '  make deploy       pulumi up: make deploy STACK=dev, which asks; ARGS=--yes does not'
+	@echo '  make release      commit, tag, wheel, npm package, sums: make release VERSION=1.2.3'
 	@echo 'environments'
 	@echo '  make .venv        the locked environment (every target makes it when it is needed)'
 	@echo '  make clean        remove environments and caches'
@@ -240,6 +241,10 @@ contention: .venv .venv-emulator
 
 bench: .venv .venv-emulator
 	@$(BIN)/python -m bench $(ARGS)
+
+# a release's commit, tag and files, or nothing of it
+release: .venv
+	@NPM='$(NPM)' $(BIN)/python tools/release.py "$(VERSION)"
 
 docs: .venv
 	@mkdir -p docs/pictures

@@ -34,7 +34,7 @@ def installed(module: str) -> Path:
     """Where a package or module is installed, without importing it."""
     spec = find_spec(module)
     if spec is None or spec.origin is None:
-        raise pulumi.RunError(f"{module} is not installed: run `make .venv` or `pulumi install`")
+        raise pulumi.RunError(f"{module} is not installed: run `make .venv`, or install hourbank again")
     return Path(spec.origin)
 
 

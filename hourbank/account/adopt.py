@@ -52,7 +52,7 @@ def write(out: Path, stack: str, region: str | None) -> int:
     if region and configured and region != configured:
         raise HourBankError(f"stack {stack} is in {configured} (aws:region), not in {region}: leave --region out")
     try:
-        recording = record(env)
+        recording = record(env, config=config.for_recording)
     except pulumi.RunError as error:
         raise HourBankError(str(error)) from None
     with errors_in_words():

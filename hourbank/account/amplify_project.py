@@ -83,7 +83,8 @@ def propose(path: Path, stack: str | None, region: str | None) -> str:
         "amplifyAuthRoleName": (project.auth_role, "lets browsers start executions: docs/app/browser-starts.md"),
         "appsyncEndpoint": (project.endpoint, "tells subscribers of events: docs/app/subscriptions.md"),
     }
-    lines = [f"# from {printable(project.file)}; to be typed in {names.ROOT}"]
+    folder = names.project_folder() or "your clone of the project"
+    lines = [f"# from {printable(project.file)}; to be typed in {folder}"]
     lines += [f"# careful: {warning}" for warning in warnings(project, name)]
     lines += [f"pulumi config set {key} {legal(key, value, project.file)}{options}" for key, value in needed.items()]
     lines += [f"pulumi config set startRequestsFrom {moment}{options}  # now; keep it once the stack is deployed"]

@@ -11,6 +11,7 @@ import os
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import (
@@ -153,7 +154,7 @@ def reach(env: str | None, region: str | None) -> tuple[str, str, str]:
         return LOCAL, "", ""
     options = f" --stack {env}" + (f" --region {region}" if region else "")
     env = names.stack_name(env)
-    return env, options, way.follow(read_stack(env, names.ROOT), region)
+    return env, options, way.follow(read_stack(env, _folder(env)), region)
 
 
 def configuration(env: str) -> StackConfig:
@@ -165,12 +166,22 @@ def configuration(env: str) -> StackConfig:
         If there is none, or nobody can read it.
     """
     name = names.stack_name(env)
-    if not stack_file(name, names.ROOT).is_file():
+    if not stack_file(name, _folder(name)).is_file():
+        if names.project_folder() is None:
+            raise HourBankError(
+                f"there is no Pulumi.yaml of {names.PROJECT} in this folder or above it: run this in your clone of "
+                "the project, where the stack is configured"
+            )
         propose = f"let `{names.command()} doctor --amplify PATH` propose its configuration"
         raise HourBankError(
             f"there is no Pulumi.{name}.yaml beside the program: `pulumi stack init {env}`, then {propose}"
         )
-    return read_stack(name, names.ROOT)
+    return read_stack(name, _folder(name))
+
+
+def _folder(name: str) -> Path:
+    """Where a stack is configured: what `hourbank up` runs is by the program itself, the others by the user."""
+    return (None if name == LOCAL else names.project_folder()) or names.ROOT
 
 
 def _turn_to_emulator() -> None:
@@ -221,7 +232,7 @@ def error_in_words(error: Exception) -> str:
         return f"{one_line(error)}: see AWS_PROFILE, or unset it"
     if isinstance(error, HTTPClientError | NoConnection):
         told = any(name.startswith("AWS_ENDPOINT_URL") for name in os.environ)
-        instead = "is `make up` still running? see AWS_ENDPOINT_URL" if told else "see --region, and the network"
+        instead = "is `hourbank up` still running? see AWS_ENDPOINT_URL" if told else "see --region, and the network"
         return f"{one_line(error)}: {instead}"
     if not isinstance(error, ClientError):
         return one_line(error)

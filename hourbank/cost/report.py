@@ -173,7 +173,7 @@ def cost(console: Console, progress: Console, *, as_json: bool) -> None:
     HourBankError
         A path could not be played, or not as it must be.
     """
-    priced = report(measure(lambda text: step(progress, text)), recorder.record("dev"))
+    priced = report(measure(lambda text: step(progress, text)), recorder.record("dev", config=recorder.EXAMPLE))
     if as_json:
         console.file.write(json.dumps(to_json(priced), indent=1) + "\n")
         return

@@ -10,8 +10,10 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from functools import cache, cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from hourbank.errors import HourBankError
 from hourbank.local import machine
 from hourbank.local.machine import REGION
 from hourbank.local.patience import STALLED_SECONDS, Patience
-from hourbank.names import ROOT
+from hourbank.names import IS_INSTALLED, ROOT, to_install
 
 ACCOUNT = "000000000000"
 
@@ -200,12 +202,17 @@ class Emulator:
 
 
 def _python() -> Path:
-    """Return the Python of the emulator's environment (its pins would fight with this project's own)."""
-    configured = os.environ.get("HOURBANK_EMULATOR_PYTHON")
-    python = Path(configured) if configured else ROOT / ".venv-emulator" / "bin" / "python"
+    """Return the Python that has the emulator: this one where hourbank was installed with it, else a clone's other."""
+    if configured := os.environ.get("HOURBANK_EMULATOR_PYTHON"):
+        python, instead = Path(configured), "see HOURBANK_EMULATOR_PYTHON, or unset it"
+    elif IS_INSTALLED or find_spec("ministack"):
+        if not find_spec("ministack"):
+            raise HourBankError(f"the emulator is not installed here: `{to_install('emulator')}` does it")
+        return Path(sys.executable)
+    else:
+        python, instead = ROOT / ".venv-emulator" / "bin" / "python", "run `make .venv-emulator`"
     if not python.exists():
-        source = "HOURBANK_EMULATOR_PYTHON" if configured else "the emulator's environment"
-        raise HourBankError(f"no Python at {python} ({source}): run `make .venv-emulator`")
+        raise HourBankError(f"the emulator's Python is not at {python}: {instead}")
     return python
 
 

@@ -17,7 +17,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from hourbank.errors import HourBankError
-from hourbank.names import ROOT
+from hourbank.names import IS_INSTALLED, ROOT
 
 REGION = "us-east-1"
 # Where Python itself may find its libraries.
@@ -89,14 +89,15 @@ def of_emulator(environment: Mapping[str, str], folder: Path) -> dict[str, str]:
 
 
 def state_folder(environment: Mapping[str, str]) -> Path:
-    """Return where `hourbank up` tells other terminals of itself: HOURBANK_STATE, else in the project's folder.
+    """Return where `hourbank up` tells other terminals of itself: HOURBANK_STATE, else in the clone.
 
-    Where the user may not write there, as in somebody else's clone, a folder of the user's beside temporary files.
+    Where the user may not write there, as in somebody else's clone, and where hourbank is installed, a folder of the
+    user's beside temporary files.
     """
     if told := environment.get("HOURBANK_STATE"):
         return Path(told)
     folder = ROOT / ".hourbank"
-    if os.access(folder if folder.exists() else ROOT, os.W_OK | os.X_OK):
+    if not IS_INSTALLED and os.access(folder if folder.exists() else ROOT, os.W_OK | os.X_OK):
         return folder
     own = [Path(place) / f"hourbank-of-{os.getuid()}" for place in _places()]
     return next((folder for folder in own if _is_free_or_ours(folder)), folder)
@@ -176,7 +177,8 @@ def working_folder() -> Path:
 def _places() -> Iterator[str]:
     """Where temporary files go on this machine, then where they might; each once."""
     told = [os.environ[name] for name in ("TMPDIR", "TEMP", "TMP") if os.environ.get(name)]
-    places = [os.path.abspath(place) for place in (*told, "/tmp", "/var/tmp", str(ROOT))]  # noqa: PTH100, S108
+    last = () if IS_INSTALLED else (str(ROOT),)
+    places = [os.path.abspath(place) for place in (*told, "/tmp", "/var/tmp", *last)]  # noqa: PTH100, S108
     yield from dict.fromkeys(places)
 
 

@@ -10,6 +10,7 @@ import signal
 import time
 from dataclasses import dataclass
 
+from hourbank import names
 from hourbank.errors import HourBankError, UnreachableError
 from hourbank.local import machine
 from hourbank.local.deployment import Deployment
@@ -37,7 +38,7 @@ def running() -> Deployment:
     """
     state = find()
     if state is None:
-        raise UnreachableError("nothing is running: start it with `make up` (or `hourbank up`) in another terminal")
+        raise UnreachableError(f"nothing is running: start it with `{names.command()} up` in another terminal")
     return state.deployment
 
 

@@ -38,7 +38,8 @@ CREDENTIALS = (
 def serve(console: Console, minutes: float) -> None:
     """Deploy, tell how to use it, and print what happens until the process is ended."""
     if (state := running.find()) is not None:
-        raise HourBankError(f"already running on {state.console} (process {state.pid}): `make down` ends it")
+        end = f"{names.command()} down"
+        raise HourBankError(f"already running on {state.console} (process {state.pid}): `{end}` ends it")
     from handlers.aws.dynamodb import now
     from hourbank.local import deploy, people
     from hourbank.local.page import server as page
@@ -60,11 +61,12 @@ def serve(console: Console, minutes: float) -> None:
             end_at(number, STOPPED, 0, forget=running.STATE)
         at_end.callback(running.STATE.unlink, missing_ok=True)
         running.remember(RunningState(os.getpid(), address, deployment))
-        _explain(console, deployment, address, minutes, page_is_built=(page.PAGES / "index.html").exists())
+        is_built = (page.PAGES / "index.html").exists()
+        _explain(console, deployment, address, minutes, to_build="" if is_built else page.TO_BUILD)
         _follow(console, deployment)
 
 
-def _explain(console: Console, deployment: Deployment, address: str, minutes: float, *, page_is_built: bool) -> None:
+def _explain(console: Console, deployment: Deployment, address: str, minutes: float, *, to_build: str) -> None:
     call = names.command()
     lines = [
         ("GraphQL", f"{address}/graphql (stands in for Amplify's API: docs/try.md)"),
@@ -76,9 +78,9 @@ def _explain(console: Console, deployment: Deployment, address: str, minutes: fl
         ("people", ", ".join(f"{name} ({hours} h)" for name, hours in PEOPLE.items())),
     ]
     console.print(f"open [bold]{address}/[/] in a browser", highlight=False, soft_wrap=True)
-    if not page_is_built:
-        console.print("  (its page is not built: `make frontend` does it, where Node is)", highlight=False)
-    console.print("[bold green]HourBank runs on this machine[/] until Ctrl-C or `make down`", highlight=False)
+    if to_build:
+        console.print(f"  (its page is not built: {to_build})", highlight=False)
+    console.print(f"[bold green]HourBank runs on this machine[/] until Ctrl-C or `{call} down`", highlight=False)
     console.print(f"{minutes:g} minutes to answer\n", highlight=False)
     if console.is_terminal:
         table = Table.grid(Column(style="dim", no_wrap=True), Column(overflow="fold"), padding=(0, 2, 0, 0))

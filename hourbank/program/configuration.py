@@ -49,6 +49,11 @@ class StackConfig:
     environments: tuple[str, ...]
     """The environments of Pulumi ESC that may set what the stack's file does not."""
 
+    @property
+    def for_recording(self) -> dict[str, str]:
+        """The values as the engine hands them to the program, with placeholders for those unknown here."""
+        return {**self.values, **self.placeholders}
+
     def need(self, keys: Iterable[str]) -> None:
         """Refuse to go on where one of these is unknown.
 
@@ -165,8 +170,7 @@ def stack_config(stack: str, tree: Path = ROOT) -> dict[str, str]:
     HourBankError
         One line: a file cannot be read, or is no map.
     """
-    found = read_stack(stack, tree)
-    return {**found.values, **found.placeholders}
+    return read_stack(stack, tree).for_recording
 
 
 def told_tables(config: Mapping[str, str]) -> dict[str, str]:

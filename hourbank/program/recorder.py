@@ -40,6 +40,13 @@ if TYPE_CHECKING:
 ORGANIZATION = "organization"
 STACKS = ("dev", "staging", "prod", "local")
 
+# What the program cannot do without, where no stack of anybody's is meant.
+EXAMPLE = {
+    "hourbank:amplifyApiId": "abcdefghijklmnopqrstuvwxyz",
+    "hourbank:amplifyEnv": "NONE",
+    "hourbank:startRequestsFrom": "2026-01-01T00:00:00Z",
+}
+
 GET_TABLE = "aws:dynamodb/getTable:getTable"
 GET_EXPORT = "aws:cloudformation/getExport:getExport"
 GET_ROLE = "aws:iam/getRole:getRole"

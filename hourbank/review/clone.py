@@ -14,10 +14,7 @@ from io import BytesIO
 from pathlib import Path
 
 from hourbank.errors import HourBankError
-from hourbank.names import PROJECT, ROOT
-
-NAME = re.compile(rf"^name:\s*['\"]?{PROJECT}['\"]?\s*(#.*)?$", re.MULTILINE)
-
+from hourbank.names import NAMED, project_folder
 
 # With these a hook is told which repository it is of; here it is that of this folder.
 OF_A_HOOK = ("GIT_COMMON_DIR", "GIT_DIR", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_WORK_TREE")
@@ -38,6 +35,19 @@ class Commits:
     """Whether the first is where the second left the base; else they are the two that were named."""
 
 
+def clone() -> Path:
+    """The folder of the program in the user's clone.
+
+    Raises
+    ------
+    HourBankError
+        There is none here.
+    """
+    if folder := project_folder():
+        return folder
+    raise HourBankError("two commits of a clone are compared, and this folder is in none: run this in yours")
+
+
 def git(*arguments: str, folder: Path | None = None) -> bytes:
     """What git says.
 
@@ -49,7 +59,7 @@ def git(*arguments: str, folder: Path | None = None) -> bytes:
     environment = {key: value for key, value in os.environ.items() if key not in OF_A_HOOK}
     try:
         ended = subprocess.run(
-            ["git", "-C", folder or ROOT, *arguments],
+            ["git", "-C", folder or clone(), *arguments],
             capture_output=True,
             check=False,
             env=environment | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"},
@@ -80,7 +90,7 @@ def find(base: str, head: str | None) -> Commits:
     except GitRefusal as refusal:
         if "not a git repository" not in str(refusal):
             raise
-        raise HourBankError(f"{ROOT} is not in a git repository: run this in a clone") from None
+        raise HourBankError(f"{clone()} is not in a git repository: run this in a clone") from None
     before, after = commit(base), commit(head or "HEAD")
     try:
         common = line("merge-base", before, after).split()
@@ -151,7 +161,7 @@ def place(found: str) -> str | None:
     ]
     if here in folders:
         return here
-    ours = [one for one in folders if NAME.search(git("show", f"{found}:{one}Pulumi.yaml").decode(errors="replace"))]
+    ours = [one for one in folders if NAMED.search(git("show", f"{found}:{one}Pulumi.yaml").decode(errors="replace"))]
     return ours[0] if len(ours) == 1 else None
 
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from hourbank.errors import HourBankError
-from hourbank.names import PROJECT, ROOT, stack_name
+from hourbank.names import PROJECT, stack_name
 from hourbank.program import recorder
 from hourbank.program.configuration import SECRET, UNKNOWN
 from hourbank.program.recorder import Resource
 from hourbank.program.resource_types import FUNCTION, MACHINE, RESOURCE_TYPES
-from hourbank.review.clone import Commits, extract, find, place, prefix
+from hourbank.review.clone import Commits, clone, extract, find, place, prefix
 from hourbank.review.compare import ResourceChange, StackDifference, compare
 from hourbank.review.costs import costs
 from hourbank.review.markdown import Section, code, fit, folded, joined
@@ -64,7 +64,7 @@ def plan(base: str, head: str | None, stack: str) -> str:
     if commits.after and is_in is None:
         raise HourBankError(f"{names[1]} does not have this program: name a head that has")
     with tempfile.TemporaryDirectory(prefix="hourbank-plan-") as folder, ThreadPoolExecutor(max_workers=2) as both:
-        tree = extract(commits.after, is_in or "", Path(folder, "head")) if commits.after else ROOT
+        tree = extract(commits.after, is_in or "", Path(folder, "head")) if commits.after else clone()
         trees = [tree] if was_in is None else [tree, extract(commits.before, was_in, Path(folder, "base"))]
         unknown = [unknown_in(name, tree, stacks) for name, tree in zip(reversed(names), trees, strict=False)]
         # what one of the two does not show cannot be compared

@@ -3,6 +3,7 @@
 from importlib.util import find_spec
 
 from hourbank.errors import HourBankError
+from hourbank.names import to_install
 
 if find_spec("moto") is None:
-    raise HourBankError("simulating needs moto, which is not here: install it with pip install 'hourbank[simulate]'")
+    raise HourBankError(f"simulating needs moto, which is not installed here: `{to_install('simulate')}` does it")

@@ -77,7 +77,7 @@ class DeployedProgram:
 @cache
 def recorded() -> DeployedProgram:
     """Return what the program deploys; evaluating it takes a second, once a process."""
-    recording = recorder.record("dev")
+    recording = recorder.record("dev", config=recorder.EXAMPLE)
     functions = {function.name: function.inputs for function in recording.of_type("Function")}
     [mapping] = recording.of_type("EventSourceMapping")
     return DeployedProgram(

@@ -50,7 +50,7 @@ def play(console: Console) -> bool:
         console.print()
         if ok:
             console.print(f"[bold green]All stories ended as they must[/], in {seconds:.0f} s.", highlight=False)
-            console.print("To play with it yourself: [bold]make up[/], then in another terminal:")
+            console.print(f"To play with it yourself: [bold]{names.command()} up[/], then in another terminal:")
             console.print(
                 f"  [bold]{names.command()} request --from ana --to ben --hours 2[/]", highlight=False, soft_wrap=True
             )

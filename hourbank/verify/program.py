@@ -17,15 +17,11 @@ from hourbank.drawing.graph import Definition
 from hourbank.errors import HourBankError
 from hourbank.names import PROJECT, stack_name
 from hourbank.program.configuration import stack_config
+from hourbank.program.recorder import EXAMPLE
 
 REFERENCE = re.compile(r"\$\{([^}]+)\}")
 # A stack that nobody has: what can be asked before there is one.
 NOBODYS = "verify"
-NOBODYS_CONFIG = {
-    "hourbank:amplifyApiId": "abcdefghijklmnopqrstuvwxyz",
-    "hourbank:amplifyEnv": "NONE",
-    "hourbank:startRequestsFrom": "2026-01-01T00:00:00Z",
-}
 # what an ARN has before the name, by the last part of a type
 ARNS = {
     "EventBus": "events:{place}:event-bus/",
@@ -53,7 +49,7 @@ class Program:
 
     def __init__(self, stack: str | None, account: Account) -> None:
         self.stack, self.account = stack_name(stack or NOBODYS), account
-        config: Mapping[str, str] = {**stack_config(NOBODYS), **NOBODYS_CONFIG}
+        config: Mapping[str, str] = {**stack_config(NOBODYS), **EXAMPLE}
         if stack:
             told = configuration(stack)
             told.need(f"{PROJECT}:{key}" for key in ("tables", "amplifyApiId", "amplifyEnv"))

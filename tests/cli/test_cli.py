@@ -92,7 +92,7 @@ def test_help_is_grouped_and_imports_nothing_heavy():
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["show", "x"], "hourbank: nothing is running: start it with `make up`"),
+        (["show", "x"], "hourbank: nothing is running: start it with `"),
         (["request", "--from", "ana", "--to", "ben", "--hours", "two"], '"two" is not a number of hours'),
         (["request", "--from", "ana", "--to", "ben", "--hours", "1e200"], '"1e200" is not a number of hours'),
         (["request", "--from", "ana", "--to", "ben", "--hours", "1,000"], '"1,000" could mean 1000 or 1: leave out'),
@@ -110,7 +110,7 @@ def test_help_is_grouped_and_imports_nothing_heavy():
         (["diagram", "--out", "/nowhere"], FILES_REFUSED[0]),
         (["diagram", "Request"], "'Request' is not one of 'ServiceRequestWorkflow', 'EscrowManagementWorkflow'"),
         (["diagram", "EscrowManagementWorkflow", "--out", "pyproject.toml"], FILES_REFUSED[1]),
-        (["diagram", "--request", "x"], "nothing is running: start it with `make up`"),
+        (["diagram", "--request", "x"], "nothing is running: start it with `"),
         (["doctor", "--amplify", ".", "--json"], "a configuration is YAML: leave out --json"),
         (["list", "--status", "nope"], "NOPE is not one of PENDING, VALIDATING,"),
         (["list", "--person", ""], "Invalid value for '--person': it is empty"),
@@ -196,7 +196,7 @@ def test_whose_region_is_meant_is_said(environment):
 def test_a_missing_emulator_is_one_line(environment, tmp_path):
     ended = run(environment | {"HOURBANK_EMULATOR_PYTHON": str(tmp_path / "none")}, "demo")
     assert (ended.returncode, ended.stderr.count("\n")) == (1, 1)
-    assert "run `make .venv-emulator`" in ended.stderr
+    assert "none: see HOURBANK_EMULATOR_PYTHON, or unset it" in ended.stderr
 
 
 def test_no_status_is_cut_on_a_narrow_terminal():

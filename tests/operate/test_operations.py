@@ -557,7 +557,7 @@ def test_a_stack_that_was_told_no_time_is_one_line(aws, monkeypatch, look):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["audit"], "nothing is running: start it with `make up`"),
+        (["audit"], "nothing is running: start it with `"),
         (["settle", "r1", "--release", "--refund", "--reason", "x"], "give one of the two"),
         (["settle", "r1", "--release"], "Missing option '--reason'"),
         (["settle", "r1", "--release", "--reason", " "], "an empty one says nothing"),
@@ -582,7 +582,7 @@ def test_a_users_mistake_is_one_line(tmp_path, arguments, says):
     [
         ("nonsense", "Invalid endpoint: nonsense: see AWS_ENDPOINT_URL, or unset it"),
         ("http://localhost:abc", "as 'abc': see AWS_ENDPOINT_URL, or unset it"),
-        ("http://127.0.0.1:1", "is `make up` still running? see AWS_ENDPOINT_URL"),
+        ("http://127.0.0.1:1", "is `hourbank up` still running? see AWS_ENDPOINT_URL"),
     ],
 )
 def test_an_address_at_which_nothing_is_asked_is_one_line(monkeypatch, address, says):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hourbank import names
 from hourbank.errors import HourBankError
 from hourbank.review import clone, plan
 from hourbank.review.versions import nothing
@@ -82,7 +83,7 @@ def origin(tmp_path: Path) -> Repository:
 
 
 def inside(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    monkeypatch.setattr(clone, "ROOT", folder)
+    monkeypatch.setattr(names, "ROOT", folder)
 
 
 def refusal(base: str, head: str | None = None) -> str:

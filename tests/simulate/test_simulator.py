@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from handlers.aws.dynamodb import Change
+from hourbank import names
 from hourbank.errors import HourBankError
 from hourbank.simulate.campaign import Tally, play_again, simulate, single_jobs, table, tell
 from hourbank.simulate.cases import FAMILY, Replay, in_silence, pairs, play, singles, story_named, wander
@@ -175,7 +176,7 @@ def test_where_moto_is_missing_one_line_says_how_to_install_it() -> None:
     told = command("--seed", "1", before=hide)
     assert (told.returncode, told.stdout) == (1, "")
     assert told.stderr == (
-        "hourbank: simulating needs moto, which is not here: install it with pip install 'hourbank[simulate]'\n"
+        f"hourbank: simulating needs moto, which is not installed here: `{names.to_install('simulate')}` does it\n"
     )
 
 

@@ -29,7 +29,7 @@ from hourbank.local.deployment import MACHINES, Deployment, entered
 from hourbank.local.emulator import REGION
 from hourbank.local.page.api import Api, refused, token_for
 from hourbank.local.tables import read_ledger, scan
-from hourbank.names import ROOT, workflow_name
+from hourbank.names import IS_INSTALLED, ROOT, workflow_name
 
 PAGES = ROOT / "frontend" / "console" / "dist"
 PORT = 4800
@@ -65,12 +65,18 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-NOT_BUILT = """<!doctype html>
+# what to do where the page is not built
+TO_BUILD = (
+    "this hourbank was built where Node is not: install one that was built with the page"
+    if IS_INSTALLED
+    else "type make frontend in the project's folder, where Node is"
+)
+NOT_BUILT = f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <title>HourBank</title>
 <h1>The page is not built</h1>
-<p>Type <code>make frontend</code> in the project's folder (Node is needed), then load this again.</p>
+<p>{TO_BUILD.capitalize()}, then load this again.</p>
 <p>The API is here without it: <code>POST /graphql</code>.</p>
 </html>
 """
