@@ -42,6 +42,11 @@ class Listener:
         An ARN in the stack's account and region.
     pattern : mapping
         Which events it hears.
+
+    Attributes
+    ----------
+    bus, name : str
+        The bus's name, and that of both the rule and the queue, whose ARNs are `rule_arn` and `queue_arn`.
     """
 
     def __init__(self, client: Callable[[str], Any], env: str, machine: str, pattern: Mapping[str, Any]) -> None:
@@ -49,8 +54,8 @@ class Listener:
         self.bus = bus_of(env)
         self.name = f"hourbank-events-{env}-{secrets.token_hex(4)}"
         _, partition, _, region, account, *_ = machine.split(":")
-        self._queue_arn = f"arn:{partition}:sqs:{region}:{account}:{self.name}"
-        self._rule_arn = f"arn:{partition}:events:{region}:{account}:rule/{self.bus}/{self.name}"
+        self.queue_arn = f"arn:{partition}:sqs:{region}:{account}:{self.name}"
+        self.rule_arn = f"arn:{partition}:events:{region}:{account}:rule/{self.bus}/{self.name}"
         self._queue = ""
         self._made: list[tuple[str, Callable[[], object]]] = []
 
@@ -64,8 +69,8 @@ class Listener:
                 "Effect": "Allow",
                 "Principal": {"Service": "events.amazonaws.com"},
                 "Action": "sqs:SendMessage",
-                "Resource": self._queue_arn,
-                "Condition": {"ArnEquals": {"aws:SourceArn": self._rule_arn}},
+                "Resource": self.queue_arn,
+                "Condition": {"ArnEquals": {"aws:SourceArn": self.rule_arn}},
             },
         }
         attributes = {"Policy": json.dumps(policy), "MessageRetentionPeriod": str(KEPT_SECONDS)}
@@ -79,7 +84,7 @@ class Listener:
                 Description="hourbank: for one look at the events",
             )
             self._made.append((f"rule {self.name}", lambda: events.delete_rule(EventBusName=self.bus, Name=self.name)))
-            events.put_targets(**rule, Targets=[{"Id": "queue", "Arn": self._queue_arn}])
+            events.put_targets(**rule, Targets=[{"Id": "queue", "Arn": self.queue_arn}])
             self._made.append((f"target of rule {self.name}", lambda: events.remove_targets(**rule, Ids=["queue"])))
 
     def look(self) -> list[dict[str, Any]]:
