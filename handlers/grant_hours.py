@@ -4,7 +4,7 @@ import re
 from decimal import Decimal
 from typing import Any
 
-from handlers.aws.telemetry import count, logger
+from handlers.aws.telemetry import logger
 from handlers.bank import hours, ledger
 from handlers.bank.errors import GrantRefused, Refusal
 
@@ -24,10 +24,9 @@ def handler(event: Any, context: Any) -> dict[str, str]:
         granted = ledger.grant(user_id, amount_of(given.get("hours")), reason)
     except Refusal as refusal:
         logger.warning("A grant is refused", problem=str(refusal))
-        count("GrantRefused")
         return {"outcome": "REFUSED", "message": str(refusal)}
     logger.info("Hours are granted", user=user_id, hours=str(granted), reason=reason)
-    return {"outcome": "GRANTED", "message": f"{user_id} was granted {hours.in_words(granted)} hours: {reason}"}
+    return {"outcome": "GRANTED", "message": f"{user_id} was granted {hours.in_words(granted)} h: {reason}"}
 
 
 def amount_of(given: Any) -> Decimal:

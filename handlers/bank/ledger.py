@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from handlers.aws import dynamodb
 from handlers.aws.dynamodb import Change, Item, Plan, Write
@@ -345,10 +345,10 @@ def _give_up(request_id: str, request: Item | None, escrow: Item | None, decisio
     return Plan(ended, (full, no_hold), Plan(ended, (requests.move(request, "FAILED"), no_hold)))
 
 
-def grant(user_id: str, amount: Decimal, reason: str) -> Decimal:
+def grant(user_id: Any, amount: Any, reason: Any) -> Decimal:
     """Gives a user hours of the bank, once for each reason, however often it is asked for; the hours.
 
-    The balance is created if there is none.
+    The balance is created if there is none. What is given is anybody's, and checked here.
 
     Raises
     ------
@@ -403,7 +403,7 @@ def explain(user_id: str, balance: Item | None, difference: Decimal, reason: str
     dynamodb.commit(plan)
 
 
-def is_reason(reason: Any) -> bool:
+def is_reason(reason: Any) -> TypeGuard[str]:
     """Whether a grant can have this reason: a text that says something, and is short."""
     return dynamodb.is_key(reason) and bool(reason.strip()) and len(reason.encode()) <= LONGEST_REASON_BYTES
 
@@ -416,7 +416,7 @@ def was_entered(user_id: str, amount: Decimal, reason: str) -> bool:
     if tuple(entry.get(name) for name in ("hours", "fromAccount", "toAccount")) != _granted(user_id, amount):
         given = entry.get("hours")
         words = hours.in_words(given) if hours.is_amount(given) else "other"
-        raise GrantRefused(f"{user_id} was granted {words} hours for this reason before: nothing was granted now")
+        raise GrantRefused(f"{user_id} was granted {words} h for this reason before: nothing was granted now")
     return True
 
 

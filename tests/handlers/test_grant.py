@@ -29,7 +29,7 @@ def ask(**given: Any) -> dict[str, str]:
     return grant_hours.handler(event, CONTEXT)
 
 
-GRANTED = {"outcome": "GRANTED", "message": "eva was granted 10 hours: welcome"}
+GRANTED = {"outcome": "GRANTED", "message": "eva was granted 10 h: welcome"}
 
 
 def test_a_grant_makes_the_balance_and_is_in_the_books(bank: Bank) -> None:
@@ -65,7 +65,7 @@ def test_other_hours_for_the_same_reason_are_refused_in_words(bank: Bank) -> Non
     ask()
     assert ask(hours=11) == {
         "outcome": "REFUSED",
-        "message": "eva was granted 10 hours for this reason before: nothing was granted now",
+        "message": "eva was granted 10 h for this reason before: nothing was granted now",
     }
     assert bank.balance("eva") == 10
 
@@ -191,7 +191,7 @@ def test_hours_that_were_taken_away_go_back_to_the_bank(bank: Bank) -> None:
 
 def test_an_opening_balance_is_refused_where_other_hours_were_entered(bank: Bank) -> None:
     opening(bank, "ana", "10")
-    with pytest.raises(GrantRefused, match="ana was granted 10 hours for this reason before"):
+    with pytest.raises(GrantRefused, match="ana was granted 10 h for this reason before"):
         opening(bank, "ana", "-10")
 
 
