@@ -540,7 +540,9 @@ def _credit(user_id: str, amount: Decimal) -> Write:
     return balance.unchanged(None, "availableBalance").set(availableBalance=amount).write()
 
 
-def _log(request_id: str, entry: str, amount: Decimal, from_account: str, to_account: str, **more: str) -> Write:
+def _log(
+    request_id: str, entry: str, amount: Decimal, from_account: str, to_account: str, reason: str | None = None
+) -> Write:
     return dynamodb.put(
         "TransactionLog",
         {
@@ -550,7 +552,7 @@ def _log(request_id: str, entry: str, amount: Decimal, from_account: str, to_acc
             "hours": amount,
             "fromAccount": from_account,
             "toAccount": to_account,
-            **more,
+            "reason": reason,
         },
     )
 
