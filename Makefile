@@ -185,12 +185,15 @@ schema: .venv
 	  rm -rf tools/amplify/build && mkdir tools/amplify/build && \
 	  cp -R tools/amplify/gen2 tools/amplify/build/amplify && mkdir tools/amplify/build/amplify/data && \
 	  cp amplify/data-resource.ts tools/amplify/build/amplify/data/resource.ts && \
+	  cp -R amplify/first-hours/gen2 tools/amplify/build/amplify/auth/post-confirmation && \
+	  mkdir tools/amplify/build/first-hours && printf '{}' >tools/amplify/build/first-hours/package.json && \
+	  cp amplify/first-hours/gen1/custom.js tools/amplify/build/first-hours/custom.js && \
 	  $(BIN)/hourbank export amplify-gen2 --into tools/amplify/build/amplify >/dev/null && \
 	  $(BIN)/python -c 'from hourbank.local.page import amplify_schema; print(amplify_schema.load()[1])' \
 	    >tools/amplify/build/stand-in.graphql && \
-	  echo 'tsc --project tools/amplify; node tools/amplify/check.mjs; node tools/amplify/synth.mjs' && \
+	  echo 'tsc --project tools/amplify; node tools/amplify/check.mjs, synth.mjs, trigger.mjs' && \
 	  tools/amplify/node_modules/.bin/tsc --project tools/amplify && export JSII_DEPRECATED=quiet && \
-	  node tools/amplify/check.mjs && node tools/amplify/synth.mjs; \
+	  node tools/amplify/check.mjs && node tools/amplify/synth.mjs && node tools/amplify/trigger.mjs; \
 	else \
 	  echo "make schema: Node is not here, so Amplify's own packages did not read amplify/ and the export for Gen 2" >&2; \
 	  [ -z "$$CI" ]; \

@@ -24,7 +24,7 @@ export const schema = a.schema({
   ProviderResponse: a.enum(['ACCEPTED', 'REJECTED', 'COUNTER_OFFER', 'WITHDRAWN']),
   RequesterResponse: a.enum(['CANCELLED', 'ACCEPTED', 'REJECTED', 'COMPLETED']),
   EscrowStatus: a.enum(['HELD', 'RELEASED', 'REFUNDED']),
-  TransactionType: a.enum(['ESCROW_HOLD', 'ESCROW_ADJUST', 'ESCROW_REFUND', 'ESCROW_RELEASE']),
+  TransactionType: a.enum(['ESCROW_HOLD', 'ESCROW_ADJUST', 'ESCROW_REFUND', 'ESCROW_RELEASE', 'GRANT']),
 
   // 'create' for the requester alone: Amplify compares the input's requesterId with the caller, so nobody asks in
   // another's name. 'update' is in no rule of the model: what is written once at creation stays, requesterId and
@@ -120,6 +120,7 @@ export const schema = a.schema({
       hours: a.float(),
       fromAccount: a.string(),
       toAccount: a.string(),
+      reason: a.string(),
     })
     .disableOperations(['queries', 'mutations', 'subscriptions'])
     .authorization((allow) => [allow.ownerDefinedIn('userId').identityClaim('sub').to([])]),

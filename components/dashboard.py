@@ -133,6 +133,7 @@ def hours(settings: Settings) -> list[list[Widget]]:
             ("HoursHeld", "held", ORANGE),
             ("HoursReleased", "released to providers", GREEN),
             ("HoursRefunded", "given back to requesters", BLUE),
+            ("HoursGranted", "granted by the bank", PURPLE),
         )
     ]
     in_escrow = [*found(settings, "HoursInEscrow"), {"label": "hours in escrow", "color": ORANGE}]

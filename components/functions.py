@@ -1,4 +1,4 @@
-"""The functions that the workflows call, and what each may do and is told."""
+"""The functions that the workflows call, and the one that the app's backend calls: what each may do and is told."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,6 +77,8 @@ ACCESS = {
     "processEscrowRelease": Access(
         request=(GET, UPDATE), escrow=(GET, UPDATE), balance=(GET, UPDATE), log=(PUT,), events=True
     ),
+    # No workflow's: whoever may invoke it gives hours, so no resource policy lets anybody in. docs/app/first-hours.md
+    "grantHours": Access(balance=(GET, UPDATE), log=(GET, PUT)),
 }
 
 

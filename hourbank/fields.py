@@ -35,6 +35,8 @@ WORDS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("Escrow", "status"): ("HELD", "RELEASED", "REFUNDED"),
     ("TransactionLog", "type"): ("ESCROW_HOLD", "ESCROW_ADJUST", "ESCROW_REFUND", "ESCROW_RELEASE"),
 }
+# what only an entry of a grant says: an app that grants no hours by the workflows never has one
+GRANT = "GRANT"
 # with which a client could write what is the workflows' alone, were it not for @auth
 MUTATIONS = (
     "deleteServiceRequest",
@@ -91,3 +93,14 @@ def of_values(model: str, name: str, type_: Mapping[str, Any], types: Mapping[st
     if values and (lacking := [word for word in WORDS.get((model, name), ()) if word not in values]):
         add = f"add them to enum {type_['name']}, or nobody can read the record"
         yield f"{name} cannot be {', '.join(lacking)}", add
+
+
+def of_grants(types: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Say why nobody could read the entry of a grant in the log, and what to do."""
+    fields = {field["name"]: field["type"] for field in types.get("TransactionLog", {}).get("fields") or []}
+    if (type_ := fields.get("type")) is None:
+        return
+    name = (type_["ofType"] if type_["kind"] == "NON_NULL" else type_)["name"]
+    values = {one["name"] for one in types.get(name, {}).get("enumValues") or []}
+    if values and GRANT not in values:
+        yield f"type cannot be {GRANT}", f"add it to enum {name} before the bank grants hours"

@@ -14,6 +14,8 @@ from typing import Any
 
 Item = dict[str, Any]
 LARGEST_HOURS = 1_000_000
+BANK = "bank"
+OPENING = "opening balance"
 # longest texts and ids, fewest and most hours, decimals and seconds
 _NUMBERS_OF_RULES = {
     Decimal(number) for number in (0, 1, 2, 30, 60, 100, 255, 256, 1024, 10**6, 30 * 24 * 3600, 384 * 1024)
@@ -50,37 +52,47 @@ class Ledger:
         """Return all hours there are: what can be spent and what is held."""
         return sum(self.spendable().values(), self.total_held())
 
-    def granted(self) -> dict[str, Decimal]:
-        """Return what each user was given beside the log: what can be spent, without what the entries moved."""
-        given = defaultdict(Decimal, self.spendable())
+    def moved(self) -> dict[str, Decimal]:
+        """Return what the entries say that each account has: an escrow, a user, and the bank below 0."""
+        accounts: defaultdict[str, Decimal] = defaultdict(Decimal)
         for entry in self.log.values():
-            for account, hours in ((entry["toAccount"], entry["hours"]), (entry["fromAccount"], -entry["hours"])):
-                kind, _, user = account.partition(":")
-                if kind == "user":
-                    given[user] -= hours
-        return dict(given)
+            accounts[entry["fromAccount"]] -= entry["hours"]
+            accounts[entry["toAccount"]] += entry["hours"]
+        return dict(accounts)
+
+    def granted(self) -> Decimal:
+        """Return all hours that the bank has granted, by its entries."""
+        return -self.moved().get(BANK, Decimal(0))
+
+    def unexplained(self) -> dict[str, Decimal]:
+        """Return the hours of each user that no entry explains: what an app wrote into a balance beside the log."""
+        said = self.moved()
+        users = {*self.balances, *(account.removeprefix("user:") for account in said if account.startswith("user:"))}
+        differences = {user: self.balance(user) - said.get(f"user:{user}", Decimal(0)) for user in users}
+        return {user: hours for user, hours in differences.items() if hours}
 
 
 def made_or_lost(before: Ledger, after: Ledger) -> list[str]:
     """Return what the first law says of two moments between which nobody was given hours beside the log."""
-    granted = before.granted()
-    return [*hours_lost(after, granted), *entries_that_do_not_add_up(after, granted)]
+    beside = before.unexplained()
+    return [*hours_lost(after, beside), *entries_that_do_not_add_up(after, beside)]
 
 
-def hours_lost(ledger: Ledger, granted: Mapping[str, Decimal]) -> list[str]:
-    """First law: what can be spent plus what is held is what was granted (hours by user)."""
-    expected = sum(granted.values(), Decimal(0))
+def hours_lost(ledger: Ledger, beside: Mapping[str, Decimal] = {}) -> list[str]:
+    """First law: what can be spent plus what is held is what the bank has granted.
+
+    `beside` are the hours that users were given beside the log.
+    """
+    expected = ledger.granted() + sum(beside.values(), Decimal(0))
     return [] if ledger.total() == expected else [f"{ledger.total()} hours in all, but {expected} were granted"]
 
 
-def entries_that_do_not_add_up(ledger: Ledger, granted: Mapping[str, Decimal]) -> list[str]:
-    """Double entry: each account's grants plus its log entries are what its balance or escrow says."""
-    accounts: defaultdict[str, Decimal] = defaultdict(Decimal)
-    for user, hours in granted.items():
+def entries_that_do_not_add_up(ledger: Ledger, beside: Mapping[str, Decimal] = {}) -> list[str]:
+    """Double entry: each account's entries, and what was given beside the log, are what its balance or escrow says."""
+    accounts = defaultdict(Decimal, ledger.moved())
+    accounts.pop(BANK, None)
+    for user, hours in beside.items():
         accounts[f"user:{user}"] += hours
-    for entry in ledger.log.values():
-        accounts[entry["fromAccount"]] -= entry["hours"]
-        accounts[entry["toAccount"]] += entry["hours"]
     actual: defaultdict[str, Decimal] = defaultdict(Decimal)
     for user in ledger.balances:
         actual[f"user:{user}"] = ledger.balance(user)
@@ -92,6 +104,28 @@ def entries_that_do_not_add_up(ledger: Ledger, granted: Mapping[str, Decimal]) -
         if accounts[account] != actual[account]
     ]
     problems += [f"{account} is overdrawn" for account, hours in sorted(actual.items()) if hours < 0]
+    return problems
+
+
+def grants_out_of_place(ledger: Ledger) -> list[str]:
+    """The bank grants to users, once for each reason, and nothing else takes hours from it.
+
+    What was granted before there were entries for it, an opening balance, may be back to the bank, and be any number.
+    """
+    problems, seen = [], set()
+    for key, entry in ledger.log.items():
+        accounts = [entry["fromAccount"], entry["toAccount"]]
+        if entry.get("type") != "GRANT" and BANK not in accounts:
+            continue
+        reason, opens = entry.get("reason"), str(entry.get("reason")).startswith(OPENING)
+        users = [account for account in accounts if account.startswith("user:")]
+        if entry.get("type") != "GRANT" or not key.endswith("#GRANT") or len(users) != 1 or BANK not in accounts:
+            problems.append(f"{key} went from {accounts[0]} to {accounts[1]} as {entry.get('type')}")
+        if not opens and (accounts[0] != BANK or not _is_legal(entry["hours"])):
+            problems.append(f"{key} grants {entry['hours']} hours from {accounts[0]}")
+        if (tuple(users), reason) in seen:
+            problems.append(f"{', '.join(users)} was granted hours twice for: {reason}")
+        seen.add((tuple(users), reason))
     return problems
 
 
@@ -126,8 +160,12 @@ def illegal_hours(ledger: Ledger) -> list[str]:
     return [
         f"escrow {key} is of {escrow['hours']} hours"
         for key, escrow in ledger.escrows.items()
-        if not 0 < escrow["hours"] <= LARGEST_HOURS or escrow["hours"] != round(escrow["hours"], 2)
+        if not _is_legal(escrow["hours"])
     ]
+
+
+def _is_legal(hours: Decimal) -> bool:
+    return 0 < hours <= LARGEST_HOURS and hours == round(hours, 2)
 
 
 def held_for_others(escrow: Item, request: Item) -> list[str]:

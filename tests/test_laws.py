@@ -101,7 +101,7 @@ def test_held_hours_count() -> None:
 
 def test_what_was_held_before_is_no_hour_that_was_made() -> None:
     held, refunded = after("3", "HELD", HOLD), after("5", "REFUNDED", HOLD, REFUND)
-    assert held.granted() == {"ana": Decimal(5)}
+    assert held.unexplained() == {"ana": Decimal(5)}
     assert made_or_lost(held, refunded) == []
 
 

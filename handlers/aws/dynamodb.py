@@ -227,13 +227,13 @@ def snapshot(*keys: tuple[str, str]) -> list[Item | None]:
 
 
 def put(model: str, item: Item) -> Write:
-    """Creates an item that must not be there, with what Amplify needs to read it."""
+    """Creates an item that must not be there, with what Amplify needs to read it; what is None is left out."""
     moment = now()
     item = item | {"__typename": model, "createdAt": moment, "updatedAt": moment}
     return {
         "Put": {
             "TableName": environment.table(model),
-            "Item": {name: typed(value) for name, value in item.items()},
+            "Item": {name: typed(value) for name, value in item.items() if value is not None},
             "ConditionExpression": "attribute_not_exists(#key)",
             "ExpressionAttributeNames": {"#key": _KEY[model]},
         }

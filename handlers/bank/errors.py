@@ -27,3 +27,7 @@ class OfferNotAffordable(Refusal):
 
 class ReleaseRefused(Refusal):
     """Request, escrow and balance do not fit together, so nobody gets hours; they stay held."""
+
+
+class GrantRefused(Refusal):
+    """What is asked for is no grant, or another one than was made for the same user and reason."""

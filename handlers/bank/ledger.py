@@ -1,19 +1,23 @@
-"""Moving hours: hold, adjust, refund, release. Nothing else writes Escrow, UserBalance or TransactionLog.
+"""Moving hours: hold, adjust, refund, release, grant. Nothing else writes Escrow, UserBalance or TransactionLog.
 
-Each is one transaction over balance, escrow, log and request. The log is double entry: hours go from an account to an
-account, ``user:<userId>`` or ``escrow:<requestId>``. All four stand in one file: who reads one reads what it shares
-with the others, and nothing else may write those tables.
+Each is one transaction over balance, log and, where there is a request, escrow and request. The log is double entry:
+hours go from an account to an account, ``user:<userId>``, ``escrow:<requestId>`` or ``bank``, from which all hours
+come. All five stand in one file: who reads one reads what it shares with the others, and nothing else may write those
+tables.
 """
 
-from collections.abc import Callable
+import hashlib
+import json
+from collections.abc import Callable, Iterable
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from handlers.aws import dynamodb
 from handlers.aws.dynamodb import Change, Item, Plan, Write
 from handlers.aws.telemetry import count, measure
 from handlers.bank import hours, requests
 from handlers.bank.errors import (
+    GrantRefused,
     InsufficientBalance,
     NotOwner,
     OfferNotAffordable,
@@ -27,6 +31,9 @@ from handlers.bank.requests import OWNER
 NOT_OWNER = "NOT_OWNER"
 NOTHING_TO_DO = "NOTHING_TO_DO"
 ID_USED_BEFORE = "The id of this request was used before"
+BANK = "bank"
+GRANT = "GRANT"
+LONGEST_REASON_BYTES = 256
 
 
 class Ended(NamedTuple):
@@ -338,6 +345,108 @@ def _give_up(request_id: str, request: Item | None, escrow: Item | None, decisio
     return Plan(ended, (full, no_hold), Plan(ended, (requests.move(request, "FAILED"), no_hold)))
 
 
+def grant(user_id: Any, amount: Any, reason: Any) -> Decimal:
+    """Gives a user hours of the bank, once for each reason, however often it is asked for; the hours.
+
+    The balance is created if there is none. What is given is anybody's, and checked here.
+
+    Raises
+    ------
+    GrantRefused
+        the user, the hours or the reason are not legal, or this reason gave the user other hours before.
+    ReleaseRefused
+        the balance is malformed. In each case nothing moved.
+    """
+    if not dynamodb.is_key(user_id) or not user_id.strip():
+        raise GrantRefused("`userId` is not one that a balance can have")
+    if not hours.is_legal(amount):
+        raise GrantRefused(f"`hours` is not {hours.LEGAL}")
+    if not is_reason(reason):
+        raise GrantRefused(f"`reason` is not a text of 1 to {LONGEST_REASON_BYTES} bytes")
+
+    def plan() -> Plan:
+        if was_entered(user_id, amount, reason):
+            return Plan(amount)
+        return Plan(amount, (_credit(user_id, amount), _log_grant(user_id, amount, reason)))
+
+    granted, wrote = dynamodb.commit(plan)
+    if wrote:
+        measure("HoursGranted", granted)
+    return granted
+
+
+def explain(user_id: str, balance: Item | None, difference: Decimal, reason: str) -> None:
+    """Enters what a balance has beside its entries, as from the bank (below 0: as back to it); moves no hours.
+
+    Parameters
+    ----------
+    balance
+        The row, None where there is none, as it was read before the entries were: it must still be so.
+    difference
+        What it has more than the user's entries say.
+
+    Raises
+    ------
+    GrantRefused
+        the balance was written meanwhile; nothing was entered.
+    """
+
+    def plan() -> Plan:
+        if was_entered(user_id, difference, reason):
+            return Plan(None)
+        now = dynamodb.read("UserBalance", user_id) or {}
+        if any(now.get(name) != (balance or {}).get(name) for name in ("availableBalance", "updatedAt")):
+            raise GrantRefused(f"The balance of {user_id} was written meanwhile")
+        as_it_was = Change("UserBalance", user_id).unchanged(balance, "availableBalance", "updatedAt").check()
+        return Plan(None, (as_it_was, _log_grant(user_id, difference, reason)))
+
+    dynamodb.commit(plan)
+
+
+def is_reason(reason: Any) -> TypeGuard[str]:
+    """Whether a grant can have this reason: a text that says something, and is short."""
+    return dynamodb.is_key(reason) and bool(reason.strip()) and len(reason.encode()) <= LONGEST_REASON_BYTES
+
+
+def was_entered(user_id: str, amount: Decimal, reason: str) -> bool:
+    """Whether this reason gave a user these hours; raises GrantRefused where it gave other hours."""
+    entry = dynamodb.read("TransactionLog", f"{grant_id(user_id, reason)}#{GRANT}")
+    if entry is None:
+        return False
+    if tuple(entry.get(name) for name in ("hours", "fromAccount", "toAccount")) != _granted(user_id, amount):
+        given = entry.get("hours")
+        words = hours.in_words(given) if hours.is_amount(given) else "other"
+        raise GrantRefused(f"{user_id} was granted {words} h for this reason before: nothing was granted now")
+    return True
+
+
+def grant_id(user_id: str, reason: str) -> str:
+    """What stands for a request's id in a grant's entry: a hash, so that user and reason may be any texts.
+
+    No request's entries have the key of a grant's, whatever ids clients choose: these end in another word.
+    """
+    return f"grant#{hashlib.sha256(json.dumps([user_id, reason]).encode()).hexdigest()}"
+
+
+def balance_by(user_id: str, entries: Iterable[Item]) -> Decimal:
+    """What a user's balance must be by these entries, which are all that name the user.
+
+    Raises
+    ------
+    ReleaseRefused
+        an entry does not say how many hours it is about.
+    """
+    account = _user(user_id)
+    moved = []
+    for entry in entries:
+        amount = entry.get("hours")
+        if not hours.is_amount(amount):
+            raise ReleaseRefused(f"The entry {entry.get('id')} does not say how many hours it is about")
+        moved += [amount] * (entry.get("toAccount") == account)
+        moved += [amount.copy_negate()] * (entry.get("fromAccount") == account)
+    return hours.total(moved)
+
+
 def is_unfinished(request: Item | None, escrow: Item | None) -> bool:
     """Whether there is work that `settle` may end: hours are held, or the request was left VALIDATING."""
     return bool(escrow and escrow.get("status") == "HELD") or requests.is_validating(request)
@@ -431,7 +540,9 @@ def _credit(user_id: str, amount: Decimal) -> Write:
     return balance.unchanged(None, "availableBalance").set(availableBalance=amount).write()
 
 
-def _log(request_id: str, entry: str, amount: Decimal, from_account: str, to_account: str) -> Write:
+def _log(
+    request_id: str, entry: str, amount: Decimal, from_account: str, to_account: str, reason: str | None = None
+) -> Write:
     return dynamodb.put(
         "TransactionLog",
         {
@@ -441,8 +552,20 @@ def _log(request_id: str, entry: str, amount: Decimal, from_account: str, to_acc
             "hours": amount,
             "fromAccount": from_account,
             "toAccount": to_account,
+            "reason": reason,
         },
     )
+
+
+def _granted(user_id: str, amount: Decimal) -> tuple[Decimal, str, str]:
+    """Hours, from where and to where: from the bank, and below 0 back to it."""
+    if amount < 0:
+        return amount.copy_negate(), _user(user_id), BANK
+    return amount, BANK, _user(user_id)
+
+
+def _log_grant(user_id: str, amount: Decimal, reason: str) -> Write:
+    return _log(grant_id(user_id, reason), GRANT, *_granted(user_id, amount), reason=reason)
 
 
 def _user(user_id: str) -> str:

@@ -12,7 +12,7 @@ from components.subscriptions import ARGUMENTS, MUTATION
 from handlers.aws.dynamodb import client
 from hourbank.account.checks import GONE, Account, Check, Outcome
 from hourbank.account.stack import error_in_words, is_refusal
-from hourbank.fields import FIELDS, MUTATIONS, of_model, shown
+from hourbank.fields import FIELDS, MUTATIONS, of_grants, of_model, shown
 
 
 def schema(api_id: str, endpoint: str, account: Account) -> Iterator[Check]:
@@ -41,6 +41,7 @@ def schema(api_id: str, endpoint: str, account: Account) -> Iterator[Check]:
     for model in FIELDS:
         problems = [Check(f"schema {model}", Outcome.MISS, *problem) for problem in of_model(model, types)]
         yield from problems or [Check(f"schema {model}", Outcome.FITS, f"{len(FIELDS[model])} fields")]
+    yield from (Check("schema TransactionLog", Outcome.NOTE, *problem) for problem in of_grants(types))
     for name, type_ in types.items():
         yield from (Check(f"schema {name}", Outcome.MISS, *problem) for problem in shown(type_))
     mutations = {one["name"] for one in types.get("Mutation", {}).get("fields") or []}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hourbank.cli.options import AsJson, StackName, not_empty
+from hourbank.cli.options import AsJson, StackName, hours, not_empty
 from hourbank.local.machine import shut_off_this_process
 
 if TYPE_CHECKING:
@@ -171,6 +172,47 @@ def settle(
 
         confirm = asker(yes=yes)
         if not settle_hours(console, found, request_id, decision, by=by, reason=reason, confirm=confirm):
+            raise typer.Exit(1)
+
+
+@commands.command(rich_help_panel=PANEL)
+def grant(
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="SUB", help="Who gets them: a user's whole id.", callback=not_empty)
+    ] = None,
+    amount: Annotated[
+        Decimal | None, typer.Option("--hours", parser=hours, metavar="HOURS", help="Such as 10 or 1.5.")
+    ] = None,
+    reason: Annotated[
+        str | None, typer.Option(metavar="WHY", help="What for: each user gets hours once for each reason.")
+    ] = None,
+    opening: Annotated[
+        bool, typer.Option("--opening", help="Enter what users were given before there were entries for it.")
+    ] = False,
+    stack: StackName = None,
+    region: Region = None,
+    by: By = None,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give a user hours of the bank, once for each reason; or enter, with --opening, what the log does not explain."""
+    if opening and (to, amount, reason) != (None, None, None):
+        raise typer.BadParameter("it takes no --to, --hours and --reason", param_hint="--opening")
+    if not opening and (to is None or amount is None or reason is None):
+        raise typer.BadParameter("give --to, --hours and --reason, or --opening", param_hint="--to")
+    _check_words(reason=reason, by=by)
+    if as_json and not yes:
+        raise typer.BadParameter("nobody is asked where JSON is printed: add --yes", param_hint="--json")
+    with operating(stack, region, as_json=as_json) as (console, found):
+        from hourbank.operate.grant import grant_hours, open_books
+        from hourbank.operate.orders import asker
+
+        confirm = asker(yes=yes)
+        if to is None or amount is None or reason is None:
+            done = open_books(console, found, by=by, confirm=confirm, as_json=as_json)
+        else:
+            done = grant_hours(console, found, to, amount, by=by, reason=reason, confirm=confirm, as_json=as_json)
+        if not done:
             raise typer.Exit(1)
 
 

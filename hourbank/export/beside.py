@@ -18,7 +18,7 @@ from graphql.language import ast
 
 from components.models import MODELS, Model
 from hourbank.errors import HourBankError
-from hourbank.fields import FIELDS, WRITTEN, of_model, shown
+from hourbank.fields import FIELDS, WRITTEN, of_grants, of_model, shown
 
 TRANSFORMER, INPUTS = "transform.conf.json", "cli-inputs.json"
 WHERE = "docs/app/schema.md"
@@ -94,6 +94,8 @@ def remarks(schema: Path, types: Mapping[str, Any], models: Collection[Model]) -
     for model in models:
         for what, instead in of_model(model.name, types):
             yield f"{schema}: {model.name} {what}: {instead}"
+    for what, instead in of_grants(types) if any(model.name == "TransactionLog" for model in models) else ():
+        yield f"{schema}: TransactionLog {what}: {instead}"
     for name, type_ in types.items():
         for what, instead in shown(type_):
             yield f"{schema}: {name} {what}: {instead}"

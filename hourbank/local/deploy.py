@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -148,16 +149,33 @@ def start_a_function(deployment: Deployment) -> None:
     HourBankError
         If it could not be started, with the reason.
     """
-    functions = deployment.client("lambda")
     removal = {"eventID": "0", "eventSource": "aws:dynamodb", "dynamodb": {"SequenceNumber": "0"}}
-    answer = functions.invoke(
-        FunctionName=f"hourbank-routeServiceRequest-{STACK}", Payload=json.dumps({"Records": [removal]})
-    )
+    _invoke(deployment, "routeServiceRequest", {"Records": [removal]})
+
+
+def grant_hours(deployment: Deployment, balances: Mapping[str, Decimal]) -> None:
+    """Let the bank give people their first hours, as the app's backend does at a sign-up.
+
+    Raises
+    ------
+    HourBankError
+        If the function could not be started, or grants them nothing.
+    """
+    for user, hours in balances.items():
+        answer = _invoke(deployment, "grantHours", {"userId": user, "hours": str(hours), "reason": "first hours"})
+        if answer["outcome"] != "GRANTED":
+            raise HourBankError(f"no hours for {user}: {answer['message']}")
+
+
+def _invoke(deployment: Deployment, function: str, event: dict[str, Any]) -> Any:
+    functions = deployment.client("lambda")
+    answer = functions.invoke(FunctionName=f"hourbank-{function}-{STACK}", Payload=json.dumps(event))
     told = answer["Payload"].read().decode(errors="replace")
     if "FunctionError" in answer:
         with contextlib.suppress(ValueError, KeyError, TypeError):
             told = json.loads(told)["errorMessage"]
         raise HourBankError(f"no function can be started on this machine: {' '.join(told.split())[:300]}")
+    return json.loads(told)
 
 
 def adapt(template: dict[str, Any]) -> dict[str, Any]:

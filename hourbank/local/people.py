@@ -98,7 +98,7 @@ def submit(dynamodb: Any, tables: Mapping[str, str], record: Mapping[str, Any]) 
 
 
 def give_hours(dynamodb: Any, tables: Mapping[str, str], balances: Mapping[str, Decimal]) -> None:
-    """Create people's balances, as the app's own sign-up would."""
+    """Write people's balances as an app does that grants hours itself, and leaves no trace of it in the log."""
     for user, hours in balances.items():
         created = now()
         balance = {

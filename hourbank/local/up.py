@@ -41,7 +41,7 @@ def serve(console: Console, minutes: float) -> None:
         end = f"{names.command()} down"
         raise HourBankError(f"already running on {state.console} (process {state.pid}): `{end}` ends it")
     from handlers.aws.dynamodb import now
-    from hourbank.local import deploy, people
+    from hourbank.local import deploy
     from hourbank.local.page import server as page
 
     machine.make_state_folder(running.STATE.parent)
@@ -49,13 +49,13 @@ def serve(console: Console, minutes: float) -> None:
     with contextlib.ExitStack() as at_end:
         emulator = at_end.enter_context(Emulator())
         with console.status("Deploying to an emulator of AWS on this machine"):
-            people.give_hours(emulator.client("dynamodb"), deploy.create_tables(emulator), PEOPLE)
             deployment = deploy.deploy(
                 emulator,
                 response_timeout_seconds=seconds,
                 config={"hourbank:startRequestsFrom": now()},
             )
             deploy.start_a_function(deployment)
+            deploy.grant_hours(deployment, PEOPLE)
         address = at_end.enter_context(page.serve(page.Console(deployment, seconds)))
         for number in (signal.SIGINT, signal.SIGTERM):
             end_at(number, STOPPED, 0, forget=running.STATE)

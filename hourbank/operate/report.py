@@ -69,5 +69,5 @@ def print_total(console: Console, findings: Iterable[Trouble], none: str) -> Non
         say(console, (none, "bold green"))
 
 
-def many(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def many(number: int, what: str, plural: str = "") -> str:
+    return f"{number} {what if number == 1 else plural or f'{what}s'}"

@@ -20,12 +20,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from hourbank.errors import HourBankError
+from hourbank.simulate import granting
 from hourbank.simulate.cases import (
     FAMILIES,
+    GRANTS,
     PAIRED,
     Replay,
     Result,
     WrongWithoutFaultError,
+    grant,
+    grants,
     in_silence,
     pairs,
     play,
@@ -67,7 +71,7 @@ def work(job: Job) -> list[Result]:
     with in_silence():
         if job.what == "wander":
             return [wander(seed) for seed in range(*job.arguments)]
-        return list({"singles": singles, "pairs": pairs}[job.what](*job.arguments))
+        return list({"singles": singles, "pairs": pairs, "grants": grants}[job.what](*job.arguments))
 
 
 @dataclass
@@ -107,7 +111,7 @@ def table(tally: Tally, paths: int, seconds: float) -> Table:
     made.add_column("what goes wrong")
     for name in ("runs", "failed loudly, then repaired", "violations"):
         made.add_column(name, justify="right")
-    for family in ("nothing goes wrong", *FAMILIES, "pairs of faults", "longer runs at random"):
+    for family in ("nothing goes wrong", *FAMILIES, GRANTS, "pairs of faults", "longer runs at random"):
         if runs := tally.runs.get(family):
             loud = "" if family.startswith("longer") else str(tally.loud[family])
             made.add_row(family, str(runs), loud, str(len(tally.violations.get(family, []))))
@@ -155,12 +159,14 @@ def simulate(
         If no story's name contains `only`, or a way out of a state has no lever.
     """
     names = [str(story) for story in stories() if only in str(story)]
-    if not names:
+    granted = [story for story in granting.STORIES if only in story]
+    if not names and not granted:
         raise HourBankError(f"--only: no path has {only!r} in its name")
     for machine, workflow in WORKFLOWS.items():
         for missing in missing_levers(machine, definition_of(workflow)):
             raise HourBankError(missing)
     jobs = single_jobs(names, share, turn)
+    jobs += [Job("grants", (name,)) for name in granted]
     jobs += [Job("pairs", (name, draw, pair_count)) for name in PAIRED if name in names and pair_count]
     jobs += [
         Job("wander", (start, min(start + 20, draw + wander_count))) for start in range(draw, draw + wander_count, 20)
@@ -210,6 +216,8 @@ def play_again(words: str) -> Result:
     """
     try:
         case = Replay.of(words)
+        if case.story in granting.STORIES and all(fault.kind in granting.KINDS for fault in case.faults):
+            return grant(case)
         story_named(case.story)
     except (ValueError, StopIteration):
         case = None

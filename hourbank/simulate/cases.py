@@ -39,6 +39,7 @@ from hourbank.simulate.faults import (
     ZOMBIES,
     Fault,
 )
+from hourbank.simulate.granting import Granting, faults_of
 from hourbank.simulate.paths import PathStory, stories
 from hourbank.simulate.program import REGION
 from hourbank.simulate.run import Simulation, outcome
@@ -78,6 +79,7 @@ FAMILIES = {
     "the stream is not read, for good or for two days": STREAM,
     "the world goes on in a retry's pause": tuple(PAUSE),
 }
+GRANTS = "first hours are granted, and anything of this"
 FAMILY = {kind: family for family, kinds in FAMILIES.items() for kind in kinds}
 # the stories whose faults are also tried in pairs
 PAIRED = (
@@ -257,6 +259,20 @@ def singles(name: str, share: tuple[int, int] = (0, 1), **changes: Any) -> Itera
         if number % share[1] == share[0]:
             # each way to finish what failed in turn
             yield play(Replay(name, (fault,), REPAIRS[number % len(REPAIRS)]), without, **changes)
+
+
+def grant(case: Replay, **changes: Any) -> Result:
+    """Play a grant of first hours with one fault, or none."""
+    granting = Granting(case.story, next(iter(case.faults), None), **changes)
+    problems = granting.play()
+    trace = tuple(granting.trace) if problems else ()
+    return Result(str(case), GRANTS, tuple(problems), False, granting.invocations, granting.calls, trace)
+
+
+def grants(name: str, **changes: Any) -> Iterator[Result]:
+    """Play a grant of first hours, and then with each single fault."""
+    yield grant(Replay(name, ()), **changes)
+    yield from (grant(Replay(name, (fault,)), **changes) for fault in faults_of(name, **changes))
 
 
 def pairs(name: str, seed: int, count: int) -> Iterator[Result]:

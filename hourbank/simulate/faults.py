@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import product
@@ -11,7 +12,7 @@ from typing import Any
 from handlers.aws.dynamodb import client
 from hourbank.simulate.executions import Call, LambdaError, Moment
 from hourbank.simulate.paths import delete, say
-from hourbank.simulate.program import TABLES, function_arn
+from hourbank.simulate.program import TABLES, function_arn, snake_case
 from hourbank.simulate.tables import LARGEST_ITEM
 from hourbank.simulate.world import World
 
@@ -133,7 +134,7 @@ def replace(world: World) -> None:
 
 def spend(world: World) -> None:
     """Leave the requester without an hour."""
-    world.grant("ann", -world.ledger().balance("ann"))
+    world.give("ann", -world.ledger().balance("ann"))
 
 
 def release_too(world: World, order: Mapping[str, str] | None = None) -> None:
@@ -235,3 +236,9 @@ def conflict(call: Call) -> None:
         refuse(call, "TransactionCanceledException", CancellationReasons=reasons)
     if call.operation == "UpdateItem":
         refuse(call, "TransactionConflictException")
+
+
+def repeat(call: Call) -> None:
+    """Make a call once more, whatever is answered."""
+    with suppress(client(call.service).exceptions.ClientError):
+        getattr(client(call.service), snake_case(call.operation))(**call.parameters)

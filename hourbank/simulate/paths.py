@@ -112,7 +112,7 @@ LEVERS: dict[Way, Lever] = {
         before=say(estimatedHours="three"), ends=("REJECTED", "estimatedHours must be")
     ),
     ("EscrowHours", "InsufficientBalance"): Lever(
-        before=lambda world: world.grant("ann", -8), ends=("REJECTED", "Not enough hours: 3 needed")
+        before=lambda world: world.give("ann", -8), ends=("REJECTED", "Not enough hours: 3 needed")
     ),
     ("WaitForProviderResponse", "States.Timeout"): Lever(late=True),
     ("CheckProviderResponse", "ACCEPTED"): Lever(answer={"providerResponse": "ACCEPTED"}),
@@ -141,7 +141,7 @@ LEVERS: dict[Way, Lever] = {
         answer={"requesterResponse": "REJECTED"}, ends=("DECLINED", "The requester declined the counter-offer")
     ),
     ("AdjustEscrow", "OfferNotAffordable"): Lever(
-        before=lambda world: world.grant("ann", -6), ends=("DECLINED", "Not enough hours: 1.5 more needed")
+        before=lambda world: world.give("ann", -6), ends=("DECLINED", "Not enough hours: 1.5 more needed")
     ),
     ("StartServiceExecution", "Next"): Lever(ends=("IN_PROGRESS", "")),
 }

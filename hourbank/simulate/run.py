@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from handlers.aws.dynamodb import client
 from handlers.bank.execution import REQUEST_PREFIX, execution_name
 from hourbank.laws import Item, Ledger
 from hourbank.simulate.executions import Call, Invocation, Killed, Moment, SimulatedExecution, SteppedCall
@@ -48,9 +47,9 @@ from hourbank.simulate.faults import (
     conflict,
     ordered,
     refuse,
+    repeat,
 )
 from hourbank.simulate.paths import Lever, PathStory, caught, say
-from hourbank.simulate.program import snake_case
 from hourbank.simulate.world import World, deployed
 
 
@@ -511,7 +510,7 @@ class Simulation:
             if "r1" in self.world.ledger().requests:
                 lever.before(self.world)
                 if (balance := self.world.ledger().balance("ann")) < 0:
-                    self.world.grant("ann", -balance)
+                    self.world.give("ann", -balance)
 
     @staticmethod
     def _until_write(run: SteppedCall) -> SteppedCall:
@@ -594,7 +593,7 @@ class Simulation:
             # as the SDK does when it did not get the answer to the first
             if call.service != "events":
                 with self._in_peace():
-                    self._repeat(call)
+                    repeat(call)
             return None
         if kind == "call-conflict":
             conflict(call)
@@ -604,13 +603,6 @@ class Simulation:
         code = "ProvisionedThroughputExceededException" if call.service == "dynamodb" else "ThrottlingException"
         refuse(call, code)
         return None
-
-    @staticmethod
-    def _repeat(call: Call) -> None:
-        try:
-            getattr(client(call.service), snake_case(call.operation))(**call.parameters)
-        except client(call.service).exceptions.ClientError:
-            pass
 
     def _on_deliver(self, pending: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if self._healed:

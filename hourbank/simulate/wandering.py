@@ -23,6 +23,7 @@ IDS = (
     execution_name(REQUEST_PREFIX, "order-124", 1).removeprefix(REQUEST_PREFIX),
 )
 HOURS = ("0.01", "0.5", "1", "2.25", "3", "7", "9.99", "40", "0.001", "0")
+GRANTS = {"userId": PEOPLE, "hours": ("5", "5", "7.5", "0.001"), "reason": ("welcome", "an event")}
 ANSWERS: dict[str, tuple[Any, ...]] = {
     "providerResponse": ("ACCEPTED", "ACCEPTED", "ACCEPTED", "REJECTED", "COUNTER_OFFER", "WITHDRAWN", "PERHAPS", None),
     "requesterResponse": ("ACCEPTED", "ACCEPTED", "REJECTED", "CANCELLED", "COMPLETED", "COMPLETED", None),
@@ -55,10 +56,11 @@ class Wander:
         self._is_disturbed = True
         self._zombies: list[SteppedCall] = []
         self._kept: list[dict[str, Any]] = []
+        self._unanswered: list[dict[str, str]] = []
         self._acts: dict[Callable[[], None], int] = {
             self._submit: 6, self._answer: 14, self._step: 30, self._deliver: 20, self._expire: 5, self._stop: 1,
             self._redrive: 2, self._order: 3, self._audit: 1, self._delete: 1, self._pay: 2, self._redeploy: 1,
-            self._wake: 2,
+            self._wake: 2, self._grant: 3, self._open_books: 1,
         }  # fmt: skip
 
     def play(self) -> list[str]:
@@ -158,10 +160,31 @@ class Wander:
             self.world.delete(key)
 
     def _pay(self) -> None:
+        """Let the app write a balance itself, and leave no trace in the log."""
         person = self._dice.choice(PEOPLE)
         hours = self._dice.choice((Decimal(5), -self.world.ledger().balance(person)))
         self._tell(f"{person} {hours}")
-        self.world.grant(person, hours)
+        self.world.give(person, hours)
+
+    def _grant(self) -> None:
+        """Let the app's backend ask for a grant, which it does again until it has an answer."""
+        event = {name: self._dice.choice(values) for name, values in GRANTS.items()}
+        self._ask_for([*self._unanswered, event])
+
+    def _ask_for(self, events: list[dict[str, str]]) -> None:
+        self._unanswered = []
+        for event in events:
+            self._tell(f"{event}")
+            try:
+                self.world.invoke("grantHours", event)
+            except Exception as error:  # noqa: BLE001  whatever it is, the backend asks again
+                self._tell(repr(error))
+                self._unanswered.append(event)
+
+    def _open_books(self) -> None:
+        person = self._dice.choice(PEOPLE)
+        self._tell(person)
+        self.world.open_books(person)
 
     def _redeploy(self) -> None:
         self.world.redeploy()
@@ -186,7 +209,8 @@ class Wander:
         names = ("ConnectionError", "Sandbox.Timedout", "Lambda.TooManyRequestsException", "States.Timeout")
         name = self._dice.choice(names)
         self._tell(f"[{invocation.state or invocation.function}: {name} {moment}]")
-        if moment == "before" and name == "Sandbox.Timedout" and invocation.state:
+        is_asked_again = invocation.state or invocation.function == "grantHours"
+        if moment == "before" and name == "Sandbox.Timedout" and is_asked_again:
             self._bury(invocation)
         raise TimeoutError if name == "States.Timeout" else LambdaError(name)
 
@@ -232,6 +256,7 @@ class Wander:
             if not zombie.ended:
                 with world.as_client():
                     zombie.finish()
+        self._ask_for(self._unanswered)
         for _ in range(100):
             world.settle()
             failed = [e for e in world.executions if e.ended and is_redrivable(e)]
@@ -257,6 +282,7 @@ class Wander:
         world, ledger = self.world, self.world.ledger()
         found = world.audit(touch=False).findings
         problems = [f"listed although all is repaired: {key}: {problem}" for key, problem in found.items()]
+        problems += [f"no answer to {event}" for event in self._unanswered]
         return problems + [
             f"wrong: {key} is {ledger.requests.get(key, {}).get('status')}, escrow {ledger.escrows.get(key, {})}"
             for key in sorted({*ledger.requests, *ledger.escrows})

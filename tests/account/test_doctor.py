@@ -247,6 +247,25 @@ def test_the_schema_is_read_in_the_form_of_a_query_result_too(aws):
     assert [one.found for one in checks] == [f"has no {', '.join(fields)}" for fields in app_schema.FIELDS.values()]
 
 
+@pytest.mark.parametrize("kind", ["ENUM", "NON_NULL"])
+@pytest.mark.parametrize(("last", "says"), [("GRANT", []), ("ESCROW_RELEASE", ["type cannot be GRANT"])])
+def test_a_schema_that_knows_no_grants_is_told_of(aws, kind, last, says):
+    """A note alone: an app that grants no hours by the workflows has no such entry."""
+    enum = {"name": "TransactionType", "kind": "ENUM", "ofType": None}
+    type_ = enum if kind == "ENUM" else {"name": None, "kind": kind, "ofType": enum}
+    types = [
+        {"name": "TransactionLog", "fields": [{"name": "type", "type": type_}]},
+        {"name": "TransactionType", "enumValues": [{"name": name} for name in ("ESCROW_HOLD", last)]},
+    ]
+    body = json.dumps({"__schema": {"types": types}}).encode()
+    api = {"graphqlApi": {"apiId": "x", "uris": {"GRAPHQL": "https://x"}}}
+    aws["appsync"].add_response("get_graphql_api", api, {"apiId": "x"})
+    answer = {"schema": StreamingBody(BytesIO(body), len(body))}
+    aws["appsync"].add_response("get_introspection_schema", answer, {"apiId": "x", "format": "JSON"})
+    checks = [one for one in app_schema.schema("x", "", HERE) if one.outcome is Outcome.NOTE]
+    assert [one.found for one in checks] == says
+
+
 def test_where_there_is_no_api_its_id_and_the_region_are_to_be_checked(aws):
     aws["appsync"].add_client_error("get_graphql_api", "NotFoundException", "none")
     aws["appsync"].add_response("list_graphql_apis", {"graphqlApis": []})

@@ -38,6 +38,7 @@ CONTRACT = {
     "validateEscrowRelease",
     "processEscrowRelease",
     "adjustEscrow",
+    "grantHours",
     "routeServiceRequest",
     "auditLedger",
 }

@@ -29,6 +29,7 @@ RIGHTS = {
     | on("UB", GET, UPDATE)
     | on("TL", PUT)
     | PUBLISH,
+    "grantHours": on("UB", GET, UPDATE) | on("TL", GET, PUT),
     "routeServiceRequest": on("SR", GET)
     | on("STREAM", "dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator")
     | on("*", "dynamodb:ListStreams")

@@ -329,7 +329,7 @@ def test_a_confirmation_taken_back_while_it_is_paid_is_not_paid(world: World) ->
 
 
 def test_hours_spent_while_they_are_held_are_not_held(world: World) -> None:
-    just_before_the_write(world, "EscrowHours", lambda: world.grant("ann", -8))
+    just_before_the_write(world, "EscrowHours", lambda: world.give("ann", -8))
     world.submit("r1")
     world.settle()
     assert status(world) == "REJECTED"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
 
 from handlers.bank import hours, requests
+from hourbank.laws import OPENING
 from hourbank.simulate.cases import in_silence
 from hourbank.simulate.executions import SimulatedExecution
 from hourbank.simulate.run import is_right
@@ -47,19 +48,37 @@ class HourBank(RuleBasedStateMachine):
     @initialize(shares=st.lists(st.decimals("5", "99999999999999999999.99", places=2), min_size=2, max_size=2))
     def begin(self, shares: list[Decimal]) -> None:
         for person, share in zip(PEOPLE, [*shares, Decimal(10)], strict=False):
-            self.world.grant(person, share)
+            self.world.give(person, share)
 
     # --- people
 
+    @rule(
+        person=people,
+        more=any_hours.filter(lambda one: not isinstance(one, str)),
+        reason=st.sampled_from(["welcome", "an event"]),
+    )
+    def grant(self, person: str, more: Any, reason: str) -> None:
+        before = self.world.ledger()
+        earlier = {entry["hours"] for entry in before.log.values() if is_grant(entry, person, reason)}
+        answer = self.world.grant(person, more, reason)
+        assert answer == ("GRANTED" if hours.is_legal(more) and earlier <= {more} else "REFUSED")
+        changed = self.world.ledger().balance(person) - before.balance(person)
+        assert changed == (more if answer == "GRANTED" and not earlier else 0)
+
+    @rule(person=people)
+    def open_books(self, person: str) -> None:
+        self.world.open_books(person)
+        assert person not in self.world.ledger().unexplained()
+
     @rule(person=people, more=small_hours)
     def earn_elsewhere(self, person: str, more: Decimal) -> None:
-        self.world.grant(person, more)
+        self.world.give(person, more)
 
     @rule(person=people, part=st.decimals("0", "1", places=2))
     def spend_elsewhere(self, person: str, part: Decimal) -> None:
         balance = self.world.ledger().balance(person)
         if balance > 0:
-            self.world.grant(person, -min(balance, (balance * part).quantize(Decimal("0.01"))))
+            self.world.give(person, -min(balance, (balance * part).quantize(Decimal("0.01"))))
 
     @rule(target=ids, requester=people, provider=people, asked=any_hours, status=st.sampled_from([None, "PENDING"]))
     def ask_anything(self, requester: str, provider: str, asked: Any, status: str | None) -> str:
@@ -155,7 +174,7 @@ class HourBank(RuleBasedStateMachine):
     def hours_are_legal(self) -> None:
         ledger = self.world.ledger()
         for row in (*ledger.escrows.values(), *ledger.log.values()):
-            assert hours.is_legal(row["hours"])
+            assert hours.is_legal(row["hours"]) or str(row.get("reason")).startswith(OPENING)
 
     def teardown(self) -> None:
         """When all time has passed and nobody answers any more, everything is where it belongs."""
@@ -171,6 +190,10 @@ class HourBank(RuleBasedStateMachine):
             assert self.world.audit(touch=False).findings == {}
         finally:
             self._open.close()
+
+
+def is_grant(entry: dict[str, Any], person: str, reason: str) -> bool:
+    return entry.get("toAccount") == f"user:{person}" and entry.get("reason") == reason
 
 
 def reachable(status: str) -> set[str]:

@@ -11,6 +11,7 @@ const ENTRIES: Record<string, string> = {
   ESCROW_ADJUST: 'Adjusted',
   ESCROW_REFUND: 'Given back',
   ESCROW_RELEASE: 'Paid',
+  GRANT: 'Granted',
 };
 
 /** All hours there are, as an operator sees them: who has them, what is held, and each move. */
@@ -62,7 +63,7 @@ export function Ledger({ ledger, name }: { ledger: Hours; name: (userId: string)
             ))}
             <td>
               {inHundredths(ledger.total) / 100}
-              <span class="quiet">always</span>
+              <span class="quiet">as granted</span>
             </td>
           </tr>
         </tbody>
@@ -81,6 +82,7 @@ export function Ledger({ ledger, name }: { ledger: Hours; name: (userId: string)
                 <span>{hours(entry.hours)}</span>
                 <span>
                   {account(entry.fromAccount, name)} → {account(entry.toAccount, name)}
+                  {entry.reason && <span class="quiet"> for: {entry.reason}</span>}
                 </span>
                 {isNew(entry.id) && <em>new</em>}
               </li>
@@ -103,6 +105,7 @@ function Change({ by }: { by: number }): JSX.Element {
 }
 
 function account(account: Entry['fromAccount'], name: (userId: string) => string): string {
+  if (account === 'bank') return 'the bank';
   return account.startsWith('user:') ? name(account.slice('user:'.length)) : 'escrow';
 }
 

@@ -39,6 +39,8 @@ export interface Entry {
   hours: string;
   fromAccount: string;
   toAccount: string;
+  /** Why the bank granted hours; null for all other moves. */
+  reason: string | null;
   createdAt: string;
 }
 

@@ -41,7 +41,7 @@ NOTICE = (
 MOST_BYTES = 1_000_000
 SECONDS_TO_SPEAK = 10
 ESCROW = ("id", "requesterId", "providerId", "hours", "status", "createdAt", "updatedAt")
-ENTRY = ("id", "requestId", "type", "hours", "fromAccount", "toAccount", "createdAt")
+ENTRY = ("id", "requestId", "type", "hours", "fromAccount", "toAccount", "reason", "createdAt")
 # Not the system's: what it says of .js differs, and a browser runs no module of another type.
 TYPES = {
     ".css": "text/css; charset=utf-8",
