@@ -6,6 +6,7 @@ The functions have a table of their own, in `handlers/aws/environment.py`: the a
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,22 @@ class Model:
     """The environment variable in which a function finds its table's name."""
     index: Index | None = None
     """By which the auditor finds what can still change; it reads the whole table where there is none."""
+
+    def keys(self) -> dict[str, Any]:
+        """What CreateTable is told of its table's key and index."""
+        attributes = [self.hash_key, *([self.index.attribute] if self.index else [])]
+        keys = {
+            "AttributeDefinitions": [{"AttributeName": name, "AttributeType": "S"} for name in attributes],
+            "KeySchema": [{"AttributeName": self.hash_key, "KeyType": "HASH"}],
+        }
+        if self.index is None:
+            return keys
+        index = {
+            "IndexName": self.index.name,
+            "KeySchema": [{"AttributeName": self.index.attribute, "KeyType": "HASH"}],
+            "Projection": {"ProjectionType": "KEYS_ONLY"},
+        }
+        return keys | {"GlobalSecondaryIndexes": [index]}
 
     @property
     def export(self) -> str:
