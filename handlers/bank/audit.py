@@ -134,7 +134,7 @@ class Audit:
     touched: int = 0
     oldest_wait: timedelta = timedelta(0)
     held: Decimal = Decimal(0)
-    cursor: Cursor = Cursor(0)
+    cursor: Cursor = field(default_factory=lambda: Cursor(0))
     is_complete: bool = False
     has_sum: bool = False
     unindexed: list[str] = field(default_factory=list)

@@ -50,7 +50,7 @@ class Cursor(NamedTuple):
         return self._replace(hour=self.hour + SHARES * max(0, self.behind(hour) // SHARES - 1))
 
     def text(self) -> str:
-        """As a parameter takes it; what does not fit is left out: a place first begins anew at its table's beginning."""
+        """As a parameter takes it; what does not fit is left out, at last the key, so that a share begins anew."""
         for again in range(len(self.again), -1, -1):
             if len(text := _text(self._replace(again=self.again[:again]))) <= LARGEST_BYTES:
                 return text

@@ -9,6 +9,7 @@ import re
 import subprocess
 from datetime import UTC, datetime
 from io import BytesIO, StringIO
+from typing import Any
 
 import boto3
 import pytest
