@@ -41,6 +41,10 @@ export const schema = a.schema({
       estimatedHours: a.float().required(),
       providerResponseTimeoutSeconds: a.integer(),
 
+      // OPEN until the request's last status, so that the auditor finds by its index what can still change; leave it out
+      // when you create a request. It has the model's rules: Amplify refuses a default that its creator may not write.
+      open: a.string().default('OPEN'),
+
       // the provider's answer; a reference, because an enum in place takes no rules of its own
       providerResponse: a.ref('ProviderResponse').authorization((allow) => [
         allow.ownerDefinedIn('requesterId').identityClaim('sub').to(['read']),
@@ -75,6 +79,7 @@ export const schema = a.schema({
         allow.ownerDefinedIn('providerId').identityClaim('sub').to(['read']),
       ]),
     })
+    .secondaryIndexes((index) => [index('open').name('byOpen').queryField(null).projection('KEYS_ONLY')])
     .disableOperations(['delete'])
     .authorization((allow) => [
       allow.ownerDefinedIn('requesterId').identityClaim('sub').to(['create', 'read']),
@@ -93,6 +98,7 @@ export const schema = a.schema({
       executionArn: a.string(),
       status: a.ref('EscrowStatus'),
     })
+    .secondaryIndexes((index) => [index('status').name('byStatus').queryField(null).projection('KEYS_ONLY')])
     .disableOperations(['mutations', 'subscriptions'])
     .authorization((allow) => [
       allow.ownerDefinedIn('requesterId').identityClaim('sub').to(['read']),

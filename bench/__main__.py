@@ -28,6 +28,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from bench import scale
 from hourbank.local import deploy, people
 from hourbank.local.emulator import Emulator
 from hourbank.local.tables import scan
@@ -40,6 +41,7 @@ RUNTIME = ("boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil",
 NOISE = 0.15
 
 PAGE = ROOT / "docs" / "why" / "performance.md"
+SCALE_PAGE = ROOT / "docs" / "why" / "scale.md"
 BEGIN, END = "<!-- printed by make bench -->", "<!-- end -->"
 # how many requests are made at once on the emulator, and what may go wrong there ends after so long
 AT_ONCE = 20
@@ -359,13 +361,17 @@ def markdown(report: Report) -> str:
     )
 
 
-def update(page: str, report: Report) -> str:
+def update(page: str, printed: str) -> str:
     """The page with this report in place of the one before."""
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise SystemExit(f"bench: {PAGE.relative_to(ROOT)} has no place for the report: {BEGIN} and {END}")
-    return f"{before}{begin}\n{markdown(report)}\n{end}{after}"
+        raise SystemExit(f"bench: the page has no place for the report: {BEGIN} and {END}")
+    return f"{before}{begin}\n{printed}\n{end}{after}"
+
+
+def put(page: Path, printed: str) -> None:
+    page.write_text(update(page.read_text(encoding="utf-8"), printed), encoding="utf-8")
 
 
 def draw(console: Console, report: Report) -> None:
@@ -384,19 +390,29 @@ def draw(console: Console, report: Report) -> None:
     console.print(loaded)
 
 
-def main() -> None:
-    """Measure, print, and with --check fail where a promise is missed by more than noise."""
+def parsed() -> argparse.Namespace:
+    """What is asked for."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="runs of each case after a first one (default 5)")
     parser.add_argument("--tests", action="store_true", help="time the tests as well, which takes half an hour")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
-    parser.add_argument("--update-docs", action="store_true", help="put the results into docs/why/performance.md")
+    parser.add_argument("--update-docs", action="store_true", help="put the results into their page of docs/why/")
     parser.add_argument("--check", action="store_true", help=f"fail where a promise is missed by {NOISE:.0%}")
+    parser.add_argument("--scale", action="store_true", help="measure the auditor over many requests instead")
+    parser.add_argument("--past", type=int, default=1_000_000, help="with --scale: requests that have ended")
+    parser.add_argument("--waiting", type=int, default=10_000, help="and that wait for people")
+    parser.add_argument("--in-progress", type=int, default=1_000, help="and whose service is in progress")
+    parser.add_argument("--times", type=int, default=10, help="and how much longer the past is in comparison")
     arguments = parser.parse_args()
-    if arguments.rounds < 1:
-        parser.error("--rounds: at least 1")
+    for name in ("rounds", "past", "waiting", "in_progress", "times"):
+        if getattr(arguments, name) < 1:
+            parser.error(f"--{name.replace('_', '-')}: at least 1")
+    return arguments
 
-    progress = Console(stderr=True)
+
+def main() -> None:
+    """Measure, print, and with --check fail where a promise is missed by more than noise."""
+    arguments, progress = parsed(), Console(stderr=True)
     with progress.status("measuring") as status:
 
         def say(what: str) -> None:
@@ -404,14 +420,32 @@ def main() -> None:
             if not progress.is_terminal:
                 progress.print(what)
 
-        report = measure(arguments, say)
+        is_missed = at_scale(arguments, say) if arguments.scale else at_speed(arguments, say)
+    if arguments.check and is_missed:
+        sys.exit(1)
+
+
+def at_scale(arguments: argparse.Namespace, say: Say) -> bool:
+    """Measure the auditor over many requests; return whether what it costs grows with the past."""
+    size = scale.Size(past=arguments.past, waiting=arguments.waiting, in_progress=arguments.in_progress)
+    figures = scale.measure(size, arguments.times, say)
+    scale.draw(Console(), figures)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(asdict(figures), indent=1, default=sorted) + "\n")
+    if arguments.update_docs:
+        put(SCALE_PAGE, scale.markdown(figures))
+    return figures.ratio > scale.MOST_RATIO
+
+
+def at_speed(arguments: argparse.Namespace, say: Say) -> bool:
+    """Measure what starts, loads and waits; return whether a promise is missed."""
+    report = measure(arguments, say)
     draw(Console(), report)
     if arguments.json:
         arguments.json.write_text(json.dumps(asdict(report), indent=1) + "\n")
     if arguments.update_docs:
-        PAGE.write_text(update(PAGE.read_text(encoding="utf-8"), report), encoding="utf-8")
-    if arguments.check and any(result.missed for result in report.results):
-        sys.exit(1)
+        put(PAGE, markdown(report))
+    return any(result.missed for result in report.results)
 
 
 if __name__ == "__main__":

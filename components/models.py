@@ -6,6 +6,15 @@ The functions have a table of their own, in `handlers/aws/environment.py`: the a
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Index:
+    """An index by one attribute that the app's schema gives a model's table, of keys alone."""
+
+    name: str
+    attribute: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +27,24 @@ class Model:
     """The attribute that is its table's key, alone."""
     variable: str
     """The environment variable in which a function finds its table's name."""
+    index: Index | None = None
+    """By which the auditor finds what can still change; it reads the whole table where there is none."""
+
+    def keys(self) -> dict[str, Any]:
+        """What CreateTable is told of its table's key and index."""
+        attributes = [self.hash_key, *([self.index.attribute] if self.index else [])]
+        keys = {
+            "AttributeDefinitions": [{"AttributeName": name, "AttributeType": "S"} for name in attributes],
+            "KeySchema": [{"AttributeName": self.hash_key, "KeyType": "HASH"}],
+        }
+        if self.index is None:
+            return keys
+        index = {
+            "IndexName": self.index.name,
+            "KeySchema": [{"AttributeName": self.index.attribute, "KeyType": "HASH"}],
+            "Projection": {"ProjectionType": "KEYS_ONLY"},
+        }
+        return keys | {"GlobalSecondaryIndexes": [index]}
 
     @property
     def export(self) -> str:
@@ -27,8 +54,15 @@ class Model:
 
 # By the key that each has in `hourbank:tables` and everywhere in this program.
 MODELS = {
-    "serviceRequest": Model(name="ServiceRequest", hash_key="id", variable="SERVICE_REQUEST_TABLE_NAME"),
-    "escrow": Model(name="Escrow", hash_key="id", variable="ESCROW_TABLE_NAME"),
+    "serviceRequest": Model(
+        name="ServiceRequest",
+        hash_key="id",
+        variable="SERVICE_REQUEST_TABLE_NAME",
+        index=Index(name="byOpen", attribute="open"),
+    ),
+    "escrow": Model(
+        name="Escrow", hash_key="id", variable="ESCROW_TABLE_NAME", index=Index(name="byStatus", attribute="status")
+    ),
     "userBalance": Model(name="UserBalance", hash_key="userId", variable="USER_BALANCE_TABLE_NAME"),
     "transactionLog": Model(name="TransactionLog", hash_key="id", variable="TRANSACTION_LOG_TABLE_NAME"),
 }

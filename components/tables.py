@@ -1,7 +1,7 @@
 """The four tables that Amplify owns: looked up by name and checked, never created or altered."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pulumi
@@ -121,6 +121,8 @@ class Description:
     stream_view: str | None
     key_arn: str | None = None
     """The KMS key that encrypts it, where it is not DynamoDB's own."""
+    indexes: Mapping[str, str] = field(default_factory=dict)
+    """The attribute of each index by its name, of those that can be asked."""
 
 
 def objection_to(key: str, table: Description, *, allow_conflict_resolution: bool) -> tuple[str, str] | None:

@@ -24,6 +24,9 @@ Write = dict[str, dict[str, Any]]
 # As components/models.py has them: the archive holds nothing but handlers. A test of the program keeps both alike.
 _KEY = {"ServiceRequest": "id", "Escrow": "id", "UserBalance": "userId", "TransactionLog": "id"}
 
+# Of a share, so that what is read at once fits into the memory whatever the records' size.
+_SHARE_PAGE = 500
+
 # Refusals that reading again can cure; anything else in a cancelled transaction is for the workflow to retry or fail.
 _CHANGED_MEANWHILE = {"ConditionalCheckFailed", "TransactionConflict", "None"}
 _REFUSED = "ValidationError"
@@ -44,6 +47,25 @@ class Contended(Exception):
 
 class Unwritable(Exception):
     """DynamoDB refuses a write for what it is: the item would be larger than 400 KB, or a sum longer than 38 digits."""
+
+
+class NoIndex(Exception):
+    """The table has no such index, or none that is filled yet: the tables are Amplify's, and so are their indexes."""
+
+
+class Index(NamedTuple):
+    """A table's index by one attribute, of which the items with one value are asked for."""
+
+    name: str
+    attribute: str
+    value: str
+
+
+class Page(NamedTuple):
+    """Some items, and the key after which the next page begins; None: there is no other."""
+
+    items: list[Item]
+    after: str | None
 
 
 class Plan(NamedTuple):
@@ -185,17 +207,68 @@ def read(model: str, key: str) -> Item | None:
 
 def pages(model: str, size: int = 100) -> Iterator[list[Item]]:
     """The whole table, consistently read, a page at a time."""
-    more: dict[str, Any] = {}
+    for page in _pages("scan", model, {"ConsistentRead": True, "Limit": size}):
+        yield page.items
+
+
+def share(model: str, number: int, of: int, after: str | None = None) -> Iterator[Page]:
+    """One of as many shares of a table, as it was a moment ago, from after a key: all of them are the whole table."""
+    start = {_KEY[model]: {"S": after}} if after is not None else None
+    yield from _pages("scan", model, {"Segment": number, "TotalSegments": of, "Limit": _SHARE_PAGE}, start)
+
+
+def listed(model: str, index: Index, after: str | None = None) -> Iterator[Page]:
+    """The keys of the items that an index had a moment ago, from after a key.
+
+    Raises
+    ------
+    NoIndex
+        The table has no such index.
+    """
+    value = {"S": index.value}
+    start = {index.attribute: value, _KEY[model]: {"S": after}} if after is not None else None
+    asked = {
+        "IndexName": index.name,
+        "KeyConditionExpression": "#index = :value",
+        "ProjectionExpression": "#key",
+        "ExpressionAttributeNames": {"#index": index.attribute, "#key": _KEY[model]},
+        "ExpressionAttributeValues": {":value": value},
+    }
+    try:
+        yield from _pages("query", model, asked, start)
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ValidationException":
+            raise NoIndex(f"{environment.table(model)} has no index {index.name}") from error
+        raise
+
+
+def filtered(
+    model: str, attribute: str, values: Iterable[str], *, others: bool = False, after: str | None = None
+) -> Iterator[Page]:
+    """The keys of all items whose attribute is one of these, or with ``others`` none of them, by reading every item."""
+    name, named = _KEY[model], {f":v{number}": {"S": value} for number, value in enumerate(values)}
+    among = f"#attribute IN ({', '.join(named)})"
+    asked = {
+        "FilterExpression": f"attribute_not_exists(#attribute) OR NOT {among}" if others else among,
+        "ProjectionExpression": "#key",
+        "ExpressionAttributeNames": {"#attribute": attribute, "#key": name},
+        "ExpressionAttributeValues": named,
+    }
+    yield from _pages("scan", model, asked, {name: {"S": after}} if after is not None else None)
+
+
+def _pages(operation: str, model: str, asked: dict[str, Any], start: Item | None = None) -> Iterator[Page]:
     while True:
-        page = client("dynamodb").scan(TableName=environment.table(model), ConsistentRead=True, Limit=size, **more)
-        yield [from_image(image) for image in page["Items"]]
-        if "LastEvaluatedKey" not in page:
+        more = {"ExclusiveStartKey": start} if start else {}
+        page = getattr(client("dynamodb"), operation)(TableName=environment.table(model), **asked, **more)
+        start = page.get("LastEvaluatedKey")
+        yield Page([from_image(image) for image in page["Items"]], start[_KEY[model]]["S"] if start else None)
+        if not start:
             return
-        more = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
 
-def read_many(model: str, keys: list[str]) -> dict[str, Item]:
-    """The items that are there, by key, each as it is now but not all at one moment."""
+def read_many(model: str, keys: list[str], *, consistent: bool = True) -> dict[str, Item]:
+    """The items that are there, by key, each as it is now, or was a moment ago, but not all at one moment."""
     table, name = environment.table(model), _KEY[model]
     found: dict[str, Item] = {}
     left = [{name: {"S": key}} for key in keys]
@@ -203,7 +276,7 @@ def read_many(model: str, keys: list[str]) -> dict[str, Item]:
         if not left:
             break
         asked, left = left[:100], left[100:]
-        answer = client("dynamodb").batch_get_item(RequestItems={table: {"Keys": asked, "ConsistentRead": True}})
+        answer = client("dynamodb").batch_get_item(RequestItems={table: {"Keys": asked, "ConsistentRead": consistent}})
         found |= {item[name]: item for item in map(from_image, answer["Responses"].get(table, []))}
         if refused := answer.get("UnprocessedKeys", {}).get(table, {}).get("Keys"):
             left += refused
@@ -315,11 +388,12 @@ class Change:
         }
         return request | ({"ExpressionAttributeValues": self._values} if self._values else {})
 
-    def write(self) -> Write:
-        self.set(updatedAt=now())
-        expression = "SET " + ", ".join(self._sets)
-        if self._removes:
-            expression += " REMOVE " + ", ".join(self._removes)
+    def write(self, *, is_news: bool = True) -> Write:
+        """The write; what is no news to people leaves the time of the last change alone."""
+        if is_news:
+            self.set(updatedAt=now())
+        parts = (("SET", self._sets), ("REMOVE", self._removes))
+        expression = " ".join(f"{verb} {', '.join(what)}" for verb, what in parts if what)
         return {"Update": self._request() | {"UpdateExpression": expression}}
 
     def check(self) -> Write:

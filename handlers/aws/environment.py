@@ -51,3 +51,8 @@ def shortest_response_seconds() -> int:
 def confirmation_days() -> int:
     """After how long a service that nobody has ended is told of."""
     return int(os.environ["CONFIRMATION_DAYS"])
+
+
+def audit_cursor() -> str:
+    """The name of the parameter in which the auditor leaves where it goes on."""
+    return os.environ["AUDIT_CURSOR_NAME"]

@@ -3,21 +3,33 @@
 What is wrong with one request is a function of what there is about it (``Case``). A row is whatever somebody wrote: one
 that makes no sense is a finding, and never hides another. Tables are read page by page, so their size does not matter
 to the memory.
+
+The scheduled auditor looks at what can still change in each run, and at a share of the rest: what it costs does not
+grow with the past. An operator looks at everything at once.
 """
 
-from collections.abc import Callable, Iterator
+import contextlib
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, NamedTuple
+from functools import cached_property, partial
+from typing import Any, NamedTuple, TypeVar
 
 from botocore.exceptions import ClientError
 
 from handlers.aws import dynamodb, environment
-from handlers.aws.dynamodb import Change, Item, Plan
+from handlers.aws.dynamodb import Change, Index, Item, Page, Plan, client
 from handlers.bank import hours, requests
+from handlers.bank.cursor import MODELS, SHARES, Cursor
 from handlers.bank.execution import UNKNOWN, described
 from handlers.bank.requests import OWNER
+
+T = TypeVar("T")
+# What can still change, in Amplify's tables: amplify/schema.graphql declares both indexes.
+OPEN_REQUESTS = Index("byOpen", requests.OPEN, requests.IS_OPEN)
+HELD_ESCROWS = Index("byStatus", "status", "HELD")
 
 ENTRIES = ("ESCROW_HOLD", "ESCROW_ADJUST", "ESCROW_REFUND", "ESCROW_RELEASE")
 # What a request's status may be beside an escrow of its own in each status, or beside none.
@@ -88,7 +100,7 @@ class Case(NamedTuple):
 
 @dataclass
 class Audit:
-    """One run; the counts are complete once ``findings`` is exhausted.
+    """One run; the counts are complete once its findings are exhausted.
 
     Attributes
     ----------
@@ -96,12 +108,23 @@ class Audit:
         Whether to touch what the stream may have missed; otherwise it is only counted.
     again
         Whether to touch also what was touched before, as an operator does who knows that the stream is read again.
+    machine
+        The ARN of the workflow that owns requests, for asking once which executions run; without, each is asked for.
     is_time_up
-        Asked before each page.
+        Asked again and again; a run that is out of time ends where it is.
+    cursor
+        Where the next scheduled run goes on.
+    is_complete
+        Whether a scheduled run has looked at all that can still change.
+    has_sum
+        Whether ``held`` is that of all escrows.
+    unindexed
+        The tables that have no index of what can still change, so that all of it was read.
     """
 
     touch: bool
     again: bool = False
+    machine: str | None = None
     is_time_up: Callable[[], bool] = lambda: False
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     requests: int = 0
@@ -109,45 +132,159 @@ class Audit:
     touched: int = 0
     oldest_wait: timedelta = timedelta(0)
     held: Decimal = Decimal(0)
-    is_complete: bool = True
+    cursor: Cursor = field(default_factory=lambda: Cursor(0))
+    is_complete: bool = False
+    has_sum: bool = False
+    unindexed: list[str] = field(default_factory=list)
+    _is_scheduled: bool = False
+    _looked_at: dict[str, set[str]] = field(default_factory=lambda: {model: set() for model in MODELS})
+    _found: set[str] = field(default_factory=set)
+
+    @property
+    def hour(self) -> int:
+        """Which hour it is, since 1970."""
+        return int(self.now.timestamp() // 3600)
 
     def findings(self) -> Iterator[Finding]:
         """Every problem that is still there when all its records are looked at again, at one moment."""
         requests.start_requests_from()  # refused also where no record asks for it: nothing could be started
-        for page in self._pages("ServiceRequest"):
-            self.requests += len(page)
-            for case in cases(page):
-                try:
-                    yield from self._about(case)
-                except Exception as error:  # noqa: BLE001  one record must not hide the others, whatever it is
-                    yield could_not_be_audited(case, error)
+        for page in dynamodb.pages("ServiceRequest"):
+            yield from self._about_requests(page)
         # An escrow whose request is gone or another's is in no request's case.
-        for page in self._pages("Escrow"):
-            owners = dynamodb.read_many("ServiceRequest", [escrow["id"] for escrow in page])
-            for escrow in page:
-                case = Case(escrow["id"], owners.get(escrow["id"]), escrow, [])
-                self.held = hours.total([self.held, case.held])
-                if case.is_owner:
-                    continue
-                try:
-                    yield from self._about_orphan(load(escrow["id"]))
-                except Exception as error:  # noqa: BLE001  as above
-                    yield could_not_be_audited(case, error)
+        for page in dynamodb.pages("Escrow"):
+            yield from self._about_escrows(page)
+        self.is_complete = self.has_sum = True
 
-    def _pages(self, model: str) -> Iterator[list[Item]]:
-        for page in dynamodb.pages(model):
-            yield page
-            if self.is_time_up():
-                self.is_complete = False
-                return
+    def scheduled(self, cursor: Cursor) -> Iterator[Finding]:
+        """As ``findings``, of what can still change, and of the shares of the rest that are due by now.
+
+        ``cursor`` is where the last run was; that about which something was found is looked at again.
+        """
+        requests.start_requests_from()
+        self.cursor, self._is_scheduled = cursor, True
+        yield from self._open()
+        if self.is_complete:
+            yield from self._once_more(cursor.again)
+            yield from self._shares()
+
+    def _open(self) -> Iterator[Finding]:
+        """About what can still change: from the beginning, or from where time ran out."""
+        begin = self.cursor if self.cursor.part == "OPEN" else Cursor(self.cursor.hour)
+        stages = {"ServiceRequest": self._about_open_requests, "Escrow": self._about_escrows}
+        for model in MODELS[MODELS.index(begin.model) :]:
+            after = begin.after if begin.model == model else None
+            for keys in _in_hundreds(self._open_keys(model, after)):
+                new = [key for key in keys if key not in self._looked_at[model]]
+                items = list(dynamodb.read_many(model, new, consistent=False).values())
+                self._looked_at[model].update(new)
+                yield from self._noted(stages[model](items))
+                if self.is_time_up():
+                    self.cursor = self.cursor._replace(part="OPEN", model=model, after=keys[-1])
+                    return
+        if self.cursor.part == "OPEN":
+            self.cursor = self.cursor._replace(part="SHARE", model="ServiceRequest", after=None)
+        self.is_complete, self.has_sum = True, begin == Cursor(begin.hour)
+
+    def _open_keys(self, model: str, after: str | None) -> Iterator[str]:
+        """The keys of what can still change, by the index, or where the table has none, by reading all of it."""
+        index = OPEN_REQUESTS if model == "ServiceRequest" else HELD_ESCROWS
+        try:
+            yield from _keys(dynamodb.listed(model, index, after))
+        except dynamodb.NoIndex:
+            self.unindexed.append(environment.table(model))
+            is_request = model == "ServiceRequest"
+            values = sorted(requests.FINAL) if is_request else [HELD_ESCROWS.value]
+            yield from _keys(dynamodb.filtered(model, "status", values, others=is_request, after=after))
+
+    def _once_more(self, again: Iterable[str]) -> Iterator[Finding]:
+        """About what was found before: it is looked at in each run until it fits."""
+        for request_id in again:
+            if request_id not in self._found and not (findings := list(self._about_one(request_id))):
+                left = tuple(id_ for id_ in self.cursor.again if id_ != request_id)
+                self.cursor = self.cursor._replace(again=left)
+            elif request_id not in self._found:
+                self._found.add(request_id)
+                yield from findings
+
+    def _about_one(self, request_id: str) -> Iterator[Finding]:
+        case = Case(request_id, None, None, [])
+        try:
+            case = load(request_id)
+            if case.request:
+                yield from self._about(case)
+            yield from self._about_orphan(case)
+        except Exception as error:  # noqa: BLE001  one record must not hide the others, whatever it is
+            yield could_not_be_audited(case, error)
+
+    def _shares(self) -> Iterator[Finding]:
+        """About the shares that are due: this hour's, and those that were missed."""
+        self.cursor = self.cursor.caught_up(self.hour)
+        held = self.held
+        stages = {"ServiceRequest": self._about_requests, "Escrow": self._about_escrows}
+        while self.cursor.hour <= self.hour and not self.is_time_up():
+            begin = self.cursor
+            for model in MODELS[MODELS.index(begin.model) :]:
+                after = begin.after if begin.model == model else None
+                for page in dynamodb.share(model, begin.hour % SHARES, SHARES, after):
+                    new = [item for item in page.items if item["id"] not in self._looked_at[model]]
+                    for items in _in_hundreds(new):
+                        yield from self._noted(stages[model](items))
+                    if page.after is not None and self.is_time_up():
+                        self.cursor = self.cursor._replace(model=model, after=page.after)
+                        return
+            self.cursor = Cursor(begin.hour + 1, again=self.cursor.again)
+        self.held = held  # those of a share that are held were counted before
+
+    def _noted(self, findings: Iterable[Finding]) -> Iterator[Finding]:
+        """The findings, whose requests the next runs look at again; each request once."""
+        for finding in findings:
+            if finding.request_id in self._found:
+                continue
+            self._found.add(finding.request_id)
+            if finding.request_id not in self.cursor.again:
+                self.cursor = self.cursor._replace(again=(*self.cursor.again, finding.request_id))
+            yield finding
+
+    def _about_open_requests(self, items: list[Item]) -> Iterator[Finding]:
+        for case in self._cases(items):
+            if case.is_owner:
+                self._looked_at["Escrow"].add(case.request_id)
+                self.held = hours.total([self.held, case.held])
+            yield from self._guarded(case)
+
+    def _about_requests(self, items: list[Item]) -> Iterator[Finding]:
+        for case in self._cases(items):
+            yield from self._guarded(case)
+
+    def _cases(self, items: list[Item]) -> Iterator[Case]:
+        self.requests += len(items)
+        yield from cases(items)
+
+    def _guarded(self, case: Case) -> Iterator[Finding]:
+        try:
+            yield from self._about(case)
+        except Exception as error:  # noqa: BLE001  one record must not hide the others, whatever it is
+            yield could_not_be_audited(case, error)
+
+    def _about_escrows(self, items: list[Item]) -> Iterator[Finding]:
+        owners = dynamodb.read_many("ServiceRequest", [escrow["id"] for escrow in items], consistent=False)
+        for escrow in items:
+            case = Case(escrow["id"], owners.get(escrow["id"]), escrow, [])
+            self.held = hours.total([self.held, case.held])
+            if case.is_owner:
+                continue
+            try:
+                yield from self._about_orphan(load(escrow["id"]))
+            except Exception as error:  # noqa: BLE001  as above
+                yield could_not_be_audited(case, error)
 
     def _about(self, case: Case) -> Iterator[Finding]:
         request = case.request or {}
         if requests.status_of(request) in requests.WAITS:
             self.oldest_wait = max(self.oldest_wait, age(self.now, case.escrow))
-        if mismatch(case):
+        if mismatch(case, self._execution_status):
             again = load(case.request_id)
-            if again.request and (problem := mismatch(again)):
+            if again.request and (problem := mismatch(again, self._execution_status)):
                 yield Finding("MISMATCH", case.request_id, problem, again.held, INSPECT)
             # Not touched: what does not fit is refused each time, and every touch would start one more execution.
             return
@@ -159,6 +296,9 @@ class Audit:
         if since >= timedelta(days=environment.confirmation_days()):
             problem = f"Nobody has ended this service for {since.days} days"
             yield Finding("UNCONFIRMED", case.request_id, problem, case.held, ASK_PEOPLE)
+        is_listed = request.get(requests.OPEN) == requests.IS_OPEN
+        if self._is_scheduled and self.touch and requests.is_open(request) != is_listed:
+            correct_index(case.request_id, requests.status_of(request))
 
     def _about_missed(self, case: Case, request: Item) -> Iterator[Finding]:
         self.missed += 1
@@ -183,6 +323,26 @@ class Audit:
         if problem := held or check_escrow(case) or check_log(case):
             yield Finding("MISMATCH", case.request_id, problem, case.held, INSPECT)
 
+    def _execution_status(self, execution_arn: Any) -> str:
+        return "RUNNING" if execution_arn in self._running else execution_status(execution_arn)
+
+    @cached_property
+    def _running(self) -> frozenset[str]:
+        """The executions that run, asked for once, when one of them matters; those begun since are asked for alone."""
+        return frozenset(running(self.machine) if self.machine else ())
+
+
+def _keys(pages: Iterable[Page]) -> Iterator[str]:
+    for page in pages:
+        yield from (item["id"] for item in page.items)
+
+
+def _in_hundreds(items: Iterable[T]) -> Iterator[list[T]]:
+    """As many as DynamoDB gives at once."""
+    left = iter(items)
+    while some := list(itertools.islice(left, 100)):
+        yield some
+
 
 def could_not_be_audited(case: Case, error: Exception) -> Finding:
     # by its name alone: the message of an error of AWS can quote what must be in no log
@@ -191,11 +351,12 @@ def could_not_be_audited(case: Case, error: Exception) -> Finding:
 
 
 def cases(page: list[Item]) -> Iterator[Case]:
-    """What there is about each request of a page, in a few calls; not all at one moment."""
+    """What there was about each request of a page a moment ago, in a few calls; not all at one moment."""
     # An id that is too long for the log was rejected or never begun with: asking for its entries would be an error.
     ids = [request["id"] for request in page if requests.is_short(request["id"])]
-    escrows = dynamodb.read_many("Escrow", ids)
-    log = dynamodb.read_many("TransactionLog", [f"{id_}#{entry}" for id_ in ids for entry in ENTRIES])
+    escrows = dynamodb.read_many("Escrow", ids, consistent=False)
+    keys = [f"{id_}#{entry}" for id_ in ids for entry in ENTRIES]
+    log = dynamodb.read_many("TransactionLog", keys, consistent=False)
     for request in page:
         entries = [log[key] for entry in ENTRIES if (key := f"{request['id']}#{entry}") in log]
         yield Case(request["id"], request, escrows.get(request["id"]), entries)
@@ -210,8 +371,8 @@ def load(request_id: str) -> Case:
     return Case(request_id, request, escrow, [entry for entry in entries if entry])
 
 
-def mismatch(case: Case) -> str | None:
-    """What does not fit about status, escrow, log and owner, in words."""
+def mismatch(case: Case, status_of: Callable[[Any], str] | None = None) -> str | None:
+    """What does not fit about status, escrow, log and owner, in words; ``status_of`` an execution, else as AWS says."""
     request = case.request or {}
     is_older = OWNER not in request and case.escrow is None and requests.was_there_before(request)
     if not is_older and (problem := check_status(case)):
@@ -220,8 +381,10 @@ def mismatch(case: Case) -> str | None:
     if (case.escrow is None or case.is_owner) and (problem := check_people(case) or check_log(case)):
         return problem
     status = requests.status_of(request)
-    if not is_older and status in NEEDS_OWNER and (execution := execution_status(request.get(OWNER))) != "RUNNING":
-        return f"The request is {status}, but its execution is {execution}"
+    if not is_older and status in NEEDS_OWNER:
+        execution = (status_of or execution_status)(request.get(OWNER))
+        if execution != "RUNNING":
+            return f"The request is {status}, but its execution is {execution}"
     return None
 
 
@@ -370,20 +533,56 @@ def touch(request_id: str, status: str) -> bool:
     return dynamodb.commit(plan)[1]
 
 
-def execution_status(execution_arn: Any) -> str:
-    """RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED, or ``unknown``, also where it is none of this deployment's.
+def correct_index(request_id: str, status: str) -> None:
+    """Puts a record into the index of what can still change, or out of it, while its status is this.
 
-    Step Functions allows some 15 descriptions a second, so being throttled is no news.
+    One from before there was the index, or whose creator wrote something else into it.
     """
+
+    def plan() -> Plan:
+        request = requests.load(request_id)
+        if request is None or requests.status_of(request) != status:
+            return Plan(None)
+        change = Change("ServiceRequest", request_id).exists().unchanged(request, "status")
+        is_open = requests.is_open(request)
+        change = change.set(**{requests.OPEN: requests.IS_OPEN}) if is_open else change.remove(requests.OPEN)
+        # A record that is full stays out: it is looked at in its turn.
+        return Plan(None, (change.write(is_news=False),), otherwise=Plan(None))
+
+    # one that keeps changing is left to the next run
+    with contextlib.suppress(dynamodb.Contended):
+        dynamodb.commit(plan)
+
+
+def execution_status(execution_arn: Any) -> str:
+    """RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED, or ``unknown``, also where it is none of this deployment's."""
+    try:
+        return _patiently(partial(described, execution_arn))["status"]
+    except ClientError as error:
+        # the ARN of another machine, such as of the environment that a table was copied from
+        if error.response["Error"]["Code"] == "AccessDeniedException":
+            return UNKNOWN
+        raise
+
+
+def running(machine_arn: str) -> Iterator[str]:
+    """The ARNs of a workflow's executions that run, a thousand a call."""
+    asked = {"stateMachineArn": machine_arn, "statusFilter": "RUNNING", "maxResults": 1000}
+    while True:
+        page = _patiently(partial(client("stepfunctions").list_executions, **asked))
+        yield from (execution["executionArn"] for execution in page["executions"])
+        if "nextToken" not in page:
+            return
+        asked["nextToken"] = page["nextToken"]
+
+
+def _patiently(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """A call of Step Functions, which allows a few a second, so that being throttled is no news."""
     for attempt in range(THROTTLED_TRIES):
         try:
-            return described(execution_arn)["status"]
+            return call()
         except ClientError as error:
-            code = error.response["Error"]["Code"]
-            # the ARN of another machine, such as of the environment that a table was copied from
-            if code == "AccessDeniedException":
-                return UNKNOWN
-            if code != "ThrottlingException" or attempt == THROTTLED_TRIES - 1:
+            if error.response["Error"]["Code"] != "ThrottlingException" or attempt == THROTTLED_TRIES - 1:
                 raise
             dynamodb.pause(attempt)
     raise AssertionError

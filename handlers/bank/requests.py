@@ -34,11 +34,16 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     "TIMED_OUT": frozenset(),
     "FAILED": frozenset(),
 }
+FINAL = frozenset(status for status, following in TRANSITIONS.items() if not following)
 OWNER = "stepFunctionExecutionArn"
 # When the service began, and when the auditor first showed the record to the stream again since its status moved: both
 # are in no GraphQL schema, so nobody but the handlers moves them.
 STARTED = "startedAt"
 TOUCHED = "touchedAt"
+# Whether anything can still become of a request, for an index that has nothing else: Amplify's default sets it when a
+# client creates the record, the claim again whatever the client wrote, and each final status takes it away.
+OPEN = "open"
+IS_OPEN = "OPEN"
 # DynamoDB takes keys of 2,048 bytes, and the log's are longer than the request's.
 LONGEST_ID_BYTES = 1024
 # What an execution and people still write: a token (2,048 bytes at most), a reason, answers, an ARN, a time.
@@ -128,6 +133,13 @@ def is_begun_at_most(request: Item | None, run: Execution) -> TypeGuard[Item]:
     return is_claimable(request, run) or (is_owned(request, run.arn) and status_of(request) == "VALIDATING")
 
 
+def is_open(request: Item) -> bool:
+    """Whether anything can still become of a request; not of one that was there before and that nobody begins with."""
+    if status_of(request) == "PENDING" and request.get(OWNER) is None:
+        return not was_there_before(request)
+    return status_of(request) not in FINAL
+
+
 def is_validating(request: Item | None) -> TypeGuard[Item]:
     return request is not None and status_of(request) == "VALIDATING"
 
@@ -150,6 +162,10 @@ def move(
     change = Change("ServiceRequest", request["id"]).exists()
     attributes = attributes or {}
     change.unchanged(request, "status", OWNER, *unchanged).set(status=status, **attributes)
+    if status == "VALIDATING":
+        change.set(**{OPEN: IS_OPEN})
+    if status in FINAL:
+        remove += (OPEN,)
     if current in WAITS and "taskToken" not in attributes:
         remove += ("taskToken", "taskTokenAttempt")
     if TOUCHED in request:

@@ -206,6 +206,7 @@ def tables(names: Mapping[str, str], account: Account, *, accepts: bool, env: st
             yield Check(what, Outcome.MISS, f"{name}: {objection[0]}", objection[1])
         else:
             yield Check(what, Outcome.FITS, name)
+        yield from index(key, name, description)
         if key == STREAMED and (stream := description.stream_arn):
             yield from seen("stream", lambda stream=stream: readers(stream, env))
         if customers_key := description.key_arn:
@@ -226,7 +227,24 @@ def describe(name: str) -> Description:
         stream_arn=table.get("LatestStreamArn"),
         stream_view=table.get("StreamSpecification", {}).get("StreamViewType"),
         key_arn=table.get("SSEDescription", {}).get("KMSMasterKeyArn"),
+        indexes={
+            one["IndexName"]: one["KeySchema"][0]["AttributeName"]
+            for one in table.get("GlobalSecondaryIndexes", [])
+            if one.get("IndexStatus") == "ACTIVE"
+        },
     )
+
+
+def index(key: str, name: str, table: Description) -> Iterator[Check]:
+    """Say what the auditor pays for where a table has no index of what can still change."""
+    needed = MODELS[key].index
+    if needed is None or table.indexes.get(needed.name) == needed.attribute:
+        return
+    found = f"{name} has none that is called {needed.name}: the auditor reads the whole table every hour"
+    default = '@default(value: "OPEN") ' if needed.attribute == "open" else ""
+    line = f'{default}@index(name: "{needed.name}", queryField: null, projection: {{ type: KEYS_ONLY }})'
+    remedy = f"give {MODELS[key].name}.{needed.attribute} {line}; for Gen 2 see amplify/data-resource.ts"
+    yield Check(f"index {MODELS[key].name}", Outcome.NOTE, found, remedy)
 
 
 def encryption(arn: str, encrypted: Sequence[str]) -> Iterator[Check]:

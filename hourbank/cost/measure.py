@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from handlers.bank.cursor import SHARES, Cursor
 from hourbank.errors import HourBankError
 from hourbank.local import deploy, people
 from hourbank.local.deployment import Deployment
@@ -90,8 +91,10 @@ class Measurement:
 
     Attributes
     ----------
-    idle_audit, audit : Usage
-        A run of the auditor over empty tables, and over `records` requests that were completed.
+    idle_audit : Usage
+        A run of the auditor over empty tables.
+    idle_week, audit : Usage
+        A run that looks at all shares of a week, over empty tables, and over `records` requests that were completed.
     audit_metrics, metrics : int
         How many metrics of its own the auditor tells, and how many all functions do.
     record_bytes : float
@@ -100,6 +103,7 @@ class Measurement:
 
     stories: Mapping[Story, Played]
     idle_audit: Usage
+    idle_week: Usage
     audit: Usage
     records: int
     audit_metrics: int
@@ -125,6 +129,8 @@ def measure(step: Step) -> Measurement:
             audit(deployment)
             audit(deployment)
             idle = lines_of(meter)
+            audit(deployment, past=True)
+            week = lines_of(meter)[-1]
         with step(f"{len(FIRST_STORIES)} stories, after which every function has a process"):
             play(Stage(deployment, FIRST_STORIES, stagger=STAGGER_SECONDS))
         with step(f"{len(STORIES)} stories, metered"):
@@ -133,17 +139,18 @@ def measure(step: Step) -> Measurement:
         with step(f"The auditor, over {RECORDS} completed requests"):
             completed = next(p for p in performances if p.record["status"] == "COMPLETED")
             size = multiply(deployment, completed.request_id)
-            audit(deployment)
+            audit(deployment, past=True)
             full = lines_of(meter)[-1]
         used = Functions(lines)
         audits = [
             Functions([idle[0], line]).usage([line], transitions=0, machine_bytes=0, executions=0)
-            for line in (idle[-1], full)
+            for line in (idle[-1], week, full)
         ]
         return Measurement(
             stories={p.story: used.played(deployment, p) for p in performances},
             idle_audit=audits[0],
-            audit=audits[1],
+            idle_week=audits[1],
+            audit=audits[2],
             records=RECORDS,
             audit_metrics=len(metrics_of(idle)),
             metrics=len(metrics_of([*lines, full])),
@@ -159,8 +166,12 @@ def play(stage: Stage) -> list[Performance]:
     return stage.performances
 
 
-def audit(deployment: Deployment) -> None:
-    """Let the auditor run now."""
+def audit(deployment: Deployment, *, past: bool = False) -> None:
+    """Let the auditor run now; with `past` it looks at everything there is."""
+    if past:
+        place = Cursor(int(time.time() // 3600) - SHARES + 1).text()
+        name = f"hourbank-auditCursor-{deploy.STACK}"
+        deployment.client("ssm").put_parameter(Name=name, Value=place, Type="String", Overwrite=True)
     answer = deployment.client("lambda").invoke(FunctionName=f"hourbank-auditLedger-{deploy.STACK}")
     if "FunctionError" in answer:
         raise HourBankError(f"the auditor failed: {answer['Payload'].read().decode()[:300]}")

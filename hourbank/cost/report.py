@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from handlers.bank.cursor import SHARES
 from hourbank.cost import prices
 from hourbank.cost.measure import Measurement, Usage, measure
 from hourbank.program import recorder
@@ -122,18 +123,18 @@ def idle_month(measurement: Measurement, recording: Recording) -> Iterator[Idle]
 
 
 def records_month(measurement: Measurement) -> Iterator[Idle]:
-    """What records add to a month: the auditor reads each of them every hour, however old."""
+    """What records add to a month: the auditor looks at each of them once a week, however old."""
     share = REQUESTS / measurement.records
-    reads = (measurement.audit.read - measurement.idle_audit.read) * share
-    runs = prices.HOURS_A_MONTH
+    reads = (measurement.audit.read - measurement.idle_week.read) * share
+    weeks = prices.HOURS_A_MONTH / SHARES
     yield Idle(
-        what="the auditor reads them every hour",
-        count=f"{reads:,.0f} units a run",
-        dollars=reads * runs * prices.READ.each,
+        what="the auditor looks at them every week",
+        count=f"{reads:,.0f} units a week",
+        dollars=reads * weeks * prices.READ.each,
     )
-    seconds = max(0.0, measurement.audit.gb_seconds - measurement.idle_audit.gb_seconds) * share
+    seconds = max(0.0, measurement.audit.gb_seconds - measurement.idle_week.gb_seconds) * share
     yield Idle(
-        what="and takes its time", count=f"{seconds:.2f} GB-s a run", dollars=seconds * runs * prices.GB_SECOND.each
+        what="and takes its time", count=f"{seconds:.2f} GB-s a week", dollars=seconds * weeks * prices.GB_SECOND.each
     )
     size = measurement.record_bytes * REQUESTS
     yield Idle(what="DynamoDB stores them", count=f"{size / KB:,.0f} KB", dollars=size / GB * prices.STORED_GB.each)
@@ -224,11 +225,11 @@ def print_report(console: Console, priced: CostReport) -> None:
 
 def waiting(priced: CostReport) -> str:
     """What it costs to wait."""
-    reads = (priced.measurement.audit.read - priced.measurement.idle_audit.read) / priced.measurement.records
+    reads = (priced.measurement.audit.read - priced.measurement.idle_week.read) / priced.measurement.records
     day = reads * 24 * REQUESTS * prices.READ.each
     return (
-        "A request that waits costs no transition, no call and no message, however long. The auditor reads it every "
-        f"hour: {REQUESTS:,} that wait cost {dollars(day, 1)} a day."
+        "A request that waits costs no transition, no call and no message, however long. The auditor looks at it "
+        f"every hour, as it looks at an old one every week: {REQUESTS:,} that wait cost {dollars(day, 1)} a day."
     )
 
 

@@ -92,8 +92,7 @@ def create_tables(emulator: Emulator) -> dict[str, str]:
         try:
             dynamodb.create_table(
                 TableName=names[key],
-                AttributeDefinitions=[{"AttributeName": model.hash_key, "AttributeType": "S"}],
-                KeySchema=[{"AttributeName": model.hash_key, "KeyType": "HASH"}],
+                **model.keys(),
                 BillingMode="PAY_PER_REQUEST",
                 StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
             )

@@ -47,7 +47,8 @@ def units_read(operation: str, asked: Mapping[str, Any], given: Mapping[str, Any
     """Return the units that a call has read; None if it is no read."""
     if operation == "GetItem":
         return read_units([given.get("Item", {})]) * share(asked)
-    if operation == "Scan":
+    if operation in ("Scan", "Query"):
+        # what a filter or a projection leaves out is read as well, which only the engine sees: nothing of ours pays so
         size = sum(map(size_of, given["Items"]))
         return max(1, math.ceil(size / READ_UNIT)) * share(asked)
     if operation == "BatchGetItem":

@@ -265,6 +265,23 @@ RESOURCE_TYPES = {
         defaults={"groupName": "default"},
         runs_as_role=True,
     ),
+    "aws:ssm/parameter:Parameter": ResourceType(
+        word="parameter",
+        template="AWS::SSM::Parameter",
+        properties={
+            "name": "Name",
+            "description": "Description",
+            "type": "Type",
+            "insecureValue": "Value",
+            # by name, unlike those of every other type
+            "tags": ("Tags", lambda value: dict(sorted(value.items()))),
+        },
+        import_id="{name}",
+        references={
+            "name": "${%s}",
+            "arn": "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter/${%s}",
+        },
+    ),
     "aws:sqs/queue:Queue": ResourceType(
         word="queue",
         template="AWS::SQS::Queue",

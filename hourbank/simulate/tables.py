@@ -60,10 +60,10 @@ class Row:
 
 
 class SimulatedTable:
-    """The items of a table by their key."""
+    """The items of a table by their key, and the attributes by which its indexes have them."""
 
-    def __init__(self, key: str) -> None:
-        self.key = key
+    def __init__(self, key: str, indexes: Mapping[str, str]) -> None:
+        self.key, self.indexes = key, indexes
         self.rows: dict[str, Row] = {}
 
     def scanned(self) -> list[str]:
@@ -78,14 +78,19 @@ class Tables:
     ----------
     keys
         The name of the key's attribute of each table.
+    indexes
+        Of each table that has any: the attribute of an index by its name. An index has no other attributes than keys.
     on_change
         Called with the table, the old and the new version of an item (None: there is none) after each write.
     """
 
     def __init__(
-        self, keys: Mapping[str, str], on_change: Callable[[str, Row | None, Row | None], None] = lambda *_: None
+        self,
+        keys: Mapping[str, str],
+        on_change: Callable[[str, Row | None, Row | None], None] = lambda *_: None,
+        indexes: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
-        self.tables = {name: SimulatedTable(key) for name, key in keys.items()}
+        self.tables = {name: SimulatedTable(key, (indexes or {}).get(name, {})) for name, key in keys.items()}
         self._on_change = on_change
 
     def answer(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,7 +141,21 @@ class Tables:
     def _scan(self, TableName: str, **asked: Any) -> dict[str, Any]:  # noqa: N803
         table = self.tables[TableName]
         test = _Asked(asked, "FilterExpression", "ProjectionExpression")
-        keys = table.scanned()
+        return self._paged(table, table.scanned(), test, asked)
+
+    def _query(self, TableName: str, IndexName: str, **asked: Any) -> dict[str, Any]:  # noqa: N803
+        table = self.tables[TableName]
+        if IndexName not in table.indexes:
+            raise invalid(f"The table does not have the specified index: {IndexName}")
+        test = _Asked(asked, "KeyConditionExpression", "ProjectionExpression")
+        shown = {table.key, table.indexes[IndexName]}
+        keys = [key for key in table.scanned() if test.holds(table.rows[key].image)]
+        return self._paged(table, keys, test, asked, shown)
+
+    @staticmethod
+    def _paged(
+        table: SimulatedTable, keys: list[str], test: _Asked, asked: Mapping[str, Any], shown: set[str] | None = None
+    ) -> dict[str, Any]:
         if parts := asked.get("TotalSegments"):
             keys = [key for key in keys if _place(key)[0] * parts // 256 == asked["Segment"]]
         if start := asked.get("ExclusiveStartKey"):
@@ -148,10 +167,12 @@ class Tables:
                 break
             looked, room = looked + 1, room - row.size
             if test.holds(row.image):
-                items.append(test.projected(row.image))
+                kept = row.image if shown is None else {name: row.image[name] for name in row.image if name in shown}
+                items.append(test.projected(kept))
         answer: dict[str, Any] = {"Items": items, "Count": len(items), "ScannedCount": looked}
-        if looked < len(keys) or looked == asked.get("Limit"):
-            answer |= {"LastEvaluatedKey": {table.key: {"S": keys[looked - 1]}}} if looked else {}
+        if looked and (looked < len(keys) or looked == asked.get("Limit")):
+            last = table.rows[keys[looked - 1]].image
+            answer["LastEvaluatedKey"] = {name: last[name] for name in (table.key, *(shown or ()))}
         return answer
 
     # --- writes
@@ -226,6 +247,7 @@ _OPERATIONS: dict[str, Callable[..., dict[str, Any]]] = {
     "BatchGetItem": Tables._batch_get_item,
     "TransactGetItems": Tables._transact_get_items,
     "Scan": Tables._scan,
+    "Query": Tables._query,
     "PutItem": Tables._put_item,
     "UpdateItem": Tables._update_item,
     "DeleteItem": Tables._delete_item,
@@ -278,6 +300,11 @@ class _Write(_Asked):
             raise invalid(f"Cannot update attribute {self.table.key}. This attribute is part of the key")
         if kind == "Put" and Row(self._new).size > LARGEST_ITEM:
             raise invalid("Item size has exceeded the maximum allowed size")
+        if kind == "Put":
+            try:
+                self._check_indexes(self._new)
+            except Illegal as illegal:
+                raise invalid(str(illegal)) from None
 
     def result(self) -> Row | None:
         if self.kind == "Delete":
@@ -288,7 +315,15 @@ class _Write(_Asked):
         row = Row(apply(self.change, Scope(image, self.names, self.values)))
         if row.size > LARGEST_ITEM:
             raise Illegal("Item size to update has exceeded the maximum allowed size")
+        self._check_indexes(row.image)
         return row
+
+    def _check_indexes(self, image: Image) -> None:
+        for index, name in self.table.indexes.items():
+            if name in image and not image[name].get("S"):
+                kind = next(iter(image[name]))
+                what = "an empty string" if kind == "S" else f"Type mismatch for Index Key {name} Actual: {kind}"
+                raise Illegal(f"One or more parameter values are not valid: {what} IndexName: {index}")
 
 
 def key_of(table: SimulatedTable, given: Image, *, is_whole: bool = True) -> str:

@@ -9,6 +9,7 @@ import re
 import subprocess
 from datetime import UTC, datetime
 from io import BytesIO, StringIO
+from typing import Any
 
 import boto3
 import pytest
@@ -17,7 +18,7 @@ from botocore.response import StreamingBody
 from botocore.stub import Stubber
 from rich.console import Console
 
-from components.models import MODELS
+from components.models import MODELS, Model
 from hourbank.account import app_schema, doctor
 from hourbank.account.checks import Account, Check, Outcome
 from hourbank.local import deploy
@@ -349,6 +350,11 @@ def test_names_are_free_or_ones_own(aws, tags, state, found):
 # ---- on the emulator
 
 
+def key(name: str) -> dict[str, Any]:
+    """Keys of a table that has no index."""
+    return Model(name="", hash_key=name, variable="").keys()
+
+
 class World:
     """An account with four tables, an API with the schema of amplify/, and a stack that is told of both."""
 
@@ -358,7 +364,7 @@ class World:
         self.api = self.appsync.create_graphql_api(name="timebank", authenticationType="AMAZON_COGNITO_USER_POOLS")
         self.api_id = self.api["graphqlApi"]["apiId"]
         for model in MODELS.values():
-            self.table(f"{model.name}-{self.api_id}-dev", model.hash_key)
+            self.table(f"{model.name}-{self.api_id}-dev", model.keys())
             self.reads(f"{model.name}Table", f"{model.name}-{self.api_id}-dev")
         self.says()
 
@@ -373,11 +379,10 @@ class World:
             serviceRoleArn="arn:aws:iam::0:role/r",
         )
 
-    def table(self, name: str, key: str, view: str | None = "NEW_AND_OLD_IMAGES") -> None:
+    def table(self, name: str, keys: dict[str, Any], view: str | None = "NEW_AND_OLD_IMAGES") -> None:
         self.emulator.client("dynamodb").create_table(
             TableName=name,
-            AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
-            KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
+            **keys,
             BillingMode="PAY_PER_REQUEST",
             **({"StreamSpecification": {"StreamEnabled": True, "StreamViewType": view}} if view else {}),
         )
@@ -461,8 +466,8 @@ class TestOnTheEmulator:
         ]
 
     def test_every_table_that_cannot_serve_is_told_at_once(self, world):
-        world.table("no-stream", "id", view=None)
-        world.table("keys-only", "pk")
+        world.table("no-stream", key("id"), view=None)
+        world.table("keys-only", key("pk"))
         world.reads("Streamless", "no-stream")
         world.reads("Keys", "keys-only")
         told = {"serviceRequest": "no-stream", "escrow": "keys-only", "userBalance": "not-there"}
@@ -473,7 +478,7 @@ class TestOnTheEmulator:
         ]
 
     def test_a_table_of_another_app_is_told(self, world):
-        world.table("Escrow-anotherapi-dev", "id")
+        world.table("Escrow-anotherapi-dev", key("id"))
         checks = world.examine(tables=json.dumps({"escrow": "Escrow-anotherapi-dev"}))
         assert [one.what for one in checks].count("table Escrow") == 1
         (miss,) = misses(checks)
@@ -481,7 +486,7 @@ class TestOnTheEmulator:
         assert miss.remedy == f"its Escrow is Escrow-{world.api_id}-dev: set tables.escrow to it"
 
     def test_what_amplifys_stacks_export_is_looked_at(self, world):
-        world.table("Renamed", "id")
+        world.table("Renamed", key("id"))
         world.reads("Old", "Renamed")
         output = {"Value": "Renamed", "Export": {"Name": f"{world.api_id}:GetAtt:ServiceRequestTable:Name"}}
         handle = {"Type": "AWS::CloudFormation::WaitConditionHandle"}
@@ -497,6 +502,10 @@ class TestOnTheEmulator:
             Outcome.FITS,
             "Renamed",
         )
+        assert checks["index ServiceRequest"].outcome == Outcome.NOTE
+        assert "Renamed has none that is called byOpen" in checks["index ServiceRequest"].found
+        assert '@default(value: "OPEN") @index(name: "byOpen"' in checks["index ServiceRequest"].remedy
+        assert "index Escrow" not in checks
         assert checks["table Escrow"].found == f"Escrow-{world.api_id}-dev"
 
     def test_a_configuration_that_a_preview_refuses_is_refused_with_its_words(self, world):
@@ -593,7 +602,7 @@ class TestOnTheEmulator:
     def test_what_is_proposed_for_an_amplify_project_fits(self, world, tmp_path):
         # Given the file of a Gen 2 backend, whose tables' names end in NONE, and whose users have a role
         for model in MODELS.values():
-            world.table(f"{model.name}-{world.api_id}-NONE", model.hash_key)
+            world.table(f"{model.name}-{world.api_id}-NONE", model.keys())
             world.reads(f"{model.name}None", f"{model.name}-{world.api_id}-NONE")
         cognito, iam = world.emulator.client("cognito-identity"), world.emulator.client("iam")
         document = trust("authenticated")

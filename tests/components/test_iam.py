@@ -30,7 +30,9 @@ LOG_DELIVERY = (
 )
 STANDARD = "DescribeExecution also knows Express executions: both machines are Standard"
 COLONS = "a stream is named after its time, whose colons parliament takes for those of an ARN"
+NO_MAP = "ListExecutions also lists those of a distributed map: no workflow has one"
 BY_MACHINE = "Step Functions also checks the token's machine: https://github.com/aws/aws-cdk/pull/8486"
+MAP_RUN = "arn:*:states:*:*:mapRun:*/*:*"
 EXPRESS, STREAM = "arn:*:states:*:*:express:*:*:*", "arn:*:dynamodb:*:*:table/*/stream/*"
 # (policy, finding, what it is about): why it stands
 EXPLAINED = {
@@ -38,6 +40,7 @@ EXPLAINED = {
     ("ServiceRequestWorkflow-policy", "PERMISSIONS_MANAGEMENT_ACTIONS", ""): LOG_DELIVERY,
     ("auditLedger-policy", "RESOURCE_MISMATCH", f"states:DescribeExecution on {EXPRESS}"): STANDARD,
     ("routeServiceRequest-policy", "RESOURCE_MISMATCH", f"states:DescribeExecution on {EXPRESS}"): STANDARD,
+    ("auditLedger-policy", "RESOURCE_MISMATCH", f"states:ListExecutions on {MAP_RUN}"): NO_MAP,
     ("validateEscrowRelease-policy", "RESOURCE_MISMATCH", f"states:DescribeExecution on {EXPRESS}"): STANDARD,
     ("routeServiceRequest-policy", "RESOURCE_MISMATCH", f"dynamodb:DescribeStream on {STREAM}"): COLONS,
     ("routeServiceRequest-policy", "RESOURCE_MISMATCH", f"dynamodb:GetRecords on {STREAM}"): COLONS,

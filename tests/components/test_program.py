@@ -18,6 +18,7 @@ from components import archive
 from components.functions import ACCESS
 from components.models import MODELS
 from handlers.aws import dynamodb, environment
+from handlers.bank import audit
 from hourbank.program import recorder
 from hourbank.program.recorder import STACKS, Recording, Resource, record
 from hourbank.verify.limits import NAMES
@@ -45,6 +46,7 @@ CONTRACT = {
 FUNCTIONS = (*ACCESS, "routeServiceRequest", "auditLedger")
 AUDITED = (
     *("AuditMismatches", "RequestsMissed", "UnconfirmedServices", "OldestWaitSeconds", "AuditIncomplete"),
+    "AuditHoursBehind",
     "AuditCompleted",
 )
 ROLES = (*FUNCTIONS, *WORKFLOWS, "auditLedger-schedule")
@@ -176,6 +178,7 @@ def test_no_table_is_made_or_altered(recording: Recording) -> None:
         "aws:scheduler",
         "aws:sfn",
         "aws:sqs",
+        "aws:ssm",
     }
 
 
@@ -243,12 +246,21 @@ def test_the_time_to_answer_comes_from_the_stack(recording: Recording) -> None:
 def test_functions_know_the_models_as_the_program_does() -> None:
     assert {model.name: model.variable for model in MODELS.values()} == environment._TABLE
     assert {model.name: model.hash_key for model in MODELS.values()} == dynamodb._KEY
+    indexes = {model.name: (model.index.name, model.index.attribute) for model in MODELS.values() if model.index}
+    asked = {"ServiceRequest": audit.OPEN_REQUESTS, "Escrow": audit.HELD_ESCROWS}
+    assert indexes == {name: (index.name, index.attribute) for name, index in asked.items()}
 
 
 def test_functions_may_do_what_they_use_and_nothing_else(recording: Recording) -> None:
     arn = f"arn:${{AWS::Partition}}:dynamodb:{PLACE}:table/"
     resources = {arn + table_name(recording, model): short for short, (_, model) in VARIABLES.items()}
+    by_table = {"SR BY OPEN": ("ServiceRequest", "byOpen"), "E BY STATUS": ("Escrow", "byStatus")}
+    resources |= {
+        f"{arn}{table_name(recording, model)}/index/{index}": short for short, (model, index) in by_table.items()
+    }
     resources |= {"${EventBus.Arn}": "BUS"}
+    place = f"arn:${{AWS::Partition}}:ssm:{PLACE}:parameter/${{{recording.named('auditLedger-cursor').logical_id}}}"
+    resources |= {place: "CURSOR"}
     executions = f"arn:${{AWS::Partition}}:states:{PLACE}:execution:"
     resources |= {f"{executions}ServiceRequestWorkflow-{recording.stack}:*": "REQUEST EXECUTIONS"}
     resources |= {f"{executions}EscrowManagementWorkflow-{recording.stack}:*": "RELEASE EXECUTIONS"}

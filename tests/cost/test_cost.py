@@ -162,6 +162,7 @@ def made():
     measurement = Measurement(
         stories={story: Played(states={"ServiceRequestWorkflow": ["A"]}, usage=USAGE) for story in STORIES},
         idle_audit=idle,
+        idle_week=idle,
         audit=Usage(**{**vars(idle), "read": 1202, "gb_seconds": 0.25}),
         records=200,
         audit_metrics=6,
@@ -181,8 +182,9 @@ def test_an_idle_month_is_alarms_metrics_and_the_auditor(made):
 
 def test_records_cost_what_the_auditor_reads_of_them(made):
     reads, seconds, stored = made.records
-    assert (reads.count, reads.dollars) == ("6,000 units a run", pytest.approx(6000 * 730 * 0.125e-6))
-    assert seconds.dollars == pytest.approx(1 * 730 * 0.0000133334)
+    weeks = 730 / 168
+    assert (reads.count, reads.dollars) == ("6,000 units a week", pytest.approx(6000 * weeks * 0.125e-6))
+    assert seconds.dollars == pytest.approx(1 * weeks * 0.0000133334)
     assert stored.dollars == pytest.approx(0.001 * 0.25)
 
 

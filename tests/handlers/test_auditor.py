@@ -10,13 +10,12 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from moto import mock_aws
-from moto.dynamodb.models import dynamodb_backends
 
 from handlers import audit_ledger
 from handlers.aws import dynamodb
 from handlers.bank import requests
 from handlers.bank.audit import Audit, load, touch
+from hourbank.simulate.tables import Tables, answering
 
 ARN = "arn:aws:states:us-east-1:123456789012:execution:ServiceRequestWorkflow-test:service-request-"
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -29,32 +28,38 @@ def ago(**units: float) -> str:
 class Books:
     """Four tables in which a test writes what it likes, and executions as they are said to be."""
 
-    def __init__(self, engine: Any) -> None:
-        self._tables = engine
-        dynamodb_backends.reset()
+    def __init__(self, client: Any) -> None:
+        self._client = client
         self.running: dict[str, str] = {}
+        self.parameter = "begin"
         self.exceptions = SimpleNamespace()
-        for model in ("ServiceRequest", "Escrow", "TransactionLog"):
-            engine.create_table(
-                TableName=model,
-                KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-                AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
-                BillingMode="PAY_PER_REQUEST",
-            )
 
     def describe_execution(self, *, executionArn: str) -> dict[str, str]:  # noqa: N803
         if executionArn not in self.running:
             raise ClientError({"Error": {"Code": "ExecutionDoesNotExist"}}, "DescribeExecution")
         return {"status": self.running[executionArn]}
 
+    def list_executions(self, **_: Any) -> dict[str, Any]:
+        return {"executions": [{"executionArn": arn} for arn, said in self.running.items() if said == "RUNNING"]}
+
+    def get_parameter(self, **_: Any) -> dict[str, Any]:
+        return {"Parameter": {"Value": self.parameter}}
+
+    def put_parameter(self, *, Value: str, **_: Any) -> None:  # noqa: N803
+        self.parameter = Value
+
     def put(self, model: str, **item: Any) -> None:
-        self._tables.Table(model).put_item(Item=item)
+        self._client.put_item(TableName=model, Item={name: dynamodb.typed(value) for name, value in item.items()})
 
     def get(self, request_id: str = "r1") -> dict[str, Any]:
-        return self._tables.Table("ServiceRequest").get_item(Key={"id": request_id})["Item"]
+        found = self._client.get_item(TableName="ServiceRequest", Key={"id": {"S": request_id}})
+        return {name: dynamodb.plain(value) for name, value in found["Item"].items()}
 
     def remove(self, model: str, key: str) -> None:
-        self._tables.Table(model).delete_item(Key={"id": key})
+        self._client.delete_item(TableName=model, Key={"id": {"S": key}})
+
+    def number(self, model: str) -> int:
+        return self._client.scan(TableName=model)["Count"]
 
     def request(self, status: str | None, request_id: str = "r1", execution: str | None = None, **more: Any) -> None:
         """A request, and the execution that owns it where it is given a status."""
@@ -106,16 +111,8 @@ def context(milliseconds: int = 900_000) -> Any:
     )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Any]:
-    dynamodb.client.cache_clear()
-    with mock_aws():
-        yield boto3.resource("dynamodb")
-    dynamodb.client.cache_clear()
-
-
 @pytest.fixture
-def books(engine: Any, monkeypatch: pytest.MonkeyPatch) -> Books:
+def books(monkeypatch: pytest.MonkeyPatch) -> Iterator[Books]:
     monkeypatch.setenv("SERVICE_REQUEST_TABLE_NAME", "ServiceRequest")
     monkeypatch.setenv("ESCROW_TABLE_NAME", "Escrow")
     monkeypatch.setenv("TRANSACTION_LOG_TABLE_NAME", "TransactionLog")
@@ -123,9 +120,13 @@ def books(engine: Any, monkeypatch: pytest.MonkeyPatch) -> Books:
     monkeypatch.setenv("CONFIRMATION_DAYS", "14")
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "HourBank")
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "hourbank-test")
-    books = Books(engine)
-    monkeypatch.setattr("handlers.bank.execution.client", lambda _: books)
-    return books
+    monkeypatch.setenv("SERVICE_REQUEST_WORKFLOW_ARN", "arn")
+    monkeypatch.setenv("AUDIT_CURSOR_NAME", "cursor")
+    with answering(Tables(dict.fromkeys(("ServiceRequest", "Escrow", "TransactionLog"), "id"))):
+        books = Books(boto3.client("dynamodb"))
+        for module in ("audit", "cursor", "execution"):
+            monkeypatch.setattr(f"handlers.bank.{module}.client", lambda _: books)
+        yield books
 
 
 def test_books_that_agree_are_passed_in_silence(books: Books) -> None:
@@ -312,7 +313,7 @@ def test_a_record_that_moved_on_or_went_is_not_touched(
     if change:
         assert books.get()["updatedAt"] == ago(hours=1)
     else:
-        assert books._tables.Table("ServiceRequest").scan()["Count"] == 0
+        assert books.number("ServiceRequest") == 0
 
 
 def test_hours_in_escrow_are_those_of_every_hold_and_no_other(books: Books, log: pytest.CaptureFixture[str]) -> None:
@@ -352,7 +353,7 @@ def test_tables_of_any_size_are_read_page_by_page(books: Books, monkeypatch: pyt
 
 def test_a_run_that_is_out_of_time_says_so(books: Books, log: pytest.CaptureFixture[str]) -> None:
     for number in range(120):
-        books.request("REJECTED", f"r{number}")
+        books.held("IN_PROGRESS", f"r{number}")
     answer = audit_ledger.handler({}, context(milliseconds=1000))
     assert (answer["RequestsAudited"], answer["complete"]) == (100, False)
     out = log.readouterr().out
@@ -519,14 +520,14 @@ def test_what_was_found_before_a_table_could_not_be_read_is_told(
     books: Books, monkeypatch: pytest.MonkeyPatch, log: pytest.CaptureFixture[str]
 ) -> None:
     books.held("AWAITING_PROVIDER", execution="FAILED")
-    pages = dynamodb.pages
+    listed = dynamodb.listed
 
-    def refuse(model: str) -> Any:
+    def refuse(model: str, *asked: Any) -> Any:
         if model == "Escrow":
-            raise ClientError({"Error": {"Code": "ThrottlingException"}}, "Scan")
-        return pages(model)
+            raise ClientError({"Error": {"Code": "ThrottlingException"}}, "Query")
+        return listed(model, *asked)
 
-    monkeypatch.setattr(dynamodb, "pages", refuse)
+    monkeypatch.setattr(dynamodb, "listed", refuse)
     with pytest.raises(ClientError):
         audit_ledger.handler({}, context())
     out = log.readouterr().out

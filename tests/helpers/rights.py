@@ -44,5 +44,8 @@ RIGHTS = {
     "auditLedger": on("SR", GET, UPDATE, *READ_MANY)
     | on("E", GET, *READ_MANY)
     | on("TL", GET, "dynamodb:BatchGetItem")
-    | {("states:DescribeExecution", "REQUEST EXECUTIONS")},
+    | on("SR BY OPEN", "dynamodb:Query")
+    | on("E BY STATUS", "dynamodb:Query")
+    | on("CURSOR", "ssm:GetParameter", "ssm:PutParameter")
+    | {("states:DescribeExecution", "REQUEST EXECUTIONS"), ("states:ListExecutions", "${ServiceRequestWorkflow}")},
 }

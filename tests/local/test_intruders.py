@@ -260,6 +260,26 @@ def calls(world: Guarded, token: str) -> dict[tuple[str, str], Callable[[Clients
                 "stepfunctions"
             ).get_execution_history(executionArn=nobody),
         }
+    for short, (name, index, attribute) in {
+        "SR BY OPEN": ("ServiceRequest", "byOpen", "open"),
+        "E BY STATUS": ("Escrow", "byStatus", "status"),
+    }.items():
+        asked = {
+            "TableName": next(world.tables[table] for table in TABLES.values() if world.tables[table].startswith(name)),
+            "IndexName": index,
+            "KeyConditionExpression": "#index = :value",
+            "ExpressionAttributeNames": {"#index": attribute},
+            "ExpressionAttributeValues": {":value": {"S": "nobody"}},
+        }
+        made["dynamodb:Query", short] = lambda aws, asked=asked: aws("dynamodb").query(**asked)
+    machine, cursor = world.machine("serviceRequest"), "hourbank-auditCursor-local"
+    made["states:ListExecutions", "${ServiceRequestWorkflow}"] = lambda aws: aws("stepfunctions").list_executions(
+        stateMachineArn=machine, maxResults=1
+    )
+    made["ssm:GetParameter", "CURSOR"] = lambda aws: aws("ssm").get_parameter(Name=cursor)
+    made["ssm:PutParameter", "CURSOR"] = lambda aws: aws("ssm").put_parameter(
+        Name=cursor, Value="begin", Type="String", Overwrite=True
+    )
     event = {"Source": "probe", "DetailType": "probe", "Detail": "{}"}
     return made | {
         ("dynamodb:ListStreams", "*"): lambda aws: aws("dynamodbstreams").list_streams(),

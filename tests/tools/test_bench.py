@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from bench.__main__ import BEGIN, END, NOISE, PAGE, ROOT, Handler, Report, Result, markdown, update
+from bench import scale
+from bench.__main__ import BEGIN, END, NOISE, PAGE, ROOT, SCALE_PAGE, Handler, Report, Result, markdown, update
+from handlers.bank.cursor import SHARES
 
 REPORT = Report(
     {"cores": 2, "processor": "x86_64", "system": "Linux", "python": "3.13.1", "rounds": 5},
@@ -14,17 +17,18 @@ REPORT = Report(
 )
 
 
-def test_the_page_has_a_place_for_the_report_and_keeps_all_else() -> None:
-    page = PAGE.read_text(encoding="utf-8")
+@pytest.mark.parametrize("file", [PAGE, SCALE_PAGE], ids=lambda file: file.name)
+def test_the_page_has_a_place_for_the_report_and_keeps_all_else(file: Path) -> None:
+    page = file.read_text(encoding="utf-8")
     assert page.count(BEGIN) == page.count(END) == 1
-    written = update(page, REPORT)
+    written = update(page, markdown(REPORT))
     block = written.partition(BEGIN)[2].partition(END)[0]
     assert block == f"\n{markdown(REPORT)}\n"
     assert written.replace(block, "") == page.replace(page.partition(BEGIN)[2].partition(END)[0], "")
     # and the next report takes the place of this one
-    assert update(written, REPORT) == written
+    assert update(written, markdown(REPORT)) == written
     with pytest.raises(SystemExit, match="has no place for the report"):
-        update("a page", REPORT)
+        update("a page", markdown(REPORT))
 
 
 def test_the_report_says_on_what_it_was_measured_and_names_no_host() -> None:
@@ -47,6 +51,23 @@ def test_the_report_says_on_what_it_was_measured_and_names_no_host() -> None:
 )
 def test_a_promise_is_missed_by_more_than_noise(measured: float, target: float | None, missed: bool) -> None:
     assert Result("", measured, "x", target).missed is missed
+
+
+def test_made_up_tables_have_no_fault_but_those_that_are_planted() -> None:
+    size = scale.Size(past=300, waiting=20, in_progress=10)
+    assert scale.play("", size, SHARES, share=True).found == {}
+    planted = scale.Size(past=300, waiting=20, in_progress=10, faults=frozenset({3, 25, 100, 200}))
+    run = scale.play("", planted, SHARES, share=True)
+    assert run.looked_at == SHARES * 30 + 300
+    # the open ones at once, those of the past in the hour of their share
+    expected = {3: 0, 25: 0} | {n: (n - scale.HOUR) % SHARES for n in (100, 200)}
+    assert run.found == {scale.id_of(number): hour for number, hour in expected.items()}
+
+
+def test_what_can_still_change_costs_the_same_however_long_the_past_is() -> None:
+    short, long = (scale.Size(past=past, waiting=250, in_progress=10) for past in (100, 1_000_000))
+    one, other = (scale.play("", size, 1, share=False) for size in (short, long))
+    assert (one.calls, one.units, one.looked_at) == (other.calls, other.units, 260)
 
 
 def test_a_mistake_on_the_command_line_is_said() -> None:

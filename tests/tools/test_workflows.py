@@ -337,6 +337,7 @@ MAKES = {
     "Function": ("lambda:CreateFunction", "arn:aws:lambda:R:A:function:{name}"),
     "EventSourceMapping": ("lambda:CreateEventSourceMapping", "*"),
     "Schedule": ("scheduler:CreateSchedule", "arn:aws:scheduler:R:A:schedule/default/{name}"),
+    "Parameter": ("ssm:PutParameter", "arn:aws:ssm:R:A:parameter/{name}"),
     "StateMachine": ("states:CreateStateMachine", "arn:aws:states:R:A:stateMachine:{name}"),
     "Queue": ("sqs:CreateQueue", "arn:aws:sqs:R:A:{name}"),
 }

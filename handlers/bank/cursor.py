@@ -1,0 +1,96 @@
+"""Where the auditor goes on: what outlives a run, in one parameter of Systems Manager.
+
+What it says is never trusted: where it is missing, or none of ours, the auditor begins anew.
+"""
+
+import json
+from typing import Any, Literal, NamedTuple, Self
+
+from botocore.exceptions import ClientError
+
+from handlers.aws import environment
+from handlers.aws.dynamodb import client
+from handlers.aws.telemetry import logger
+
+# One for each hour of a week.
+SHARES = 7 * 24
+# https://docs.aws.amazon.com/general/latest/gr/ssm.html: of a parameter that costs nothing
+LARGEST_BYTES = 4096
+# In the order in which a run looks at them.
+MODELS = ("ServiceRequest", "Escrow")
+
+
+class Cursor(NamedTuple):
+    """Where the next run goes on.
+
+    Attributes
+    ----------
+    hour
+        The share that is next, in hours since 1970; its segment of the tables is that, modulo ``SHARES``.
+    part
+        Whether time ran out in what can still change, or in a share.
+    model, after
+        Where it ran out: the table, and the key after which to go on.
+    again
+        The requests about which something was found: each run looks at them again, until they fit.
+    """
+
+    hour: int
+    part: Literal["OPEN", "SHARE"] = "SHARE"
+    model: str = MODELS[0]
+    after: str | None = None
+    again: tuple[str, ...] = ()
+
+    def behind(self, hour: int) -> int:
+        """How many hourly shares were not looked at in their time, up to the one of this hour."""
+        return max(0, hour + 1 - self.hour)
+
+    def caught_up(self, hour: int) -> Self:
+        """The same place of the tables, where going through all of them more than twice would show nothing new."""
+        return self._replace(hour=self.hour + SHARES * max(0, self.behind(hour) // SHARES - 1))
+
+    def text(self) -> str:
+        """As a parameter takes it; what does not fit is left out, at last the key, so that a share begins anew."""
+        for again in range(len(self.again), -1, -1):
+            if len(text := _text(self._replace(again=self.again[:again]))) <= LARGEST_BYTES:
+                return text
+        return _text(self._replace(after=None, again=()))
+
+
+def _text(cursor: Cursor) -> str:
+    # Braces in a client's id would make a reference to another parameter of it, which SSM refuses.
+    inner = json.dumps(cursor._asdict())[1:-1].replace("{", "\\u007b").replace("}", "\\u007d")
+    return f"{{{inner}}}"
+
+
+def parsed(text: Any, hour: int) -> Cursor:
+    """The cursor of a parameter's text, or one that begins with this hour's share."""
+    try:
+        said = json.loads(text)
+        cursor = Cursor(**said | {"again": tuple(said["again"])})
+    except (ValueError, TypeError, KeyError):
+        return Cursor(hour)
+    is_place = cursor.part in ("OPEN", "SHARE") and cursor.model in MODELS
+    is_key = cursor.after is None or (isinstance(cursor.after, str) and cursor.after)
+    # One from the future would stand still until then.
+    is_hour = type(cursor.hour) is int and 0 <= cursor.hour <= hour + 1
+    is_ours = is_place and is_key and is_hour and all(isinstance(id_, str) and id_ for id_ in cursor.again)
+    return cursor if is_ours else Cursor(hour)
+
+
+def load(hour: int) -> Cursor:
+    """What the last run has left."""
+    try:
+        answer = client("ssm").get_parameter(Name=environment.audit_cursor())
+    except ClientError as error:
+        logger.warning("The auditor begins anew: where it was is not known", reason=error.response["Error"]["Code"])
+        return Cursor(hour)
+    return parsed(answer["Parameter"]["Value"], hour)
+
+
+def save(cursor: Cursor) -> None:
+    """Leaves it to the next run; where that cannot be, the next run does this one's work again."""
+    try:
+        client("ssm").put_parameter(Name=environment.audit_cursor(), Value=cursor.text(), Type="String", Overwrite=True)
+    except ClientError as error:
+        logger.warning("The next run will not know where this one was", reason=error.response["Error"]["Code"])
