@@ -55,13 +55,15 @@ class Hearing:
         An ARN in the stack's account and region.
     run : str
         What the ids of the run's requests begin with: no other's event is heard.
+    patience : Patience, optional
+        When to give up where nothing comes.
     """
 
     def __init__(
         self, client: Callable[[str], Any], env: str, machine: str, run: str, patience: Patience | None = None
     ) -> None:
         self._client, self._run = client, run
-        self._patience = patience or Patience(HEARS_WITHIN_SECONDS)
+        self.patience = patience or Patience(HEARS_WITHIN_SECONDS)
         pattern = {"source": [SOURCE, TRIAL], "detail": {"requestId": [{"prefix": run}]}}
         self._listener = Listener(client, env, machine, pattern)
         self._heard: list[dict[str, Any]] = []
@@ -73,8 +75,8 @@ class Hearing:
             self._listener.subscribe()
             self._try()
             while not self._listener.look():
-                if self._patience.is_over():
-                    self._deaf = f"a rule on {self._listener.bus} brought nothing for {self._patience.seconds:.0f} s"
+                if self.patience.is_over():
+                    self._deaf = f"a rule on {self._listener.bus} brought nothing for {self.patience.seconds:.0f} s"
                     return
                 self._try()
         except (BotoCoreError, ClientError) as error:
@@ -110,7 +112,7 @@ class Hearing:
             news = self._listener.look()
             self._heard += news
             lacks = any(told - self._told(request_id).keys() for request_id, told in must.items())
-            if not news and (not lacks or self._patience.is_over(len(self._heard))):
+            if not news and (not lacks or self.patience.is_over(len(self._heard))):
                 return
 
     def _told(self, request_id: str) -> dict[Told, set[Any]]:
