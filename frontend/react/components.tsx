@@ -1,4 +1,4 @@
-import { Fragment, useId, useRef, useState, type ReactElement, type RefObject } from 'react';
+import { Fragment, useCallback, useId, useRef, useState, type ReactElement } from 'react';
 import { Asking } from '../src/asking.js';
 import { keepFocus } from '../src/focus.js';
 import { HourBankError, parseHours, stepsOf, type Act, type RequestState } from '../src/index.js';
@@ -30,7 +30,7 @@ export interface RequestProps extends Names {
 export function AskForService(props: AskProps): ReactElement {
   const deed = useDeed();
   return (
-    <section className="hourbank" ref={deed.root} tabIndex={-1}>
+    <section className="hourbank" ref={deed.hold} tabIndex={-1}>
       <AskForm {...props} deed={deed} />
       <Problem deed={deed} />
     </section>
@@ -42,7 +42,7 @@ export function FollowRequest({ requestId, ...names }: RequestProps): ReactEleme
   const watched = useRequest(requestId);
   const deed = useDeed(requestId);
   return (
-    <section className="hourbank" ref={deed.root} tabIndex={-1}>
+    <section className="hourbank" ref={deed.hold} tabIndex={-1}>
       <Progress watched={watched} {...names} />
       <p role="status">{watched.error ? '' : statusOf(known(watched))}</p>
       <Problem deed={deed} watched={watched} />
@@ -55,7 +55,7 @@ export function AnswerRequest({ requestId }: RequestProps): ReactElement {
   const watched = useRequest(requestId);
   const deed = useDeed(requestId);
   return (
-    <section className="hourbank" ref={deed.root} tabIndex={-1}>
+    <section className="hourbank" ref={deed.hold} tabIndex={-1}>
       <Acts watched={watched} deed={deed} />
       <Problem deed={deed} watched={watched} />
     </section>
@@ -76,7 +76,7 @@ export function ServiceRequest({
   const watched = useRequest(requestId);
   const deed = useDeed(requestId);
   return (
-    <section className="hourbank" ref={deed.root} tabIndex={-1}>
+    <section className="hourbank" ref={deed.hold} tabIndex={-1}>
       {requestId === undefined ? (
         <AskForm {...ask} onAsked={onRequestId} deed={deed} />
       ) : (
@@ -250,7 +250,8 @@ function Problem({ deed, watched }: { readonly deed: Deed; readonly watched?: Wa
 
 /** What somebody does with a component, one thing at a time, and what went wrong with it. */
 interface Deed {
-  readonly root: RefObject<HTMLElement | null>;
+  /** Of the outermost element. */
+  readonly hold: (root: HTMLElement | null) => void;
   readonly problemId: string;
   readonly isBusy: boolean;
   readonly problem: string;
@@ -263,7 +264,8 @@ interface Deed {
 }
 
 function useDeed(requestId?: string): Deed {
-  const root = useRef<HTMLElement>(null);
+  const root = useRef<HTMLElement | null>(null);
+  const hold = useCallback((element: HTMLElement | null) => void (root.current = element), []);
   const problemId = useId();
   const [isBusy, setBusy] = useState(false);
   const [problem, setProblem] = useState('');
@@ -300,7 +302,7 @@ function useDeed(requestId?: string): Deed {
   }
 
   return {
-    root,
+    hold,
     problemId,
     isBusy,
     problem,
