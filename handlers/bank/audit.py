@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 from botocore.exceptions import ClientError
 
 from handlers.aws import dynamodb, environment
-from handlers.aws.dynamodb import Change, Item, Plan, client
+from handlers.aws.dynamodb import Change, Item, Plan
 from handlers.bank import hours, requests
+from handlers.bank.execution import UNKNOWN, described
 from handlers.bank.requests import OWNER
 
 ENTRIES = ("ESCROW_HOLD", "ESCROW_ADJUST", "ESCROW_REFUND", "ESCROW_RELEASE")
@@ -30,9 +31,6 @@ STATUSES = {
 # The entries that say how an escrow ended.
 ENDED_BY = {"HELD": set(), "RELEASED": {"ESCROW_RELEASE"}, "REFUNDED": {"ESCROW_REFUND"}}
 NEEDS_OWNER = {"VALIDATING", "ESCROWED", "AWAITING_PROVIDER", "NEGOTIATING"}
-# AccessDenied: the ARN of another machine, such as of the environment that a table was copied from.
-UNKNOWN_EXECUTION = ("ExecutionDoesNotExist", "InvalidArn", "ValidationException", "AccessDeniedException")
-LONGEST_ARN = 256
 # of the provider, and then of the requester
 LONGEST_WAITS = timedelta(seconds=2 * requests.LONGEST_RESPONSE_TIMEOUT_SECONDS)
 THROTTLED_TRIES = 10
@@ -373,19 +371,18 @@ def touch(request_id: str, status: str) -> bool:
 
 
 def execution_status(execution_arn: Any) -> str:
-    """RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED, or ``unknown``: not ours, no ARN, or forgotten after 90 days.
+    """RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED, or ``unknown``, also where it is none of this deployment's.
 
     Step Functions allows some 15 descriptions a second, so being throttled is no news.
     """
-    if not isinstance(execution_arn, str) or not 0 < len(execution_arn) <= LONGEST_ARN:
-        return "unknown"
     for attempt in range(THROTTLED_TRIES):
         try:
-            return client("stepfunctions").describe_execution(executionArn=execution_arn)["status"]
+            return described(execution_arn)["status"]
         except ClientError as error:
             code = error.response["Error"]["Code"]
-            if code in UNKNOWN_EXECUTION:
-                return "unknown"
+            # the ARN of another machine, such as of the environment that a table was copied from
+            if code == "AccessDeniedException":
+                return UNKNOWN
             if code != "ThrottlingException" or attempt == THROTTLED_TRIES - 1:
                 raise
             dynamodb.pause(attempt)

@@ -124,7 +124,7 @@ def books(engine: Any, monkeypatch: pytest.MonkeyPatch) -> Books:
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "HourBank")
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "hourbank-test")
     books = Books(engine)
-    monkeypatch.setattr("handlers.bank.audit.client", lambda _: books)
+    monkeypatch.setattr("handlers.bank.execution.client", lambda _: books)
     return books
 
 
