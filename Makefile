@@ -25,7 +25,7 @@ PAGE := frontend/console/dist/index.html
 PACKAGE := frontend/dist/src/index.js
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down frontend test test-all test-frontend test-angular test-browser interpreter check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench docs release clean .venv .venv-emulator
+.PHONY: help demo up down frontend test test-all test-frontend test-beside test-browser interpreter package check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench docs release clean .venv .venv-emulator
 .SUFFIXES:
 
 help:
@@ -37,10 +37,10 @@ help:
 	@echo 'develop'
 	@echo '  make test         what a change is likely to break; ARGS="-k timeout" picks some of pytest'"'"'s'
 	@echo '  make test-all     all tests, the browser'"'"'s side too'
-	@echo '  make check        format, lint, types, import rules, state machines, schema, template, workflows'
+	@echo '  make check        format, lint, types, import rules, state machines, schema, template, package, workflows'
 	@echo '  make workflows    actionlint over the workflows on GitHub (Go)'
 	@echo '  make test-frontend  the package for the browser: types, templates, tests (Node)'
-	@echo '  make test-angular  the packed package beside Angular 20, 21 and 22, and without Angular (Node)'
+	@echo '  make test-beside  the packed package beside Angular 20 to 22, React 18 and 19, and beside neither (Node)'
 	@echo '  make test-browser  the package and the page on a local run (Node, and Chromium for the page)'
 	@echo '  make test-engine  the program under the real Pulumi CLI that PULUMI_ENGINE names'
 	@echo '  make test-sam     the commands of docs/deploy/sam.md with the real SAM CLI and AWS CLI'
@@ -94,7 +94,7 @@ interpreter:
 test-all: .venv .venv-emulator interpreter
 	$(BIN)/pytest --numprocesses auto --dist loadgroup -m "not engine and not sam" --hypothesis-profile thorough $(ARGS)
 	@$(MAKE) --silent test-frontend
-	@$(MAKE) --silent test-angular
+	@$(MAKE) --silent test-beside
 	@$(MAKE) --silent test-browser ARGS=
 
 frontend:
@@ -113,15 +113,15 @@ test-frontend:
 	  [ -z "$$CI" ]; \
 	fi
 
-# the package as an app gets it: installed beside each Angular, built and tested with it; each app's packages are locked
-APPS := angular-20 angular-21 angular-22 no-angular
+# the package as an app gets it: installed beside each framework, built and tested with it; each app's packages are locked
+APPS := angular-20 angular-21 angular-22 react-18 react-19 no-framework
 
-test-angular:
+test-beside:
 	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
 	  $(MAKE) --silent $(PACKAGE) $(APPS:%=frontend/beside/%/node_modules/.locked) && \
 	  NPM='$(NPM) $(AS_LOCKED)' node frontend/beside/check.mjs $(APPS); \
 	else \
-	  echo "make test-angular: Node is not here, so the package was not tried beside other versions of Angular" >&2; \
+	  echo "make test-beside: Node is not here, so the package was not tried beside other versions of Angular and React" >&2; \
 	  [ -z "$$CI" ]; \
 	fi
 
@@ -144,8 +144,8 @@ test-browser: .venv .venv-emulator
 $(PAGE): frontend/node_modules/.locked $(shell find frontend/src frontend/console -type f -not -path '*/dist/*')
 	@echo 'building the page'; $(NPM) --prefix frontend run --silent build:console
 
-$(PACKAGE): frontend/node_modules/.locked $(shell find frontend/src frontend/angular -type f) $(wildcard frontend/*.json)
-	@$(NPM) --prefix frontend run --silent build
+$(PACKAGE): frontend/node_modules/.locked $(shell find frontend/src frontend/angular frontend/react -type f) $(wildcard frontend/*.json)
+	@rm -rf frontend/dist; $(NPM) --prefix frontend run --silent build
 
 # what the lock pins, integrity checked, from the registry that npm is set to
 %/node_modules/.locked: %/package-lock.json
@@ -154,7 +154,7 @@ $(PACKAGE): frontend/node_modules/.locked $(shell find frontend/src frontend/ang
 	@touch $@
 
 # one of them alone: make types; all of them despite a failure: make -k check
-check: lint types imports definitions schema template workflows
+check: lint types imports definitions schema template package workflows
 
 lint: .venv
 	$(BIN)/ruff format --check --quiet
@@ -196,6 +196,15 @@ schema: .venv
 	  node tools/amplify/check.mjs && node tools/amplify/synth.mjs && node tools/amplify/trigger.mjs; \
 	else \
 	  echo "make schema: Node is not here, so Amplify's own packages did not read amplify/ and the export for Gen 2" >&2; \
+	  [ -z "$$CI" ]; \
+	fi
+
+# the package as npm would publish it, for bundlers and TypeScript: it is ESM alone
+package:
+	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
+	  $(MAKE) --silent $(PACKAGE) && NPM='$(NPM)' node frontend/tools/package.mjs; \
+	else \
+	  echo "make package: Node is not here, so publint and attw did not read the browser's side" >&2; \
 	  [ -z "$$CI" ]; \
 	fi
 

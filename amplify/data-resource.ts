@@ -74,6 +74,10 @@ export const schema = a.schema({
         allow.ownerDefinedIn('requesterId').identityClaim('sub').to(['read']),
         allow.ownerDefinedIn('providerId').identityClaim('sub').to(['read']),
       ]),
+      failureCode: a.string().authorization((allow) => [
+        allow.ownerDefinedIn('requesterId').identityClaim('sub').to(['read']),
+        allow.ownerDefinedIn('providerId').identityClaim('sub').to(['read']),
+      ]),
       stepFunctionExecutionArn: a.string().authorization((allow) => [
         allow.ownerDefinedIn('requesterId').identityClaim('sub').to(['read']),
         allow.ownerDefinedIn('providerId').identityClaim('sub').to(['read']),

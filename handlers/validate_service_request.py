@@ -6,6 +6,7 @@ from handlers.aws import dynamodb
 from handlers.aws.dynamodb import Item, Plan
 from handlers.aws.telemetry import logged
 from handlers.bank import ledger, requests
+from handlers.bank.endings import ID_USED_BEFORE
 from handlers.bank.errors import InsufficientBalance, NotOwner, ValidationFailed
 from handlers.bank.execution import Execution
 from handlers.bank.requests import OWNER
@@ -20,7 +21,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     timeout_seconds = requests.response_timeout_seconds(request)
     # Also where it carries this execution's ARN: names are free again after 90 days, or with a machine made anew.
     if dynamodb.read("Escrow", run.request_id):
-        raise ValidationFailed(ledger.ID_USED_BEFORE)
+        raise ValidationFailed(ID_USED_BEFORE.words)
     ledger.require(ledger.balance_of(request), request["estimatedHours"], InsufficientBalance)
     return {"providerResponseTimeoutSeconds": timeout_seconds}
 

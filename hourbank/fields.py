@@ -17,13 +17,17 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
     "UserBalance": ("userId", "availableBalance", *WRITTEN),
     "TransactionLog": ("id", "requestId", "type", "hours", "fromAccount", "toAccount", *WRITTEN),
 }
+# What a schema may lack because it is older than the field: everything works without it, but for what the field is for.
+NEWER: Mapping[str, Mapping[str, str]] = {
+    "ServiceRequest": {"failureCode": "an app that has it can say in its own words why a request ended"},
+}
 # whoever reads these can answer for anybody
 SECRET = ("taskToken", "taskTokenAttempt")
 HOURS = ("estimatedHours", "counterOfferHours", "offeredHours", "hours", "availableBalance")
 # not there when a client creates the record
 LATER = (
     *("providerResponseTimeoutSeconds", "providerResponse", "counterOfferHours", "requesterResponse"),
-    *("status", "offeredHours", "stepFunctionExecutionArn", "failureReason"),
+    *("status", "offeredHours", "stepFunctionExecutionArn", "failureReason", "failureCode"),
 )
 WORDS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("ServiceRequest", "status"): (

@@ -1,5 +1,18 @@
-import { ChangeDetectionStrategy, Component, computed, effect, inject, input, model, signal } from '@angular/core';
+import {
+  ChangeDetectionStrategy,
+  Component,
+  computed,
+  effect,
+  ElementRef,
+  inject,
+  input,
+  model,
+  signal,
+} from '@angular/core';
+import { Asking } from '../src/asking.js';
+import { keepFocus } from '../src/focus.js';
 import { HourBankError, parseHours, stepsOf, type Act, type RequestState } from '../src/index.js';
+import { ACT_LABELS, askedRows, itself, rowsOf, statusOf, type Naming } from '../src/words.js';
 import { StepFunctionsService } from './step-functions.service.js';
 
 /**
@@ -7,14 +20,23 @@ import { StepFunctionsService } from './step-functions.service.js';
  *
  *     <hourbank-service-request [serviceId]="service.id" [providerId]="service.providerId" [(requestId)]="requestId" />
  *
- * It has no style of its own: steps have the classes `done`, `current` and `ahead`.
+ * It has no style of its own: `hourbank-frontend/hourbank.css` is one to import or to copy.
  */
 @Component({
   selector: 'hourbank-service-request',
   changeDetection: ChangeDetectionStrategy.OnPush,
+  host: { class: 'hourbank', tabindex: '-1' },
   template: `
     @if (requestId() === undefined) {
-      <form (submit)="$event.preventDefault(); submit(hours)">
+      <dl>
+        @for (row of asked(); track row[0]) {
+          <div>
+            <dt>{{ row[0] }}</dt>
+            <dd>{{ row[1] }}</dd>
+          </div>
+        }
+      </dl>
+      <form novalidate (submit)="$event.preventDefault(); submit(hours)">
         <label>
           Hours
           <input
@@ -28,10 +50,10 @@ import { StepFunctionsService } from './step-functions.service.js';
             (input)="forgive()"
           />
         </label>
-        <button type="submit" [disabled]="busy()">Request the service</button>
+        <button type="submit" data-act="ask" [disabled]="busy()">Request the service</button>
       </form>
     } @else {
-      @if (request(); as request) {
+      @if (request()) {
         <ol aria-label="Progress of the request">
           @for (step of steps(); track step.status) {
             <li [class]="step.state" [attr.aria-current]="step.state === 'current' ? 'step' : null">
@@ -40,20 +62,16 @@ import { StepFunctionsService } from './step-functions.service.js';
           }
         </ol>
         <dl>
-          <dt>Hours</dt>
-          <dd>{{ request.estimatedHours }}</dd>
-          @if (request.offeredHours !== null) {
-            <dt>Counter-offer</dt>
-            <dd>{{ request.offeredHours }}</dd>
-          }
-          @if (request.failureReason !== null) {
-            <dt>Reason</dt>
-            <dd>{{ request.failureReason }}</dd>
+          @for (row of rows(); track row[0]) {
+            <div>
+              <dt>{{ row[0] }}</dt>
+              <dd>{{ row[1] }}</dd>
+            </div>
           }
         </dl>
         @for (act of acts(); track act) {
           @if (act === 'counterOffer') {
-            <form (submit)="$event.preventDefault(); offer(other)">
+            <form novalidate (submit)="$event.preventDefault(); offer(other)">
               <label>
                 Other hours
                 <input
@@ -67,10 +85,10 @@ import { StepFunctionsService } from './step-functions.service.js';
                   (input)="forgive()"
                 />
               </label>
-              <button type="submit" [disabled]="busy()">Make a counter-offer</button>
+              <button type="submit" [attr.data-act]="act" [disabled]="busy()">{{ labels[act] }}</button>
             </form>
           } @else {
-            <button type="button" [disabled]="busy()" (click)="say(act)">{{ labels[act] }}</button>
+            <button type="button" [attr.data-act]="act" [disabled]="busy()" (click)="say(act)">{{ labels[act] }}</button>
           }
         }
       }
@@ -89,18 +107,13 @@ export class ServiceRequestComponent {
   readonly providerId = input('');
   /** How long the provider has to answer, in seconds. Default: the stack's. */
   readonly timeoutSeconds = input<number>();
+  /** Names for the app's ids, shown beside the hours. Default: a service's id, and no people. */
+  readonly serviceName = input<Naming>(itself);
+  readonly personName = input<Naming>();
   /** The request to show; undefined shows the form, which sets it. */
   readonly requestId = model<string>();
 
-  protected readonly labels: Record<Exclude<Act, 'counterOffer'>, string> = {
-    accept: 'Accept',
-    decline: 'Decline',
-    withdraw: 'Give up the service',
-    cancel: 'Cancel the request',
-    acceptOffer: 'Accept the counter-offer',
-    rejectOffer: 'Decline the counter-offer',
-    confirm: 'Confirm that the service was received',
-  };
+  protected readonly labels = ACT_LABELS;
   protected readonly busy = signal(false);
   protected readonly problem = signal('');
   protected readonly problemId = `hourbank-problem-${crypto.randomUUID()}`;
@@ -114,18 +127,22 @@ export class ServiceRequestComponent {
     const request = this.request();
     return request ? stepsOf(request) : [];
   });
-  protected readonly status = computed(() => {
-    if (this.requestId() === undefined || this.stopped()) return '';
-    const trouble = this.#state()?.trouble;
-    if (trouble) return trouble.message;
-    return this.steps().find(({ state }) => state === 'current')?.label ?? 'Loading the request';
+  protected readonly asked = computed(() =>
+    askedRows(this.serviceId(), this.providerId(), this.serviceName(), this.personName()),
+  );
+  protected readonly rows = computed(() => {
+    const { request, role } = this.#state() ?? {};
+    return request ? rowsOf(request, { role }, this.serviceName(), this.personName()) : [];
   });
+  protected readonly status = computed(() =>
+    this.requestId() === undefined || this.stopped() ? '' : statusOf(this.#state()),
+  );
 
   readonly #service = inject(StepFunctionsService);
   readonly #state = signal<RequestState | undefined>(undefined);
   readonly #attempt = signal(0);
-  /** The id that was asked with: asking again after a lost answer must not ask twice. */
-  #newId = crypto.randomUUID();
+  readonly #asking = new Asking();
+  readonly #host = inject<ElementRef<HTMLElement>>(ElementRef);
 
   constructor() {
     effect((onCleanup) => {
@@ -143,42 +160,24 @@ export class ServiceRequestComponent {
 
   protected submit(field: HTMLInputElement): Promise<void> {
     return this.#try(async () => {
-      const hours = this.#hoursIn(field);
-      const id = this.#newId;
-      try {
-        await this.#service.startServiceRequestWorkflow({
-          id,
-          serviceId: this.serviceId(),
-          providerId: this.providerId(),
-          hours,
-          timeoutSeconds: this.timeoutSeconds(),
-        });
-      } catch (error) {
-        // what was asked before, with other hours, did arrive: that is the request now
-        if (!(error instanceof HourBankError && error.kind === 'Conflict')) throw error;
-      }
-      this.#newId = crypto.randomUUID();
-      this.requestId.set(id);
+      const request = {
+        serviceId: this.serviceId(),
+        providerId: this.providerId(),
+        hours: this.#hoursIn(field),
+        timeoutSeconds: this.timeoutSeconds(),
+      };
+      this.requestId.set(
+        await this.#asking.ask(request, (complete) => this.#service.startServiceRequestWorkflow(complete)),
+      );
     });
   }
 
-  protected say(act: Exclude<Act, 'counterOffer'>): Promise<void> {
-    return this.#try((requestId) => {
-      switch (act) {
-        case 'accept':
-        case 'decline':
-        case 'withdraw':
-          return this.#service.answer(requestId, act);
-        default:
-          return this.#service.respond(requestId, act);
-      }
-    });
+  protected say(act: Act): Promise<void> {
+    return this.#try((requestId) => this.#service.say(requestId, act));
   }
 
   protected offer(field: HTMLInputElement): Promise<void> {
-    return this.#try(async (requestId) => {
-      await this.#service.answer(requestId, { counterOffer: this.#hoursIn(field) });
-    });
+    return this.#try(async (requestId) => this.#service.say(requestId, 'counterOffer', this.#hoursIn(field)));
   }
 
   /** Takes back what was said of the hours, as they are being corrected. */
@@ -220,6 +219,7 @@ export class ServiceRequestComponent {
     this.areHoursWrong.set(false);
     try {
       await action(this.requestId() ?? '');
+      keepFocus(this.#host.nativeElement);
     } catch (error) {
       this.#tell(error);
     } finally {

@@ -36,5 +36,10 @@ export class StepFunctionsService {
   readonly watch: HourBank['watch'] = this.#hourBank.watch;
   readonly answer: HourBank['answer'] = this.#hourBank.answer;
   readonly respond: HourBank['respond'] = this.#hourBank.respond;
+  readonly say: HourBank['say'] = this.#hourBank.say;
+  readonly requests: HourBank['requests'] = this.#hourBank.requests;
+  readonly watchRequests: HourBank['watchRequests'] = this.#hourBank.watchRequests;
+  readonly balance: HourBank['balance'] = this.#hourBank.balance;
+  readonly watchBalance: HourBank['watchBalance'] = this.#hourBank.watchBalance;
   readonly refresh: HourBank['refresh'] = this.#hourBank.refresh;
 }

@@ -1,4 +1,4 @@
-// The package, packed as an app gets it, beside each Angular that it is for, and where there is none: installed, built, tested.
+// The package, packed as an app gets it, beside each framework that it is for, and beside none: installed, built, tested.
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -6,6 +6,12 @@ import { basename, join } from 'node:path';
 const FRONTEND = join(import.meta.dirname, '..');
 const NPM = process.env['NPM'] ?? 'npm';
 const bin = (folder, name) => join(folder, 'node_modules/.bin', name);
+
+// what a package of each framework is compiled with, and what an app of it has
+const FRAMEWORKS = [
+  { sign: '@angular', sources: 'angular', compiler: 'ngc', app: 'angular.ts', test: 'angular.test.ts' },
+  { sign: 'react', sources: 'react', compiler: 'tsc', app: 'react.tsx', test: 'react.test.tsx' },
+];
 
 /** What a command prints; where it fails, or says what `refused` matches, that is shown, and all ends. */
 function run(folder, command, refused) {
@@ -29,27 +35,30 @@ for (const app of process.argv.slice(2)) {
   // as a person does it, so that npm judges the peers; everything else is locked
   run(folder, `${NPM} install --no-save --loglevel warn ${packed}`, /peer|ERESOLVE/i);
 
-  if (!existsSync(join(folder, 'node_modules/@angular'))) {
+  const framework = FRAMEWORKS.find(({ sign }) => existsSync(join(folder, 'node_modules', sign)));
+  if (!framework) {
     const use = "import { parseHours } from 'hourbank-frontend'; process.exit(parseHours('0,5') === 0.5 ? 0 : 1);";
     run(folder, `node --input-type=module --eval "${use}"`);
     console.log(`${app}: the client was installed, and works`);
     continue;
   }
-  for (const name of ['src', 'angular', 'tsconfig.json', 'tsconfig.build.json']) {
+  const { sources, compiler, app: page, test } = framework;
+  for (const name of ['src', sources, 'tsconfig.json', 'tsconfig.build.json']) {
     cpSync(join(FRONTEND, name), join(build, name), { recursive: true });
   }
-  run(build, `${bin(folder, 'ngc')} --project tsconfig.build.json`);
+  run(build, `${bin(folder, compiler)} --project tsconfig.build.json --outDir sources`);
 
-  cpSync(join(import.meta.dirname, 'app.ts'), join(build, 'app.ts'));
+  cpSync(join(import.meta.dirname, page), join(build, page));
   const angularCompilerOptions = { strictTemplates: true, extendedDiagnostics: { defaultCategory: 'error' } };
+  // the declarations are read too: they must be true of this framework's types
   const compilerOptions = { noEmit: false, outDir: 'app', declaration: true };
-  const project = { extends: './tsconfig.json', compilerOptions, angularCompilerOptions, files: ['app.ts'] };
+  const project = { extends: './tsconfig.json', compilerOptions, angularCompilerOptions, include: [], files: [page] };
   writeFileSync(join(build, 'tsconfig.app.json'), JSON.stringify(project));
-  run(build, `${bin(folder, 'ngc')} --project tsconfig.app.json`);
+  run(build, `${bin(folder, compiler)} --project tsconfig.app.json`);
 
-  // what an app gets was built with the oldest Angular, and is tested with the app's
+  // what an app gets was built with the oldest Angular and the newest React, and is tested with the app's
   cpSync(join(installed, 'dist'), join(build, 'dist'), { recursive: true });
-  for (const name of ['angular.test.ts', 'appsync.ts']) {
+  for (const name of [test, 'component-stories.ts', 'appsync.ts']) {
     cpSync(join(FRONTEND, 'test', name), join(build, 'test', name));
   }
   cpSync(join(FRONTEND, 'vitest.config.ts'), join(build, 'vitest.config.ts'));

@@ -7,20 +7,30 @@ import {
   ACTS,
   isEnded,
   isSaid,
+  NEWER_FIELDS,
   possibleActs,
   roleOf,
   SELECTION,
+  STATUSES,
   toServiceRequest,
   type Act,
   type ProviderAct,
   type RequesterAct,
+  type Role,
   type ServiceRequest,
+  type Status,
 } from './request.js';
 
 // as in handlers/bank/requests.py
 const LONGEST_ID_BYTES = 1024;
 const LONGEST_TIMEOUT_SECONDS = 30 * 24 * 3600;
 const LONGEST_CALL_MS = 30_000;
+// a page of DynamoDB's own size: a list is read page by page, whatever of it is one's own
+const LARGEST_PAGE = 1000;
+
+// no request's id is empty
+const EVERYTHING = '';
+const FIELD_OF = { requester: 'requesterId', provider: 'providerId' } as const satisfies Record<Role, keyof ServiceRequest>;
 
 /** What this package needs of Amplify's client: `generateClient()` gives one. */
 export interface GraphQLClient {
@@ -47,10 +57,51 @@ export interface NewRequest {
   readonly id?: string | undefined;
 }
 
+/** Which of one's own requests. */
+export interface RequestsQuery {
+  /** On which side one is. Default: either. */
+  readonly role?: Role | undefined;
+  /** Default: any. */
+  readonly status?: Status | readonly Status[] | undefined;
+}
+
+export interface RequestsPage {
+  /** In no order. A page can have few, even none, and yet not be the last. */
+  readonly requests: readonly ServiceRequest[];
+  /** What to give for the next page; null after the last. */
+  readonly nextToken: string | null;
+}
+
+/** A request among others, and what the signed-in user can do with it now. */
+export interface ListedRequest {
+  readonly request: ServiceRequest;
+  readonly role: Role | undefined;
+  readonly acts: readonly Act[];
+  readonly ended: boolean;
+}
+
+/** What is known of a list that is watched. */
+export interface RequestsState {
+  /** The newest first; undefined until they were read once. */
+  readonly requests: readonly ListedRequest[] | undefined;
+  /** Why they cannot be read at the moment; it is tried again. */
+  readonly trouble: HourBankError | undefined;
+}
+
+/** What is known of a balance that is watched. */
+export interface BalanceState {
+  /** Undefined until it was read once. */
+  readonly hours: number | undefined;
+  /** Why it cannot be read at the moment; it is tried again. */
+  readonly trouble: HourBankError | undefined;
+}
+
 /** What is known of a request that is watched. */
 export interface RequestState {
   /** As it was read last; undefined until that has worked once. */
   readonly request: ServiceRequest | undefined;
+  /** On which side the signed-in user is. */
+  readonly role: Role | undefined;
   /** What the signed-in user can do now. */
   readonly acts: readonly Act[];
   readonly ended: boolean;
@@ -74,6 +125,16 @@ export interface HourBank {
   ): Promise<void>;
   /** The requester's word; as with `answer`. */
   respond(requestId: string, response: RequesterAct): Promise<void>;
+  /** Either's word by its name, for a page that makes a button of each of `acts`; `hours` are a counter-offer's. */
+  say(requestId: string, act: Act, hours?: number): Promise<void>;
+  /**
+   * A page of the signed-in user's own requests.
+   *
+   * Amplify reads `limit` records of the whole table (default 100, at most 1000) and leaves out what is not wanted.
+   */
+  requests(query?: RequestsQuery & { readonly limit?: number; readonly nextToken?: string | null }): Promise<RequestsPage>;
+  /** The hours that the signed-in user can spend, without those that are held; 0 where there is no balance yet. */
+  balance(): Promise<number>;
   /**
    * The states of a request, from now until it has ended or the signal aborts.
    *
@@ -84,8 +145,18 @@ export interface HourBank {
     requestId: string,
     options?: { readonly signal?: AbortSignal | undefined },
   ): AsyncGenerator<RequestState, void, void>;
-  /** Makes those who watch the request read it at once: for an app that was told of a change, as by a subscription. */
-  refresh(requestId: string): void;
+  /** All of one's own requests, from now until the signal aborts; read as `watch` reads one, and never at its end. */
+  watchRequests(
+    query?: RequestsQuery,
+    options?: { readonly signal?: AbortSignal | undefined },
+  ): AsyncGenerator<RequestsState, void, void>;
+  /** The balance, from now until the signal aborts; read as `watchRequests` reads. */
+  watchBalance(options?: { readonly signal?: AbortSignal | undefined }): AsyncGenerator<BalanceState, void, void>;
+  /**
+   * Makes those who watch the request, lists or the balance read at once: for an app that was told of a change, as by a
+   * subscription. Without an id, all who watch.
+   */
+  refresh(requestId?: string): void;
 }
 
 /** The `sub` of the signed-in user, by which the workflows know people. Rejects with `SignedOut`. */
@@ -103,7 +174,20 @@ export async function signedInUser(): Promise<string> {
 /** The browser's side of the workflows, over Amplify's GraphQL API and with no other right on AWS. */
 export function createHourBank({ client, shortestTimeoutSeconds = 60 }: HourBankOptions = {}): HourBank {
   let made = client;
+  let lacksNewer = false;
   const watchers = new Map<string, Set<() => void>>();
+
+  /** Lets `refresh` wake who watches a request, or everything. */
+  const wakenBy =
+    (what: string) =>
+    (wake: () => void): (() => void) => {
+      const wakes = watchers.get(what) ?? new Set();
+      watchers.set(what, wakes.add(wake));
+      return () => {
+        wakes.delete(wake);
+        if (wakes.size === 0) watchers.delete(what);
+      };
+    };
 
   /** What the API answers in a field; null where there is nothing. */
   async function call(
@@ -139,10 +223,30 @@ export function createHourBank({ client, shortestTimeoutSeconds = 60 }: HourBank
     return (data as Record<string, unknown>)[field];
   }
 
+  /** As `call`, for an operation on requests: `{fields}` in it stands for what is asked of each. */
+  async function callFor(
+    field: string,
+    operation: string,
+    variables: Record<string, unknown>,
+    signal?: AbortSignal,
+  ): Promise<unknown> {
+    const asking = (fields: string): Promise<unknown> =>
+      call(field, operation.replace('{fields}', `{ ${fields} }`), variables, signal);
+    if (lacksNewer) return asking(SELECTION);
+    try {
+      return await asking([SELECTION, ...NEWER_FIELDS].join(' '));
+    } catch (thrown) {
+      // an operation is validated before it does anything, so that it may be sent again
+      if (!isOlderSchema(thrown)) throw thrown;
+      lacksNewer = true;
+      return asking(SELECTION);
+    }
+  }
+
   async function read(requestId: string, signal?: AbortSignal): Promise<ServiceRequest> {
     checkId('The request', requestId);
-    const query = `query ($id: ID!) { getServiceRequest(id: $id) { ${SELECTION} } }`;
-    const found = await call('getServiceRequest', query, { id: requestId }, signal);
+    const query = 'query ($id: ID!) { getServiceRequest(id: $id) {fields} }';
+    const found = await callFor('getServiceRequest', query, { id: requestId }, signal);
     if (found === null) throw new HourBankError('NotFound');
     return toServiceRequest(found);
   }
@@ -156,15 +260,80 @@ export function createHourBank({ client, shortestTimeoutSeconds = 60 }: HourBank
     const isSame = Object.entries(more).every(([field, value]) => request[field as keyof ServiceRequest] === value);
     if (!(isSaid(request, name) && isSame)) {
       if (!possibleActs(request, userId).includes(name)) throw new HourBankError('NotPossible', whyNot(request));
-      const selected = `updateServiceRequest(input: $input) { ${SELECTION} }`;
-      const query = `mutation ($input: UpdateServiceRequestInput!) { ${selected} }`;
-      toServiceRequest(await call('updateServiceRequest', query, { input: { id: requestId, ...says } }));
+      const query = 'mutation ($input: UpdateServiceRequestInput!) { updateServiceRequest(input: $input) {fields} }';
+      toServiceRequest(await callFor('updateServiceRequest', query, { input: { id: requestId, ...says } }));
     }
     refresh(requestId);
   }
 
-  function refresh(requestId: string): void {
-    for (const wake of watchers.get(requestId) ?? []) wake();
+  function refresh(requestId?: string): void {
+    for (const [what, wakes] of watchers) {
+      if (requestId === undefined || what === requestId || what === EVERYTHING) for (const wake of wakes) wake();
+    }
+  }
+
+  async function answer(
+    requestId: string,
+    given: Exclude<ProviderAct, 'counterOffer'> | { readonly counterOffer: number },
+  ): Promise<void> {
+    if (typeof given === 'string') return act(requestId, given);
+    checkHours(given.counterOffer);
+    return act(requestId, 'counterOffer', { counterOfferHours: given.counterOffer });
+  }
+
+  async function pageOf(
+    userId: string,
+    { role, status }: RequestsQuery,
+    page: { readonly limit?: number | undefined; readonly nextToken?: string | null | undefined },
+    signal?: AbortSignal,
+  ): Promise<RequestsPage> {
+    const wanted: readonly Status[] = status === undefined ? STATUSES : typeof status === 'string' ? [status] : status;
+    // "is none of the others", because a request that is not begun with has no status at all
+    const others = STATUSES.filter((one) => !wanted.includes(one)).map((one) => ({ status: { ne: one } }));
+    const filter = {
+      ...(role && { [FIELD_OF[role]]: { eq: userId } }),
+      ...(others.length > 0 && { and: others }),
+    };
+    const { limit = 100, nextToken = null } = page;
+    const query =
+      'query ($filter: ModelServiceRequestFilterInput, $limit: Int, $nextToken: String) ' +
+      '{ listServiceRequests(filter: $filter, limit: $limit, nextToken: $nextToken) { items {fields} nextToken } }';
+    const variables = { filter: Object.keys(filter).length > 0 ? filter : null, limit, nextToken };
+    const found = await callFor('listServiceRequests', query, variables, signal);
+    if (typeof found !== 'object' || found === null || !('items' in found) || !Array.isArray(found.items)) {
+      throw new HourBankError('MalformedAnswer');
+    }
+    const next = 'nextToken' in found && typeof found.nextToken === 'string' ? found.nextToken : null;
+    return { requests: found.items.map(toServiceRequest), nextToken: next };
+  }
+
+  async function allOf(query: RequestsQuery, signal: AbortSignal): Promise<readonly ListedRequest[]> {
+    const userId = await signedInUser();
+    const found = new Map<string, ServiceRequest>();
+    let nextToken: string | null = null;
+    do {
+      const page: RequestsPage = await pageOf(userId, query, { limit: LARGEST_PAGE, nextToken }, signal);
+      for (const request of page.requests) found.set(request.id, request);
+      ({ nextToken } = page);
+    } while (nextToken !== null);
+    return [...found.values()]
+      .sort((one, other) => other.createdAt.localeCompare(one.createdAt))
+      .map((request) => ({
+        request,
+        role: roleOf(request, userId),
+        acts: possibleActs(request, userId),
+        ended: isEnded(request),
+      }));
+  }
+
+  async function balance(signal?: AbortSignal): Promise<number> {
+    const query = 'query ($userId: ID!) { getUserBalance(userId: $userId) { availableBalance } }';
+    const found = await call('getUserBalance', query, { userId: await signedInUser() }, signal);
+    if (found === null) return 0;
+    const hours = typeof found === 'object' && 'availableBalance' in found ? found.availableBalance : undefined;
+    if (hours === null) return 0;
+    if (typeof hours !== 'number') throw new HourBankError('MalformedAnswer');
+    return hours;
   }
 
   return {
@@ -184,10 +353,9 @@ export function createHourBank({ client, shortestTimeoutSeconds = 60 }: HourBank
         estimatedHours: hours,
         ...(timeoutSeconds === undefined ? {} : { providerResponseTimeoutSeconds: timeoutSeconds }),
       };
-      const selected = `createServiceRequest(input: $input) { ${SELECTION} }`;
-      const query = `mutation ($input: CreateServiceRequestInput!) { ${selected} }`;
+      const query = 'mutation ($input: CreateServiceRequestInput!) { createServiceRequest(input: $input) {fields} }';
       try {
-        toServiceRequest(await call('createServiceRequest', query, { input }));
+        toServiceRequest(await callFor('createServiceRequest', query, { input }));
       } catch (thrown) {
         // Amplify's client itself sends again what got no answer: the record that is there may be this one
         const error = toHourBankError(thrown);
@@ -197,18 +365,39 @@ export function createHourBank({ client, shortestTimeoutSeconds = 60 }: HourBank
           there && Object.entries(input).every(([field, value]) => there[field as keyof ServiceRequest] === value);
         if (!isThis) throw error;
       }
+      refresh(id);
       return id;
     },
 
     read: (requestId) => read(requestId),
 
-    async answer(requestId, answer) {
-      if (typeof answer === 'string') return act(requestId, answer);
-      checkHours(answer.counterOffer);
-      return act(requestId, 'counterOffer', { counterOfferHours: answer.counterOffer });
-    },
+    answer,
 
     respond: (requestId, response) => act(requestId, response),
+
+    async say(requestId, name, hours) {
+      if (name !== 'counterOffer') return act(requestId, name);
+      return answer(requestId, { counterOffer: hours ?? Number.NaN });
+    },
+
+    requests: async ({ limit, nextToken, ...query } = {}) => pageOf(await signedInUser(), query, { limit, nextToken }),
+
+    balance: () => balance(),
+
+    async *watchRequests(query = {}, { signal } = {}) {
+      const readings = poll({
+        signal,
+        read: (aborted) => allOf(query, aborted),
+        isEnd: () => false,
+        onWake: wakenBy(EVERYTHING),
+      });
+      for await (const { value, trouble } of readings) yield { requests: value, trouble };
+    },
+
+    async *watchBalance({ signal } = {}) {
+      const readings = poll({ signal, read: balance, isEnd: () => false, onWake: wakenBy(EVERYTHING) });
+      for await (const { value, trouble } of readings) yield { hours: value, trouble };
+    },
 
     async *watch(requestId, { signal } = {}) {
       checkId('The request', requestId);
@@ -216,25 +405,27 @@ export function createHourBank({ client, shortestTimeoutSeconds = 60 }: HourBank
         signal,
         async read(aborted) {
           const [userId, request] = await Promise.all([signedInUser(), read(requestId, aborted)]);
-          return { request, acts: possibleActs(request, userId), ended: isEnded(request) };
+          const role = roleOf(request, userId);
+          return { request, role, acts: possibleActs(request, userId), ended: isEnded(request) };
         },
         isEnd: ({ ended }) => ended,
-        onWake(wake) {
-          const wakes = watchers.get(requestId) ?? new Set();
-          watchers.set(requestId, wakes.add(wake));
-          return () => {
-            wakes.delete(wake);
-            if (wakes.size === 0) watchers.delete(requestId);
-          };
-        },
+        onWake: wakenBy(requestId),
       });
       for await (const { value, trouble } of readings) {
-        yield { ...(value ?? { request: undefined, acts: [], ended: false }), trouble };
+        yield { ...(value ?? { request: undefined, role: undefined, acts: [], ended: false }), trouble };
       }
     },
 
     refresh,
   };
+}
+
+/** Whether the API refused an operation because its schema has no such field yet: the message names it. */
+function isOlderSchema(thrown: unknown): boolean {
+  if (!(thrown instanceof HourBankError) || thrown.kind !== 'Refused') return false;
+  const { errors } = thrown.cause as { errors?: unknown };
+  const messages = Array.isArray(errors) ? errors.map((error) => String((error as { message?: unknown })?.message)) : [];
+  return NEWER_FIELDS.some((field) => messages.some((message) => message.includes(field)));
 }
 
 function checkId(what: string, id: string): void {

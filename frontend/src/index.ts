@@ -2,15 +2,21 @@ export { HourBankError, type ErrorKind } from './errors.js';
 export {
   createHourBank,
   signedInUser,
+  type BalanceState,
   type GraphQLClient,
   type HourBank,
   type HourBankOptions,
+  type ListedRequest,
   type NewRequest,
+  type RequestsPage,
+  type RequestsQuery,
+  type RequestsState,
   type RequestState,
 } from './hourbank.js';
 export { isLegalHours, parseHours } from './hours.js';
 export {
   ACTS,
+  FAILURE_CODES,
   isEnded,
   possibleActs,
   roleOf,
@@ -18,6 +24,7 @@ export {
   STATUSES,
   type Act,
   type ActIn,
+  type FailureCode,
   type ProviderAct,
   type ProviderResponse,
   type RequesterAct,

@@ -22,6 +22,30 @@ export type Status = (typeof STATUSES)[number];
 export type ProviderResponse = (typeof PROVIDER_RESPONSES)[number];
 export type RequesterResponse = (typeof REQUESTER_RESPONSES)[number];
 
+/**
+ * Why a request ended as it did, for programs: the workflows write it beside the sentence in `failureReason`.
+ *
+ * As in handlers/bank/endings.py. A code keeps its meaning; there may be more of them one day.
+ */
+export const FAILURE_CODES = [
+  'REQUEST_ILLEGAL',
+  'NOT_ENOUGH_HOURS',
+  'ID_USED_BEFORE',
+  'PROVIDER_DECLINED',
+  'PROVIDER_TIMED_OUT',
+  'PROVIDER_WITHDREW',
+  'ANSWER_NOT_UNDERSTOOD',
+  'OFFER_DECLINED',
+  'OFFER_ILLEGAL',
+  'OFFER_NOT_AFFORDABLE',
+  'REQUESTER_TIMED_OUT',
+  'REQUESTER_CANCELLED',
+  'REQUEST_GONE',
+  'TECHNICAL_FAILURE',
+  'OPERATOR_DECIDED',
+] as const;
+export type FailureCode = (typeof FAILURE_CODES)[number];
+
 /** A request as its requester and its provider read it. Hours are numbers with at most 2 decimal places. */
 export interface ServiceRequest {
   readonly id: string;
@@ -39,16 +63,22 @@ export interface ServiceRequest {
   readonly status: Status;
   /** The counter-offer that the requester is asked about, fixed when the request became `NEGOTIATING`. */
   readonly offeredHours: number | null;
+  /** One English sentence; for another language there is `failureCode`. */
   readonly failureReason: string | null;
+  /** Null where there is no reason, where the app's schema or the workflow is older than codes, and for an unknown one. */
+  readonly failureCode: FailureCode | null;
   readonly stepFunctionExecutionArn: string | null;
   readonly createdAt: string;
   readonly updatedAt: string;
 }
 
-/** The fields of `ServiceRequest`, as a GraphQL selection. */
+/** The fields of `ServiceRequest` that every schema has, as a GraphQL selection. */
 export const SELECTION =
   'id serviceId requesterId providerId estimatedHours providerResponseTimeoutSeconds providerResponse ' +
   'counterOfferHours requesterResponse status offeredHours failureReason stepFunctionExecutionArn createdAt updatedAt';
+
+/** The fields that a schema may lack because it is older. */
+export const NEWER_FIELDS = ['failureCode'] as const;
 
 /**
  * What people can do, who may, in which statuses, and what they then write.
@@ -246,6 +276,7 @@ export function toServiceRequest(answer: unknown): ServiceRequest {
     status: absent('status') ? 'PENDING' : oneOf('status', STATUSES),
     offeredHours: absent('offeredHours') ? null : number('offeredHours'),
     failureReason: absent('failureReason') ? null : text('failureReason'),
+    failureCode: FAILURE_CODES.find((code) => code === record['failureCode']) ?? null,
     stepFunctionExecutionArn: absent('stepFunctionExecutionArn') ? null : text('stepFunctionExecutionArn'),
     createdAt: text('createdAt'),
     updatedAt: text('updatedAt'),

@@ -2,7 +2,7 @@
 // on what ngc made of angular/, which `npm run build` puts into dist
 import '@angular/compiler';
 import { ErrorHandler, provideZonelessChangeDetection } from '@angular/core';
-import { TestBed, type ComponentFixture } from '@angular/core/testing';
+import { TestBed } from '@angular/core/testing';
 import { BrowserTestingModule, platformBrowserTesting } from '@angular/platform-browser/testing';
 import { afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import {
@@ -11,219 +11,38 @@ import {
   WORKFLOW_STARTER,
   type WorkflowStarter,
 } from '../dist/angular/index.js';
-import type { ServiceRequest } from '../src/index.js';
-import { configure, startAppSync, type AppSync } from './appsync.js';
+import { configure, startAppSync } from './appsync.js';
+import { tellStories } from './component-stories.js';
 
-type Stored = Partial<Record<keyof ServiceRequest, unknown>>;
-let server: AppSync;
-let user: string;
-let stored: Stored;
-let fixture: ComponentFixture<ServiceRequestComponent>;
+const STORED = {
+  ...{ id: 'r1', serviceId: 's', requesterId: 'alice', providerId: 'bob', estimatedHours: 1, status: 'PENDING' },
+  ...{ createdAt: '2026-01-01T00:00:00.000Z', updatedAt: '2026-01-01T00:00:00.000Z' },
+};
 
 beforeAll(() => TestBed.initTestEnvironment(BrowserTestingModule, platformBrowserTesting()));
-beforeEach(async () => {
-  server = await startAppSync();
-  user = 'alice';
-  stored = {
-    id: 'r1',
-    serviceId: 'gardening',
-    requesterId: 'alice',
-    providerId: 'bob',
-    estimatedHours: 2.5,
-    status: 'AWAITING_PROVIDER',
-    createdAt: '2026-01-01T00:00:00.000Z',
-    updatedAt: '2026-01-01T00:00:00.000Z',
-  };
-  configure(server.url, () => user);
-  server.script.answer = ({ query, variables }) => {
-    const name = /\b(get|create|update)ServiceRequest/.exec(query)![1]!;
-    stored = { ...stored, ...(variables['input'] as Stored | undefined) };
-    return { body: { data: { [`${name}ServiceRequest`]: stored } } };
-  };
+beforeEach(() => {
   TestBed.configureTestingModule({ providers: [provideZonelessChangeDetection()] });
 });
-afterEach(async () => {
+afterEach(() => {
   TestBed.resetTestingModule();
-  await server.close();
 });
 
-function show(inputs: { requestId?: string; serviceId?: string; providerId?: string; timeoutSeconds?: number }): void {
-  fixture = TestBed.createComponent(ServiceRequestComponent);
+tellStories((inputs) => {
+  const fixture = TestBed.createComponent(ServiceRequestComponent);
   for (const [name, value] of Object.entries(inputs)) fixture.componentRef.setInput(name, value);
-}
-const page = (): HTMLElement => fixture.nativeElement as HTMLElement;
-const text = (selector: string): string => page().querySelector(selector)?.textContent?.trim() ?? '';
-const buttons = (): string[] => [...page().querySelectorAll('button')].map((button) => button.textContent!.trim());
-const press = (name: string): void =>
-  [...page().querySelectorAll('button')].find((button) => button.textContent!.trim() === name)!.click();
-const field = (): HTMLInputElement => page().querySelector('input')!;
-const type = (value: string): void => {
-  field().value = value;
-  field().dispatchEvent(new Event('input', { bubbles: true }));
-};
-const enter = (value: string): void => {
-  type(value);
-  page()
-    .querySelector('form')!
-    .dispatchEvent(new Event('submit', { cancelable: true }));
-};
-const eventually = (check: () => void) => vi.waitFor(check, { timeout: 240_000, interval: 10 });
-
-test('asks for a service, then shows how the request stands', async () => {
-  show({ serviceId: 'gardening', providerId: 'bob', timeoutSeconds: 3600 });
-  await fixture.whenStable();
-  expect(buttons()).toEqual(['Request the service']);
-  enter('2.5');
-  await eventually(() => expect(text('[aria-current=step]')).toBe('Provider asked'));
-
-  expect(server.calls[0]!.variables).toEqual({
-    input: {
-      id: fixture.componentInstance.requestId(),
-      serviceId: 'gardening',
-      requesterId: 'alice',
-      providerId: 'bob',
-      estimatedHours: 2.5,
-      providerResponseTimeoutSeconds: 3600,
-    },
-  });
-  expect([...page().querySelectorAll('li')].map((step) => `${step.className}: ${step.textContent?.trim()}`)).toEqual([
-    'done: Request sent',
-    'done: Hours held',
-    'current: Provider asked',
-    'ahead: Service in progress',
-    'ahead: Service received, hours paid',
-  ]);
-  expect(text('[role=status]')).toBe('Provider asked');
-  expect(buttons()).toEqual(['Cancel the request']);
-});
-
-test.each(['0,5', '0.5', ' 0,50 h', '\u0660\u066b\u0665'])('takes %j for half an hour', async (hours) => {
-  show({ serviceId: 'gardening', providerId: 'bob' });
-  await fixture.whenStable();
-  // a field for numbers would drop the comma, or not, by the browser's language
-  expect([field().type, field().inputMode]).toEqual(['text', 'decimal']);
-  enter(hours);
-  await eventually(() => expect(text('[aria-current=step]')).toBe('Provider asked'));
-  expect(server.calls[0]!.variables).toMatchObject({ input: { estimatedHours: 0.5 } });
-});
-
-test.each([
-  ['1,000', /^"1,000" could mean 1000 or 1:/],
-  ['0.001', /at most 2 decimals/],
-  ['', /are missing/],
-])('tells what is wrong with %j hours, at the field', async (hours, words) => {
-  show({ serviceId: 'gardening', providerId: 'bob' });
-  await fixture.whenStable();
-  expect(field().getAttribute('aria-invalid')).toBe('false');
-  enter(hours);
-  await eventually(() => expect(text('[role=alert]')).toMatch(words));
-  expect(field().getAttribute('aria-invalid')).toBe('true');
-  expect(field().getAttribute('aria-describedby')).toBe(page().querySelector('[role=alert]')!.id);
-  expect(server.calls).toEqual([]);
-  expect(buttons()).toEqual(['Request the service']);
-
-  type('2');
-  await eventually(() => expect(text('[role=alert]')).toBe(''));
-  expect([field().getAttribute('aria-invalid'), field().getAttribute('aria-describedby')]).toEqual(['false', null]);
-});
-
-test("an offer's hours are read, and refused, alike", async () => {
-  user = 'bob';
-  show({ requestId: 'r1' });
-  await eventually(() => expect(buttons()).toContain('Make a counter-offer'));
-  enter('1.000');
-  await eventually(() => expect(text('[role=alert]')).toMatch(/could mean 1000 or 1:/));
-  expect(field().getAttribute('aria-invalid')).toBe('true');
-  enter('3,25');
-  await eventually(() => expect(stored).toMatchObject({ counterOfferHours: 3.25 }));
-  expect(text('[role=alert]')).toBe('');
-});
-
-test('asks once although the answer was lost and the hours were changed', async () => {
-  const answer = server.script.answer;
-  let isThere = false;
-  server.script.answer = (call) => {
-    if (!call.query.includes('createServiceRequest')) return answer(call);
-    if (isThere) return { body: { data: null, errors: [{ errorType: 'DynamoDB:ConditionalCheckFailedException' }] } };
-    isThere = true;
-    answer(call);
-    return { status: 400, body: 'lost' };
+  document.body.append(fixture.nativeElement as HTMLElement);
+  return {
+    page: fixture.nativeElement as HTMLElement,
+    show: (requestId) => fixture.componentRef.setInput('requestId', requestId),
+    requestId: () => fixture.componentInstance.requestId(),
+    remove: () => fixture.destroy(),
   };
-  show({ serviceId: 'gardening', providerId: 'bob' });
-  await fixture.whenStable();
-  enter('2');
-  await eventually(() => expect(text('[role=alert]')).toMatch(/not understood/));
-  enter('3');
-  await eventually(() => expect(text('dd')).toBe('2'));
-});
-
-test('the provider makes a counter-offer', async () => {
-  user = 'bob';
-  show({ requestId: 'r1' });
-  await eventually(() => expect(buttons()).toEqual(['Accept', 'Decline', 'Make a counter-offer']));
-  enter('3.25');
-  await eventually(() => expect(buttons()).toEqual([]));
-  expect(stored).toMatchObject({ providerResponse: 'COUNTER_OFFER', counterOfferHours: 3.25 });
-});
-
-test.each([
-  ['alice', 'NEGOTIATING', 'Accept the counter-offer', { requesterResponse: 'ACCEPTED' }],
-  ['alice', 'NEGOTIATING', 'Decline the counter-offer', { requesterResponse: 'REJECTED' }],
-  ['alice', 'IN_PROGRESS', 'Confirm that the service was received', { requesterResponse: 'COMPLETED' }],
-  ['bob', 'IN_PROGRESS', 'Give up the service', { providerResponse: 'WITHDRAWN' }],
-  ['bob', 'AWAITING_PROVIDER', 'Accept', { providerResponse: 'ACCEPTED' }],
-  ['alice', 'AWAITING_PROVIDER', 'Cancel the request', { requesterResponse: 'CANCELLED' }],
-])('%s in %s: %s', async (who, status, name, written) => {
-  user = who;
-  stored = { ...stored, status, offeredHours: status === 'NEGOTIATING' ? 3 : null };
-  show({ requestId: 'r1' });
-  await eventually(() => expect(buttons()).toContain(name));
-  press(name);
-  await eventually(() => expect(stored).toMatchObject(written));
-});
-
-test('shows the end and its reason', async () => {
-  stored = { ...stored, status: 'TIMED_OUT', failureReason: 'The provider did not answer in time' };
-  show({ requestId: 'r1' });
-  await eventually(() => expect(text('[role=status]')).toBe('Not answered in time'));
-  expect(page().textContent).toContain('The provider did not answer in time');
-  expect(buttons()).toEqual([]);
-});
-
-test('says that the server cannot be reached, and goes on', async () => {
-  const answer = server.script.answer;
-  // not 'cut': happy-dom would print it
-  server.script.answer = () => ({ status: 408, body: {} });
-  show({ requestId: 'r1' });
-  await eventually(() => expect(text('[role=status]')).toMatch(/cannot be reached/));
-  server.script.answer = answer;
-  window.dispatchEvent(new Event('online'));
-  await eventually(() => expect(text('[role=status]')).toBe('Provider asked'));
-});
-
-test('says what does not pass, and tries again when asked', async () => {
-  const answer = server.script.answer;
-  server.script.answer = () => ({ status: 401, body: {} });
-  show({ requestId: 'r1' });
-  await eventually(() => expect(text('[role=alert]')).toMatch(/signed out/));
-  server.script.answer = answer;
-  press('Try again');
-  await eventually(() => expect(text('[role=status]')).toBe('Provider asked'));
-  expect(text('[role=alert]')).toBe('');
-});
-
-test('follows another request when it is given one, and nothing once it is destroyed', async () => {
-  const asked = (id: string) => server.calls.filter(({ variables }) => variables['id'] === id).length;
-  show({ requestId: 'r1' });
-  await eventually(() => expect(asked('r1')).toBe(1));
-  fixture.componentRef.setInput('requestId', 'r2');
-  await eventually(() => expect(asked('r2')).toBe(1));
-  fixture.destroy();
-  await new Promise((resolve) => setTimeout(resolve, 1_200));
-  expect([asked('r1'), asked('r2')]).toEqual([1, 1]);
 });
 
 test('a start of its own, where the app has one, may fail: the stream starts the workflow too', async () => {
+  const server = await startAppSync();
+  server.script.answer = () => ({ body: { data: { createServiceRequest: STORED } } });
+  configure(server.url, () => 'alice');
   const started: string[] = [];
   const handleError = vi.fn();
   TestBed.configureTestingModule({
@@ -240,5 +59,6 @@ test('a start of its own, where the app has one, may fail: the stream starts the
   const service = TestBed.inject(StepFunctionsService);
   const id = await service.startServiceRequestWorkflow({ serviceId: 's', providerId: 'bob', hours: 1 });
   expect(started).toEqual([id]);
-  await eventually(() => expect(handleError).toHaveBeenCalledWith(new Error('no')));
+  await vi.waitFor(() => expect(handleError).toHaveBeenCalledWith(new Error('no')));
+  await server.close();
 });

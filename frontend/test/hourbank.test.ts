@@ -298,6 +298,150 @@ describe('failures', () => {
   });
 });
 
+describe('a schema that is older than a field', () => {
+  const answers = (message: string) => {
+    const answer = server.script.answer;
+    server.script.answer = (call) =>
+      call.query.includes('failureCode') ? { body: { data: null, errors: [{ message }] } } : answer(call);
+  };
+
+  // as AppSync's and as graphql-core's validation say it
+  test.each([
+    "Validation error of type FieldUndefined: Field 'failureCode' in type 'ServiceRequest' is undefined @ 'getServiceRequest/failureCode'",
+    "Cannot query field 'failureCode' on type 'ServiceRequest'.",
+  ])('is asked without it from then on: %s', async (message) => {
+    answers(message);
+    const older = createHourBank();
+    expect(await older.read('r1')).toMatchObject({ id: 'r1', failureCode: null });
+    await older.submitRequest({ serviceId: 'gardening', providerId: 'bob', hours: 1 });
+    expect(server.calls.map(({ query }) => query.includes('failureCode'))).toEqual([true, false, false]);
+  });
+
+  test('another refusal is none of it', async () => {
+    answers("Field 'offeredHours' in type 'ServiceRequest' is undefined");
+    expect(await kindOf(createHourBank().read('r1'))).toBe('Refused');
+    expect(server.calls).toHaveLength(1);
+  });
+
+  test.each([
+    ['NOT_ENOUGH_HOURS', 'NOT_ENOUGH_HOURS'],
+    ['A_LATER_ONE', null],
+    [null, null],
+    [7, null],
+  ])('the code %j is %j', async (written, read) => {
+    stored = { ...stored, failureCode: written };
+    expect((await bank.read('r1')).failureCode).toBe(read);
+  });
+});
+
+describe('lists and the balance', () => {
+  type Page = { items: Record_[]; nextToken: string | null };
+  let pages: Record<string, Page>;
+  let hours: unknown;
+  beforeEach(() => {
+    pages = { first: { items: [{ ...REQUEST, status: 'ESCROWED' }], nextToken: null } };
+    hours = 7.25;
+    server.script.answer = ({ query, variables }) => {
+      if (query.includes('getUserBalance')) return { body: { data: { getUserBalance: hours } } };
+      return { body: { data: { listServiceRequests: pages[(variables['nextToken'] as string | null) ?? 'first'] } } };
+    };
+  });
+
+  test('asks for a page of what is wanted, and says where the next begins', async () => {
+    pages['first']!.nextToken = 'second';
+    pages['second'] = { items: [], nextToken: null };
+    const page = await bank.requests({ role: 'provider', status: ['PENDING', 'AWAITING_PROVIDER'], limit: 10 });
+    expect(page).toMatchObject({ requests: [{ id: 'r1', status: 'ESCROWED' }], nextToken: 'second' });
+    expect(await bank.requests({ nextToken: page.nextToken })).toEqual({ requests: [], nextToken: null });
+
+    const [first, second] = server.calls.map(({ variables }) => variables);
+    const { and, ...rest } = first!['filter'] as { and: { status: { ne: string } }[] };
+    expect(rest).toEqual({ providerId: { eq: 'alice' } });
+    // a request that nobody has begun with has no status: it is none of the others
+    expect(and.map(({ status }) => status.ne)).toEqual(expect.not.arrayContaining(['PENDING', 'AWAITING_PROVIDER']));
+    expect(and).toHaveLength(10);
+    expect(first).toMatchObject({ limit: 10, nextToken: null });
+    expect(second).toEqual({ filter: null, limit: 100, nextToken: 'second' });
+  });
+
+  test.each([{ data: { listServiceRequests: null } }, { data: { listServiceRequests: { items: [7] } } }])(
+    'a list that is none: %j',
+    async (body) => {
+      server.script.answer = () => ({ body });
+      expect(await kindOf(bank.requests())).toBe('MalformedAnswer');
+    },
+  );
+
+  test.each([
+    [{ availableBalance: 7.25 }, 7.25],
+    [{ availableBalance: null }, 0],
+    [null, 0],
+  ])('a balance of %j is %d hours', async (balance, read) => {
+    hours = balance;
+    expect(await bank.balance()).toBe(read);
+    expect(server.calls.at(-1)?.variables).toEqual({ userId: 'alice' });
+  });
+
+  test.each([7, {}, { availableBalance: '7' }])('a balance that is none: %j', async (balance) => {
+    hours = balance;
+    expect(await kindOf(bank.balance())).toBe('MalformedAnswer');
+  });
+
+  test('watches all pages of a list, the newest first, with what one can do', async () => {
+    const later = { ...REQUEST, id: 'r2', status: 'IN_PROGRESS', createdAt: '2026-02-01T00:00:00.000Z' };
+    pages = {
+      first: { items: [{ ...REQUEST, status: 'ESCROWED' }], nextToken: 'second' },
+      // a record that moved while it was read is there twice
+      second: { items: [later, { ...REQUEST, status: 'AWAITING_PROVIDER' }], nextToken: null },
+    };
+    const watching = bank.watchRequests({ role: 'requester' });
+    const { requests, trouble } = (await watching.next()).value!;
+    expect(trouble).toBeUndefined();
+    expect(requests!.map(({ request, role, acts, ended }) => [request.id, role, acts, ended])).toEqual([
+      ['r2', 'requester', ['confirm'], false],
+      ['r1', 'requester', ['cancel'], false],
+    ]);
+
+    const next = watching.next();
+    pages = { first: { items: [later], nextToken: null } };
+    bank.refresh('r1');
+    expect((await next).value).toMatchObject({ requests: [{ request: { id: 'r2' } }] });
+    await watching.return();
+  });
+
+  test('a list and the balance are read again when the app was told of something', async () => {
+    hours = { availableBalance: 1 };
+    const watching = bank.watchBalance();
+    expect((await watching.next()).value).toEqual({ hours: 1, trouble: undefined });
+    hours = { availableBalance: 2 };
+    const next = watching.next();
+    bank.refresh();
+    expect((await next).value).toEqual({ hours: 2, trouble: undefined });
+    server.script.answer = () => 'cut';
+    const last = watching.next();
+    bank.refresh('any');
+    expect((await last).value).toMatchObject({ hours: 2, trouble: { kind: 'Offline' } });
+    await watching.return();
+  });
+});
+
+describe('say', () => {
+  test.each([
+    ['bob', 'accept', undefined, { providerResponse: 'ACCEPTED' }],
+    ['bob', 'counterOffer', 3, { providerResponse: 'COUNTER_OFFER', counterOfferHours: 3 }],
+    ['alice', 'cancel', undefined, { requesterResponse: 'CANCELLED' }],
+  ] as const)('%s: %s', async (who, act, hours, written) => {
+    user = who;
+    await bank.say('r1', act, hours);
+    expect(server.calls.at(-1)?.variables).toEqual({ input: { id: 'r1', ...written } });
+  });
+
+  test('an offer of nothing is refused', async () => {
+    user = 'bob';
+    expect(await kindOf(bank.say('r1', 'counterOffer'))).toBe('InvalidInput');
+  });
+});
+
 describe('watch', () => {
   test('tells each change once, from the first to the end', async () => {
     const statuses = [undefined, 'ESCROWED', 'AWAITING_PROVIDER', 'AWAITING_PROVIDER', 'DECLINED'];

@@ -1,6 +1,7 @@
 import { describe, expect, expectTypeOf, test } from 'vitest';
 import {
   ACTS,
+  FAILURE_CODES,
   isEnded,
   possibleActs,
   stepsOf,
@@ -27,6 +28,7 @@ const request = (status: Status, more: Partial<ServiceRequest> = {}): ServiceReq
   status,
   offeredHours: null,
   failureReason: null,
+  failureCode: null,
   stepFunctionExecutionArn: null,
   createdAt: '2026-01-01T00:00:00.000Z',
   updatedAt: '2026-01-01T00:00:00.000Z',
@@ -37,6 +39,8 @@ describe('as the workflow does', () => {
   test('the statuses and their ends', () => {
     expect(Object.fromEntries(STATUSES.map((status) => [status, isEnded(request(status))]))).toEqual(vectors.ended);
   });
+
+  test('the codes of why a request ended', () => expect(FAILURE_CODES).toEqual(vectors.failureCodes));
 
   test('the answers', () => {
     const answers = Object.entries(ACTS).map(([act, { in: during, writes }]) => ({

@@ -16,6 +16,7 @@ from handlers.aws import dynamodb
 from handlers.aws.dynamodb import Change, Item, Plan, Write
 from handlers.aws.telemetry import count, measure
 from handlers.bank import hours, requests
+from handlers.bank.endings import ID_USED_BEFORE, PROVIDER_WITHDREW, Reason, by_operator
 from handlers.bank.errors import (
     GrantRefused,
     InsufficientBalance,
@@ -30,7 +31,6 @@ from handlers.bank.requests import OWNER
 
 NOT_OWNER = "NOT_OWNER"
 NOTHING_TO_DO = "NOTHING_TO_DO"
-ID_USED_BEFORE = "The id of this request was used before"
 BANK = "bank"
 GRANT = "GRANT"
 LONGEST_REASON_BYTES = 256
@@ -67,7 +67,7 @@ def hold(run: Execution) -> Decimal:
         if escrow:
             # Read again: a request that such a run took further is VALIDATING no more once its escrow is seen.
             if escrow.get("executionArn") != run.arn or requests.is_begun_at_most(requests.load(run.request_id), run):
-                raise ValidationFailed(ID_USED_BEFORE)
+                raise ValidationFailed(ID_USED_BEFORE.words)
             return Plan(_amount(escrow))
         if not requests.is_owned(request, run.arn) or requests.status_of(request) != "VALIDATING":
             raise NotOwner("The request was deleted, replaced or ended")
@@ -142,7 +142,7 @@ def adjust(run: Execution) -> Decimal:
 def refund(
     run: Execution,
     status: str,
-    reason: str,
+    reason: Reason,
     *,
     unless: Callable[[Item], str | None] | None = None,
     never_held: bool = False,
@@ -175,7 +175,7 @@ def refund(
     return _count("HoursRefunded", *dynamodb.commit(plan))
 
 
-def _end_before_the_hold(run: Execution, request: Item, escrow: Item | None, status: str, reason: str) -> Plan:
+def _end_before_the_hold(run: Execution, request: Item, escrow: Item | None, status: str, reason: Reason) -> Plan:
     """Ends a request for which this execution holds nothing; beside an escrow of its name, its id was used before."""
     if escrow:
         status, reason = "REJECTED", ID_USED_BEFORE
@@ -183,7 +183,7 @@ def _end_before_the_hold(run: Execution, request: Item, escrow: Item | None, sta
     else:
         guard = Change("Escrow", run.request_id).differs("executionArn", run.arn).check()
     ended = Ended(status, request.get("requesterId"))
-    full = requests.move(request, status, {"failureReason": reason, OWNER: run.arn})
+    full = requests.move(request, status, {**reason.attributes(), OWNER: run.arn})
     # A record that takes not even the shorter write was not claimed either.
     shorter = Plan(ended, (requests.move(request, status), guard), Plan(Ended(NOT_OWNER)))
     return Plan(ended, (full, guard), shorter)
@@ -194,7 +194,7 @@ def _give_back(
     request: Item | None,
     escrow: Item,
     status: str,
-    reason: str,
+    reason: Reason,
     unless: Callable[[Item], str | None] | None,
 ) -> Plan:
     """Gives this execution's hours back; the request decides whether, and is ended, if it is still the owner's."""
@@ -232,7 +232,7 @@ def _with_status(
     closed: tuple[Write, ...],
     request: Item,
     status: str,
-    reason: str | None,
+    reason: Reason | None,
     unchanged: tuple[str, ...],
     without: Plan,
 ) -> Plan:
@@ -245,7 +245,7 @@ def _with_status(
     shorter = Plan(ended, (*closed, requests.move(request, status, unchanged=unchanged)), without)
     if reason is None:
         return shorter
-    full = requests.move(request, status, {"failureReason": reason}, unchanged=unchanged)
+    full = requests.move(request, status, reason.attributes(), unchanged=unchanged)
     return Plan(ended, (*closed, full), shorter)
 
 
@@ -266,10 +266,10 @@ def release(request_id: str) -> Ended:
 
 def withdraw(request_id: str) -> Ended:
     """Refunds a service in progress while the provider's withdrawal stands: CANCELLED, else as ``release``."""
-    return _finish(request_id, "REFUND", "REFUNDED", "CANCELLED", "HoursRefunded", "The provider withdrew")
+    return _finish(request_id, "REFUND", "REFUNDED", "CANCELLED", "HoursRefunded", PROVIDER_WITHDREW)
 
 
-def _finish(request_id: str, wanted: str, settled: str, status: str, metric: str, reason: str | None) -> Ended:
+def _finish(request_id: str, wanted: str, settled: str, status: str, metric: str, reason: Reason | None) -> Ended:
     def plan() -> Plan:
         request = requests.load(request_id)
         escrow = dynamodb.read("Escrow", request_id)
@@ -281,7 +281,7 @@ def _finish(request_id: str, wanted: str, settled: str, status: str, metric: str
             return Plan(Ended(NOTHING_TO_DO))
         decided_on = ("requesterId", "providerId", "requesterResponse", "providerResponse")
         ended, closed = Ended(status, escrow["requesterId"], _amount(escrow)), _close(escrow, settled)
-        full = requests.move(request, status, {"failureReason": reason} if reason else None, unchanged=decided_on)
+        full = requests.move(request, status, reason.attributes() if reason else None, unchanged=decided_on)
         # Both ends are shorter than IN_PROGRESS, so a record that is full takes them without the reason.
         shorter = requests.move(request, status, unchanged=decided_on)
         return Plan(ended, (*closed, full), Plan(ended, (*closed, shorter)))
@@ -326,7 +326,8 @@ def settle(request_id: str, decision: str, reason: str) -> Ended:
         if own is None:
             return Plan(ended, closed)
         without = Plan(ended._replace(outcome=_known(requests.status_of(own))), closed)
-        return _with_status(ended, closed, own, status, None if status == "COMPLETED" else reason, (), without)
+        why = None if status == "COMPLETED" else by_operator(reason)
+        return _with_status(ended, closed, own, status, why, (), without)
 
     return _count("HoursReleased" if decision == "RELEASE" else "HoursRefunded", *dynamodb.commit(plan))
 
@@ -341,7 +342,7 @@ def _give_up(request_id: str, request: Item | None, escrow: Item | None, decisio
         # What ended it was this order, run before; or its execution went on meanwhile.
         return Plan(Ended(status if status == "FAILED" else NOTHING_TO_DO, requester))
     no_hold = Change("Escrow", request_id).unchanged(escrow, "executionArn", "status").check()
-    ended, full = Ended("FAILED", requester), requests.move(request, "FAILED", {"failureReason": reason})
+    ended, full = Ended("FAILED", requester), requests.move(request, "FAILED", by_operator(reason).attributes())
     return Plan(ended, (full, no_hold), Plan(ended, (requests.move(request, "FAILED"), no_hold)))
 
 

@@ -12,7 +12,7 @@ from components.subscriptions import ARGUMENTS, MUTATION
 from handlers.aws.dynamodb import client
 from hourbank.account.checks import GONE, Account, Check, Outcome
 from hourbank.account.stack import error_in_words, is_refusal
-from hourbank.fields import FIELDS, MUTATIONS, of_grants, of_model, shown
+from hourbank.fields import FIELDS, MUTATIONS, NEWER, of_grants, of_model, shown
 
 
 def schema(api_id: str, endpoint: str, account: Account) -> Iterator[Check]:
@@ -42,6 +42,8 @@ def schema(api_id: str, endpoint: str, account: Account) -> Iterator[Check]:
         problems = [Check(f"schema {model}", Outcome.MISS, *problem) for problem in of_model(model, types)]
         yield from problems or [Check(f"schema {model}", Outcome.FITS, f"{len(FIELDS[model])} fields")]
     yield from (Check("schema TransactionLog", Outcome.NOTE, *problem) for problem in of_grants(types))
+    for model, what in newer(types):
+        yield Check(f"schema {model}", Outcome.NOTE, *what)
     for name, type_ in types.items():
         yield from (Check(f"schema {name}", Outcome.MISS, *problem) for problem in shown(type_))
     mutations = {one["name"] for one in types.get("Mutation", {}).get("fields") or []}
@@ -52,6 +54,15 @@ def schema(api_id: str, endpoint: str, account: Account) -> Iterator[Check]:
         what = "appsyncEndpoint"
         problems = [Check(what, Outcome.MISS, *problem) for problem in of_subscriptions(endpoint, api, types)]
         yield from problems or [Check(what, Outcome.FITS, f"{endpoint}, mutation {MUTATION}")]
+
+
+def newer(types: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Say of each model which field its schema is older than, and what the field is for."""
+    for model, fields in NEWER.items():
+        there = {field["name"] for field in types.get(model, {}).get("fields") or []}
+        for name, what_for in fields.items():
+            if there and name not in there:
+                yield model, (f"has no {name}", f"add it from amplify/schema.graphql: {what_for}")
 
 
 def of_subscriptions(endpoint: str, api: Mapping[str, Any], types: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

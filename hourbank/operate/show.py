@@ -51,7 +51,7 @@ TOLD = frozenset(
     {
         *("id", "status", "requesterId", "providerId", "serviceId", "estimatedHours", "offeredHours", "failureReason"),
         *("counterOfferHours", "providerResponse", "requesterResponse", "providerResponseTimeoutSeconds", "__typename"),
-        *("createdAt", "updatedAt", OWNER),
+        *("failureCode", "createdAt", "updatedAt", OWNER),
     }
 )
 

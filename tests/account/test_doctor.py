@@ -558,6 +558,15 @@ class TestOnTheEmulator:
             ("schema Mutation", "has deleteEscrow"),
         ]
 
+    def test_a_schema_that_is_older_than_a_field_is_told_what_it_is_for_and_fits(self, world):
+        world.says(("failureCode: String", "note: String"))
+        checks = [one for one in world.examine() if one.what == "schema ServiceRequest"]
+        assert [(one.outcome, one.found) for one in checks] == [
+            (Outcome.FITS, f"{len(app_schema.FIELDS['ServiceRequest'])} fields"),
+            (Outcome.NOTE, "has no failureCode"),
+        ]
+        assert checks[1].remedy.startswith("add it from amplify/schema.graphql: ")
+
     def test_a_model_that_is_not_in_the_schema_is_told(self, world):
         world.says(("type TransactionLog", "type Log"))
         assert world.finds() == [("schema TransactionLog", "there is no type TransactionLog")]

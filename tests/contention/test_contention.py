@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 
 from handlers.aws import dynamodb, environment
 from handlers.aws.dynamodb import Plan
-from handlers.bank import ledger, requests
+from handlers.bank import endings, ledger, requests
 from handlers.bank.errors import InsufficientBalance, OfferNotAffordable
 from handlers.bank.execution import REQUEST_PREFIX, Execution, execution_name
 from hourbank import laws
@@ -187,7 +187,7 @@ class Bank:
         )
 
     def refund(self, run: Execution, status: str = "DECLINED") -> Any:
-        return self.task(ledger.refund, run, status, "a test's reason").outcome
+        return self.task(ledger.refund, run, status, endings.Reason("A_TEST", "a test's reason")).outcome
 
     def ledger(self) -> laws.Ledger:
         found = {}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from handlers.bank import requests
+from handlers.bank import endings, requests
 from handlers.bank.execution import REQUEST_PREFIX, execution_name
 from handlers.bank.hours import is_legal
 from hourbank.hours import parse_hours
@@ -40,6 +40,13 @@ def test_hours_are_refused_in_the_browsers_words(text: str, sentence: str) -> No
 
 def test_the_browser_knows_each_status_and_which_are_ends() -> None:
     assert {status: not followers for status, followers in requests.TRANSITIONS.items()} == VECTORS["ended"]
+
+
+def test_the_browser_knows_each_code_that_the_workflows_write() -> None:
+    table = (*endings.ENDINGS.values(), endings.FAILED, endings.GONE)
+    reasons = [*(reason for _, reason in table), *endings.TIME_OUTS.values(), endings.by_operator("in words")]
+    codes = {reason.code for reason in (*reasons, endings.ID_USED_BEFORE, endings.PROVIDER_WITHDREW)}
+    assert codes == set(VECTORS["failureCodes"])
 
 
 @pytest.mark.parametrize("answer", VECTORS["answers"], ids=lambda answer: answer["act"])

@@ -486,13 +486,15 @@ def test_a_confirmation_after_the_start_survives_a_second_run(bank: Bank) -> Non
 
 @pytest.mark.parametrize(("state_and_cause", "expected"), endings.ENDINGS.items(), ids=str)
 def test_the_newest_event_decides_how_a_request_ends(
-    state_and_cause: tuple[str, str], expected: tuple[str, str | None]
+    state_and_cause: tuple[str, str], expected: tuple[str, endings.Reason]
 ) -> None:
     state, cause = state_and_cause
     order = list(dict.fromkeys(name for name, _ in endings.ENDINGS))
     older = {name: {"Error": "NotOwner"} for name in order[order.index(state) + 1 :]}
     error = {"Error": cause, "Cause": json.dumps({"errorMessage": "in words"})}
-    assert endings.ending("RefundEscrow", older | {state: error}) == (expected[0], expected[1] or "in words")
+    status, reason = expected
+    told = reason if reason.words else endings.Reason(reason.code, "in words")
+    assert endings.ending("RefundEscrow", older | {state: error}) == (status, told)
     assert endings.ending("RefundAfterFailure", older | {state: error})[0] == "FAILED"
 
 
@@ -505,7 +507,13 @@ def test_an_ending_that_nobody_foresaw_is_a_failure(states: dict[str, Any]) -> N
 
 def test_a_cause_that_is_not_lambdas_json_still_ends_the_request() -> None:
     states = {"ProcessNegotiation": {"Error": "IllegalOffer", "Cause": "no json"}}
-    assert endings.ending("RefundEscrow", states) == ("DECLINED", "IllegalOffer")
+    assert endings.ending("RefundEscrow", states) == ("DECLINED", ("OFFER_ILLEGAL", "IllegalOffer"))
+
+
+def test_an_id_that_was_used_before_has_a_code_of_its_own() -> None:
+    cause = json.dumps({"errorMessage": endings.ID_USED_BEFORE.words})
+    states = {"EscrowHours": {"Error": "ValidationFailed", "Cause": cause}}
+    assert endings.ending("RejectRequest", states) == ("REJECTED", endings.ID_USED_BEFORE)
 
 
 DECLINED = {"WaitForProviderResponse": {"answer": "REJECTED"}}
@@ -518,6 +526,7 @@ def test_a_refund_gives_back_and_ends_in_one_transaction(bank: Bank) -> None:
 
     request = bank.get("ServiceRequest", "r1")
     assert (request["status"], request["failureReason"]) == ("DECLINED", "The provider declined")
+    assert request["failureCode"] == "PROVIDER_DECLINED"
     assert "taskToken" not in request
     assert bank.get("Escrow", "r1")["status"] == "REFUNDED" and bank.balance("ana") == 10
     entry = bank.get("TransactionLog", "r1#ESCROW_REFUND")
@@ -714,6 +723,7 @@ def test_a_withdrawal_gives_the_hours_back(bank: Bank) -> None:
     assert refund_escrow.handler(release_event("RefundEscrow", decision="REFUND"), CONTEXT) == "CANCELLED"
     request = bank.get("ServiceRequest", "r1")
     assert (request["status"], request["failureReason"]) == ("CANCELLED", "The provider withdrew")
+    assert request["failureCode"] == "PROVIDER_WITHDREW"
     assert bank.balance("ana") == 10
 
 
@@ -978,6 +988,7 @@ def test_an_operator_settles(
     request = bank.get("ServiceRequest", "r1")
     assert request["status"] == status and request.get("taskToken") is None
     assert request.get("failureReason") == (None if decision == "RELEASE" else "the code was wrong")
+    assert request.get("failureCode") == (None if decision == "RELEASE" else "OPERATOR_DECIDED")
     assert bank.balance("ben" if decision == "RELEASE" else "ana") == (Decimal("2.5") if decision == "RELEASE" else 10)
     assert bank.total() == 10
     assert '"by":"olga","reason":"the code was wrong"' in log.readouterr().out
@@ -1059,6 +1070,7 @@ def test_a_request_that_was_left_validating_is_ended_by_a_refund_alone(
 
     request = bank.get("ServiceRequest", "r1")
     assert (request["status"], request["failureReason"]) == ("FAILED", "the code was wrong")
+    assert request["failureCode"] == "OPERATOR_DECIDED"
     assert bank.balance("ana") == bank.total() == 10
     settled = bank.everything()
     assert ledger.settle("r1", "REFUND", "again").outcome == "FAILED"

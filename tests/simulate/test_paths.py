@@ -70,7 +70,7 @@ def assert_ended(world: World, execution: SimulatedExecution, story: PathStory) 
         assert request is not None
         assert request["status"] == outcome
         assert (request["failureReason"] or "").startswith(reason)
-        assert bool(request["failureReason"]) == bool(reason)
+        assert bool(request["failureReason"]) == bool(reason) == bool(request.get("failureCode"))
     if last == "NothingToDo":
         outcome = "NOTHING_TO_DO"
     if execution.status == "SUCCEEDED":

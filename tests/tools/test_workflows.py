@@ -149,7 +149,7 @@ def test_what_ci_runs_is_a_target_of_the_makefile() -> None:
     calls = [
         (name, call) for name, step in STEPS for call in re.findall(r"make (?:--silent )?(\S+)", step.get("run", ""))
     ]
-    tests = {"test", "test-all", "test-frontend", "test-angular"}
+    tests = {"test", "test-all", "test-frontend", "test-beside"}
     assert {call for _, call in calls} == {".venv", *tests, "check", "plan", "preview", "deploy"}
     assert {call for _, call in calls} <= makefile_targets()
     assert "workflows" in re.search(r"^check: (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)[1]

@@ -1,10 +1,7 @@
 import { Amplify } from 'aws-amplify';
-import { generateClient } from 'aws-amplify/api';
 import { decodeJWT } from 'aws-amplify/auth';
 
-import { createHourBank, type HourBank } from '../../src';
-import { toHourBankError } from '../../src/errors';
-import { SELECTION, toServiceRequest, type ServiceRequest } from '../../src/request';
+import { createHourBank, type HourBank, type RequestsPage, type ServiceRequest } from '../../src';
 import type { Config, Person } from './local';
 
 /** What a person sees of the time bank through Amplify's API. */
@@ -12,20 +9,12 @@ export interface View {
   available: number;
   /** The newest first. */
   requests: ServiceRequest[];
-  /** Hours of each request's escrow, whatever became of them. */
-  held: ReadonlyMap<string, number>;
 }
-
-const QUERY = `query Look($me: ID!) {
-  getUserBalance(userId: $me) { availableBalance }
-  listServiceRequests(limit: 1000) { items { ${SELECTION} } }
-  listEscrows(limit: 1000) { items { id hours } }
-}`;
 
 /** One person's client. Amplify is configured once, and asks for a token at each call. */
 export interface Account {
   hourBank: HourBank;
-  look: (person: Person) => Promise<View>;
+  look: () => Promise<View>;
 }
 
 /**
@@ -46,32 +35,24 @@ export function openAccount(config: Config, whoAmI: () => Person): Account {
     },
     { Auth: { tokenProvider: { getTokens: async () => ({ accessToken: decodeJWT(whoAmI().token) }) } } },
   );
-  const client = generateClient();
+  // the stack `local` takes seconds to answer
+  const hourBank = createHourBank({ shortestTimeoutSeconds: 1 });
   return {
-    // the stack `local` takes seconds to answer
-    hourBank: createHourBank({ client, shortestTimeoutSeconds: 1 }),
-    look: async (person) => {
-      try {
-        const answer = await client.graphql({ query: QUERY, variables: { me: person.userId } });
-        return toView((answer as { data: Answer }).data);
-      } catch (thrown) {
-        throw toHourBankError(thrown);
-      }
+    hourBank,
+    look: async () => {
+      const [available, requests] = await Promise.all([hourBank.balance(), allRequests(hourBank)]);
+      return { available, requests: requests.sort((one, other) => other.createdAt.localeCompare(one.createdAt)) };
     },
   };
 }
 
-interface Answer {
-  getUserBalance: { availableBalance: number } | null;
-  listServiceRequests: { items: unknown[] };
-  listEscrows: { items: { id: string; hours: number }[] };
-}
-
-function toView({ getUserBalance, listServiceRequests, listEscrows }: Answer): View {
-  const requests = listServiceRequests.items.map(toServiceRequest);
-  return {
-    available: getUserBalance?.availableBalance ?? 0,
-    requests: requests.sort((one, other) => other.createdAt.localeCompare(one.createdAt)),
-    held: new Map(listEscrows.items.map(({ id, hours }) => [id, hours])),
-  };
+async function allRequests(hourBank: HourBank): Promise<ServiceRequest[]> {
+  const found: ServiceRequest[] = [];
+  let nextToken: string | null = null;
+  do {
+    const page: RequestsPage = await hourBank.requests({ limit: 1000, nextToken });
+    found.push(...page.requests);
+    ({ nextToken } = page);
+  } while (nextToken !== null);
+  return found;
 }

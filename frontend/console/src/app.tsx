@@ -1,7 +1,7 @@
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { JSX } from 'preact';
 
-import { HourBankError, isEnded, type Act, type HourBank, type ServiceRequest } from '../../src';
+import { HourBankError, isEnded, type ServiceRequest } from '../../src';
 import { openAccount, type View } from './account';
 import { Ledger } from './ledger';
 import { readConfig, readExecutions, readLedger, type Config, type Person } from './local';
@@ -20,20 +20,20 @@ export function App(): JSX.Element {
 }
 
 function Bank({ config }: { config: Config }): JSX.Element {
-  const [me, become] = usePerson(config.people);
+  const { me, chosen, go } = usePlace(config.people);
   const whoAmI = useRef(me);
   whoAmI.current = me;
   const account = useMemo(() => openAccount(config, () => whoAmI.current), [config.region]);
   const name = (userId: string): string =>
     capitalised(config.people.find((person) => person.userId === userId)?.name ?? userId);
 
-  const view = usePolled(me.userId, () => account.look(me), POLL_MS);
+  const view = usePolled(me.userId, account.look, POLL_MS);
   const ledger = usePolled('ledger', readLedger, POLL_MS);
-  const [chosen, choose] = useState<string | null>(null);
+  const held = new Map(ledger.value?.escrows.map((escrow) => [escrow.id, Number(escrow.hours)]));
   const requests = sorted(view.value?.requests ?? []);
   const shown = requests.find((request) => request.id === chosen) ?? requests[0];
   const executions = usePolled(shown?.id ?? null, () => readExecutions(shown?.id ?? ''), POLL_MS);
-  const newest = (machine: string) => executions.value?.filter((one) => one.machine === machine).at(-1);
+  const newest = (machine: string) => executions.value?.executions.filter((one) => one.machine === machine).at(-1);
   const asking = newest('ServiceRequestWorkflow');
 
   useEffect(() => {
@@ -41,8 +41,7 @@ function Bank({ config }: { config: Config }): JSX.Element {
   }, [me]);
 
   const goOnAs = (userId: string, requestId: string): void => {
-    choose(requestId);
-    become(userId);
+    go(userId, requestId);
     document.getElementById(`person-${userId}`)?.focus();
   };
 
@@ -53,15 +52,16 @@ function Bank({ config }: { config: Config }): JSX.Element {
       request={request}
       me={me.userId}
       name={name}
-      held={view.value?.held.get(request.id) ?? null}
+      held={held.get(request.id) ?? null}
       available={view.value?.available ?? 0}
       deadline={request === shown ? (asking?.deadline ?? null) : null}
+      aheadMs={executions.value?.aheadMs ?? 0}
       isShown={request === shown}
-      onShow={() => choose(request.id)}
+      onShow={() => go(me.userId, request.id)}
       onBecome={(userId) => goOnAs(userId, request.id)}
       onAct={async (act, offer) => {
-        choose(request.id);
-        await say(account.hourBank, request.id, act, offer).finally(view.again);
+        if (request !== shown) go(me.userId, request.id);
+        await account.hourBank.say(request.id, act, offer).finally(view.again);
       }}
     />
   );
@@ -73,10 +73,10 @@ function Bank({ config }: { config: Config }): JSX.Element {
           <h1>HourBank</h1>
           <p>Ask as one person, answer as another, and watch the workflows move the hours.</p>
         </div>
-        <People people={config.people} me={me} available={view.value?.available} onBecome={become} />
+        <People people={config.people} me={me} available={view.value?.available} onBecome={(userId) => go(userId, chosen)} />
       </header>
       {Boolean(view.error ?? ledger.error) && <Trouble error={view.error ?? ledger.error} />}
-      <News key={me.userId} requests={requests} me={me.userId} view={view.value} name={name} />
+      <News key={me.userId} requests={requests} me={me.userId} view={view.value} held={held} name={name} />
       <main>
         <section class="mine" aria-labelledby="mine-title">
           <h2 id="mine-title" class="hidden">
@@ -91,7 +91,7 @@ function Bank({ config }: { config: Config }): JSX.Element {
               isOpenByItself={requests.every(isEnded)}
               hourBank={account.hourBank}
               onSubmitted={(id) => {
-                choose(id);
+                go(me.userId, id);
                 view.again();
               }}
             />
@@ -169,11 +169,13 @@ function News({
   requests,
   me,
   view,
+  held,
   name,
 }: {
   requests: ServiceRequest[];
   me: string;
   view: View | undefined;
+  held: ReadonlyMap<string, number>;
   name: (userId: string) => string;
 }): JSX.Element {
   const known = useRef<Map<string, string> | null>(null);
@@ -187,7 +189,7 @@ function News({
       const { label, sentence } = story(request, me, {
         requester: name(request.requesterId),
         provider: name(request.providerId),
-        held: view.held.get(request.id) ?? null,
+        held: held.get(request.id) ?? null,
         available: view.available,
       });
       return `${request.serviceId}: ${label}. ${sentence}`;
@@ -217,39 +219,44 @@ function Trouble({ error }: { error: unknown }): JSX.Element {
   );
 }
 
-/** Who one is: kept in the address, so that each window can be another person, and a reload changes nothing. */
-function usePerson(people: Person[]): [Person, (userId: string) => void] {
-  const find = (): Person =>
-    people.find((person) => `#${encodeURIComponent(person.userId)}` === location.hash) ?? people[0]!;
-  const [person, setPerson] = useState(find);
+/**
+ * Who one is and which request one looks at: `#ben/<request>` of the address, so that each window can be another person,
+ * a reload changes nothing, and Back goes back.
+ */
+function usePlace(people: Person[]): {
+  me: Person;
+  chosen: string | null;
+  go: (userId: string, requestId: string | null) => void;
+} {
+  const [hash, setHash] = useState(location.hash);
   useEffect(() => {
-    const look = (): void => setPerson(find());
-    addEventListener('hashchange', look);
-    return () => removeEventListener('hashchange', look);
+    const look = (): void => setHash(location.hash);
+    addEventListener('popstate', look);
+    return () => removeEventListener('popstate', look);
   }, []);
-  return [
-    person,
-    (userId) => {
-      history.replaceState(null, '', `#${encodeURIComponent(userId)}`);
-      setPerson(find());
+  const [userId, requestId] = hash.slice(1).split('/').map(decoded);
+  return {
+    me: people.find((person) => person.userId === userId) ?? people[0]!,
+    chosen: requestId || null,
+    go: (userId, requestId) => {
+      const parts = requestId === null ? [userId] : [userId, requestId];
+      const next = `#${parts.map(encodeURIComponent).join('/')}`;
+      if (next !== location.hash) history.pushState(null, '', next);
+      setHash(next);
     },
-  ];
+  };
+}
+
+/** A part of an address that somebody may have typed. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 /** What has not ended comes first. */
 function sorted(requests: ServiceRequest[]): ServiceRequest[] {
   return [...requests.filter((request) => !isEnded(request)), ...requests.filter(isEnded)];
-}
-
-async function say(hourBank: HourBank, id: string, act: Act, offer: number | undefined): Promise<void> {
-  switch (act) {
-    case 'accept':
-    case 'decline':
-    case 'withdraw':
-      return hourBank.answer(id, act);
-    case 'counterOffer':
-      return hourBank.answer(id, { counterOffer: offer ?? 0 });
-    default:
-      return hourBank.respond(id, act);
-  }
 }

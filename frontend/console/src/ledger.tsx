@@ -25,6 +25,7 @@ export function Ledger({ ledger, name }: { ledger: Hours; name: (userId: string)
     })),
     { key: '', look: 'held', label: 'Held', amount: inHundredths(ledger.held) },
   ];
+  const isLong = accounts.some(({ amount }) => String(amount / 100).length > 6);
   const changes = useChanges(Object.fromEntries(accounts.map(({ key, amount }) => [key, amount])));
   const entries = [...ledger.entries].sort((one, other) => other.createdAt.localeCompare(one.createdAt));
   const isNew = useNew(entries.map((entry) => entry.id));
@@ -40,34 +41,27 @@ export function Ledger({ ledger, name }: { ledger: Hours; name: (userId: string)
           <div key={key} class={look} style={{ flexGrow: amount }} hidden={amount === 0} />
         ))}
       </div>
-      <table>
-        <caption class="hidden">Hours of each person, held, and all together</caption>
-        <thead>
-          <tr>
-            {accounts.map(({ key, look, label }) => (
-              <th key={key} scope="col">
-                <span class={`key ${look}`} aria-hidden="true" />
-                {label}
-              </th>
-            ))}
-            <th scope="col">In all</th>
-          </tr>
-        </thead>
-        <tbody>
-          <tr>
-            {accounts.map(({ key, amount }) => (
-              <td key={key}>
-                {amount / 100}
-                <Change by={changes[key] ?? 0} />
-              </td>
-            ))}
-            <td>
-              {inHundredths(ledger.total) / 100}
-              <span class="quiet">as granted</span>
-            </td>
-          </tr>
-        </tbody>
-      </table>
+      <dl class={`accounts ${isLong ? 'long' : ''}`} aria-label="Hours of each person, held, and all together">
+        {accounts.map(({ key, look, label, amount }) => (
+          <div key={key}>
+            <dt>
+              <span class={`key ${look}`} aria-hidden="true" />
+              {label}
+            </dt>
+            <dd>
+              {amount / 100}
+              <Change by={changes[key] ?? 0} />
+            </dd>
+          </div>
+        ))}
+        <div class="all">
+          <dt>In all</dt>
+          <dd>
+            {inHundredths(ledger.total) / 100}
+            <span class="quiet">as granted</span>
+          </dd>
+        </div>
+      </dl>
       <div>
         <h3 id="log-title" class="hidden">
           Every move of hours

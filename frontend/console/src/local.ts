@@ -24,6 +24,12 @@ export interface Execution {
   error: string | null;
 }
 
+export interface Executions {
+  executions: Execution[];
+  /** How far the server's clock is ahead of the browser's, and of the answer's way: deadlines are the server's. */
+  aheadMs: number;
+}
+
 export interface Ledger {
   balances: { userId: string; availableBalance: string }[];
   escrows: { id: string; requesterId: string; providerId: string; hours: string; status: string }[];
@@ -46,9 +52,9 @@ export interface Entry {
 
 export const readConfig = (): Promise<Config> => read('local/config');
 export const readLedger = (): Promise<Ledger> => read('local/ledger');
-export const readExecutions = (requestId: string): Promise<Execution[]> =>
-  read<{ executions: Execution[] }>(`local/requests/${encodeURIComponent(requestId)}`).then(
-    (found) => found.executions,
+export const readExecutions = (requestId: string): Promise<Executions> =>
+  read<{ now: string; executions: Execution[] }>(`local/requests/${encodeURIComponent(requestId)}`).then(
+    ({ now, executions }) => ({ executions, aheadMs: Date.parse(now) - Date.now() }),
   );
 
 async function read<T>(path: string): Promise<T> {

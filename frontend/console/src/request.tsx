@@ -14,6 +14,8 @@ interface Props {
   available: number;
   /** Until when somebody can answer, where the workflow waits. */
   deadline: string | null;
+  /** How far the server's clock is ahead. */
+  aheadMs: number;
   isShown: boolean;
   onShow: () => void;
   onBecome: (userId: string) => void;
@@ -23,7 +25,7 @@ interface Props {
 
 /** One request as one person sees it: what happened, whose turn it is, and what this person can do now. */
 export function Request(props: Props): JSX.Element {
-  const { request, me, name, held, available, deadline, isShown, onShow, onBecome, onAct } = props;
+  const { request, me, name, held, available, deadline, aheadMs, isShown, onShow, onBecome, onAct } = props;
   const role = roleOf(request, me);
   const isMine = role === 'requester';
   const scene: Scene = { requester: name(request.requesterId), provider: name(request.providerId), held, available };
@@ -68,7 +70,7 @@ export function Request(props: Props): JSX.Element {
       </header>
       <p>
         {told.sentence}
-        {deadline && told.turn && <TimeLeft until={deadline} />}
+        {deadline && told.turn && <TimeLeft until={Date.parse(deadline) - aheadMs} />}
       </p>
       {acts.length > 0 && !isSending && (
         <ul class="acts" aria-label="What you can do now">
@@ -166,13 +168,13 @@ function Choice({
   );
 }
 
-function TimeLeft({ until }: { until: string }): JSX.Element {
+function TimeLeft({ until }: { until: number }): JSX.Element {
   const [now, setNow] = useState(Date.now());
   useEffect(() => {
     const timer = setInterval(() => setNow(Date.now()), 500);
     return () => clearInterval(timer);
   }, []);
-  const left = Date.parse(until) - now;
+  const left = until - now;
   return (
     <span class="time-left" role="timer">
       {left > 0 ? `${timeLeft(left)} left` : 'time is up'}

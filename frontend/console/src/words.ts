@@ -1,6 +1,6 @@
 /** What a request's status means for the person who looks at it, in words. */
 
-import { roleOf, type Act, type Role, type ServiceRequest } from '../../src';
+import { roleOf, type Act, type FailureCode, type Role, type ServiceRequest } from '../../src';
 
 /** Who takes part, by name, and the hours that the words are about. */
 export interface Scene {
@@ -41,7 +41,8 @@ export function story(request: ServiceRequest, me: string, scene: Scene): Story 
   const offered = hours(request.offeredHours);
   const kept = hours(held ?? request.estimatedHours);
   const mine = roleOf(request, me) === 'requester';
-  const reason = request.failureReason ? `${request.failureReason}. ` : '';
+  const why = reasonOf(request, mine ? 'You' : requester, mine ? provider : 'You');
+  const reason = why ? `${why}. ` : '';
   switch (request.status) {
     case 'PENDING':
     case 'VALIDATING':
@@ -103,6 +104,19 @@ export function story(request: ServiceRequest, me: string, scene: Scene): Story 
         turn: null,
       };
   }
+}
+
+/** Why it ended, with who did it: what one did oneself is said to one as that. */
+function reasonOf({ failureCode, failureReason }: ServiceRequest, requester: string, provider: string): string | null {
+  const words: Partial<Record<FailureCode, string>> = {
+    PROVIDER_DECLINED: `${provider} declined`,
+    PROVIDER_TIMED_OUT: `${provider} did not answer in time`,
+    PROVIDER_WITHDREW: `${provider} withdrew`,
+    OFFER_DECLINED: `${requester} declined the counter-offer`,
+    REQUESTER_TIMED_OUT: `${requester} did not answer the counter-offer in time`,
+    REQUESTER_CANCELLED: `${requester} cancelled`,
+  };
+  return (failureCode && words[failureCode]) ?? failureReason;
 }
 
 const ENDINGS: Partial<Record<ServiceRequest['status'], string>> = {

@@ -100,10 +100,10 @@ export class Window {
 
   /** The numbers of the ledger by their headings. */
   async ledger(): Promise<Record<string, number>> {
-    const table = this.page.getByRole('table', { name: /Hours of each person/ });
-    await expect(table).toBeVisible();
-    const heads = await table.getByRole('columnheader').allTextContents();
-    const numbers = await table.getByRole('cell').allTextContents();
+    const accounts = this.page.locator('.accounts');
+    await expect(accounts).toBeVisible();
+    const heads = await accounts.getByRole('term').allTextContents();
+    const numbers = await accounts.getByRole('definition').allTextContents();
     return Object.fromEntries(heads.map((head, index) => [head, parseFloat(numbers[index] ?? '')]));
   }
 

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { Locator } from '@playwright/test';
 import axe from 'axe-core';
 
-import { expect, test, type Window } from './bank';
+import { expect, test, Window } from './bank';
 
 const PICTURES = join(import.meta.dirname, '../../test-results/pictures');
 
@@ -49,7 +49,7 @@ test('one window and one keyboard are enough for both workflows', async ({ open 
   // the arrow keys change the person, and the picture can be scrolled
   await page.getByRole('radio', { name: /Ana/ }).focus();
   await page.keyboard.press('ArrowRight');
-  await expect(page).toHaveURL(/#ben$/);
+  await expect(page).toHaveURL(/#ben\//);
   await tabTo(ana, page.getByRole('region', { name: 'Picture of ServiceRequestWorkflow' }));
 });
 
@@ -96,6 +96,122 @@ for (const colorScheme of ['light', 'dark'] as const) {
   }
 }
 
+for (const [size, viewport] of Object.entries({
+  phone: { width: 320, height: 640 },
+  wide: { width: 1280, height: 800 },
+})) {
+  test(`many people and many hours fit, ${size}`, async ({ open }) => {
+    const page = (await open('ana', { viewport })).page;
+    const names = ['ana', 'ben', 'chloé', 'Dagmar-Friederike von Hohenfels', 'eve', 'fay', 'gus', 'hal', 'ida'];
+    await page.route('**/local/config', async (route) => {
+      const config = await (await route.fetch()).json();
+      const [{ token }] = config.people;
+      await route.fulfill({ json: { ...config, people: names.map((name) => ({ userId: name, name, token })) } });
+    });
+    await page.route('**/local/ledger', async (route) => {
+      const ledger = await (await route.fetch()).json();
+      const balances = names.map((userId) => ({ userId, availableBalance: '1000001.75' }));
+      await route.fulfill({ json: { ...ledger, balances, held: '999999.75', total: '9999999.5' } });
+    });
+    await page.reload();
+    await expect(page.getByRole('radio')).toHaveCount(9);
+    await expect(page.locator('.accounts').getByRole('term')).toHaveCount(11);
+    await expect(page.locator('.accounts').getByText('1000001.75').last()).toBeVisible();
+    const sideways = await page.evaluate(() => ({
+      page: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+      // what stands out of its place, but for the picture, which scrolls by itself
+      outside: [...document.querySelectorAll('main *, header *')]
+        .filter((one) => !one.closest('.picture, .hidden, .log'))
+        .filter((one) => one.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5)
+        .map((one) => one.outerHTML.slice(0, 80)),
+    }));
+    expect(sideways).toEqual({ page: 0, outside: [] });
+    // a number stands in one line
+    const lines = await page.locator('.accounts dd').evaluateAll((all) =>
+      all.map((one) => {
+        const range = document.createRange();
+        range.selectNodeContents(one.firstChild!);
+        return range.getClientRects().length;
+      }),
+    );
+    expect(new Set(lines)).toEqual(new Set([1]));
+    await picture(new Window(page), `many-${size}`);
+    await page.unrouteAll({ behavior: 'ignoreErrors' });
+  });
+}
+
+test('in forced colours it shows who one is, what is chosen, and what goes on', async ({ open }) => {
+  const [ana, ben] = [await open('ana', { forcedColors: 'active' }), await open('ben', { forcedColors: 'active' })];
+  await ana.ask('Ben', 'A contrast', '0.5');
+  await expect(ben.request('A contrast').getByRole('button', { name: 'Accept' })).toBeVisible();
+  await expect(ben.state('WaitForProviderResponse')).toHaveClass(/current/);
+  await picture(ben, 'forced-colours');
+  const styleOf = (locator: Locator, property: string): Promise<string> =>
+    locator.evaluate((one, name) => getComputedStyle(one).getPropertyValue(name), property);
+  expect(await styleOf(ben.page.locator('.people input:checked + span'), 'outline-style')).toBe('solid');
+  expect(await styleOf(ben.page.locator('.people input:not(:checked) + span').first(), 'outline-style')).toBe('none');
+  expect(await styleOf(ben.page.locator('.request.shown'), 'border-left-width')).toBe('5px');
+  // hours in the bar keep their colours: nothing else says whose they are
+  const colours = await ben.page.locator('.bar > div').evaluateAll((all) => all.map((one) => getComputedStyle(one).background));
+  expect(new Set(colours).size).toBe(colours.length);
+  await ana.do('A contrast', 'Cancel');
+  await ana.expectStatus('A contrast', 'Cancelled');
+});
+
+test('the address holds person and request, and Back goes back', async ({ open }) => {
+  const ana = await open('ana');
+  const { page } = ana;
+  await ana.ask('Ben', 'A first', '0.25');
+  await ana.ask('Ben', 'A second', '0.25');
+  await expect(ana.request('A second')).toHaveClass(/shown/);
+  await ana.request('A first').getByRole('button', { name: 'Show its workflow' }).click();
+  await expect(ana.request('A first')).toHaveClass(/shown/);
+  await ana.request('A first').getByRole('button', { name: 'Go on as Ben' }).click();
+  await expect(page).toHaveURL(/#ben\/[0-9a-f-]{36}$/);
+
+  await page.reload();
+  await expect(page.getByRole('radio', { name: /Ben/ })).toBeChecked();
+  await expect(ana.request('A first')).toHaveClass(/shown/);
+  await page.goBack();
+  await expect(page.getByRole('radio', { name: /Ana/ })).toBeChecked();
+  await expect(ana.request('A first')).toHaveClass(/shown/);
+  await page.goBack();
+  await expect(ana.request('A second')).toHaveClass(/shown/);
+  await page.goForward();
+  await expect(ana.request('A first')).toHaveClass(/shown/);
+  for (const service of ['A first', 'A second']) {
+    await ana.do(service, 'Cancel');
+    await ana.expectStatus(service, 'Cancelled');
+  }
+});
+
+test('the clock is the server’s', async ({ open }) => {
+  const ana = await open('ana');
+  // a browser whose clock is a day ahead
+  await ana.page.clock.install({ time: Date.now() + 24 * 3600 * 1000 });
+  await ana.page.reload();
+  await ana.ask('Ben', 'A clock', '0.25');
+  await expect(ana.request('A clock').getByRole('timer')).toHaveText(/^1\d:\d\d left$/);
+  await ana.do('A clock', 'Cancel');
+  await ana.expectStatus('A clock', 'Cancelled');
+});
+
+test('to cancel is no main button', async ({ open }) => {
+  const [ana, ben] = [await open('ana'), await open('ben')];
+  await ana.ask('Ben', 'A button', '0.25');
+  const background = (window: Window, name: string): Promise<string> =>
+    window
+      .request('A button')
+      .getByRole('button', { name, exact: true })
+      .evaluate((one) => getComputedStyle(one).backgroundColor);
+  await expect(ben.request('A button').getByRole('button', { name: 'Accept' })).toBeVisible();
+  const main = await background(ben, 'Accept');
+  expect(await background(ben, 'Decline')).not.toBe(main);
+  expect(await background(ana, 'Cancel')).not.toBe(main);
+  await ana.do('A button', 'Cancel');
+  await ana.expectStatus('A button', 'Cancelled');
+});
+
 test('a request that has ended can be looked at again', async ({ open }) => {
   const [ana, ben] = [await open('ana'), await open('ben')];
   for (const service of ['The first', 'The second']) {
@@ -135,7 +251,7 @@ test('news are told to screen readers', async ({ open }) => {
   await ana.ask('Ben', 'A song', '0.5');
   await expect(live).toContainText('A song: You are asked. Ana asks you, and 0.5 h of Ana’s are held.');
   await ana.do('A song', 'Cancel');
-  await expect(live).toContainText('A song: Cancelled. The requester cancelled. 0.5 h went back to Ana.');
+  await expect(live).toContainText('A song: Cancelled. Ana cancelled. 0.5 h went back to Ana.');
 });
 
 test('nothing moves for those who want no motion', async ({ open }) => {

@@ -49,7 +49,7 @@ test('declined: the hours come back', async ({ open }) => {
   await ben.do('A bed to move', 'Decline');
 
   await ana.expectStatus('A bed to move', 'Declined');
-  await expect(ana.request('A bed to move')).toContainText('The provider declined. 1 h went back to you.');
+  await expect(ana.request('A bed to move')).toContainText('Ben declined. 1 h went back to you.');
   await ana.expectPath('ServiceRequestWorkflow', ...ASKED, 'CheckProviderResponse', 'RefundEscrow');
   await expect(ana.request('A bed to move').getByRole('list')).toHaveCount(0);
   await ana.expectAvailable(before['Ana']!);
@@ -93,7 +93,7 @@ test('a counter-offer, rejected: the hours come back', async ({ open }) => {
   await ben.do('A shelf', 'Counter-offer');
   await ana.do('A shelf', 'Reject the offer');
   await ben.expectStatus('A shelf', 'Declined');
-  await expect(ben.request('A shelf')).toContainText('The requester declined the counter-offer');
+  await expect(ben.request('A shelf')).toContainText('Ana declined the counter-offer');
   await ana.expectAvailable(before);
 });
 
@@ -105,6 +105,9 @@ test('cancelled before the provider has answered', async ({ open }) => {
   await ben.do('A ride', 'Cancel');
 
   await ana.expectStatus('A ride', 'Cancelled');
+  // who did it is told it as theirs
+  await expect(ana.request('A ride')).toContainText('Ben cancelled. 2 h went back to Ben.');
+  await expect(ben.request('A ride')).toContainText('You cancelled. 2 h went back to you.');
   await expect(ana.request('A ride').getByRole('button', { name: 'Accept' })).toHaveCount(0);
   await ben.expectAvailable(before);
 });
@@ -118,7 +121,7 @@ test('withdrawn from while in progress: not paid', async ({ open }) => {
   await ben.do('A cake', 'Withdraw');
 
   await ana.expectStatus('A cake', 'Cancelled');
-  await expect(ana.request('A cake')).toContainText('The provider withdrew. 1 h went back to you.');
+  await expect(ana.request('A cake')).toContainText('Ben withdrew. 1 h went back to you.');
   await ana.expectPath('EscrowManagementWorkflow', 'ValidateEscrowRelease', 'CheckDecision', 'RefundEscrow');
   await ben.expectAvailable(before);
 });
@@ -129,7 +132,7 @@ test('nobody answers: the time runs down, and the hours come back', async ({ ope
   await expect(ben.request('A letter').getByRole('timer')).toHaveText(/^0:0[1-6] left$/);
 
   await ana.expectStatus('A letter', 'Timed out');
-  await expect(ana.request('A letter')).toContainText('The provider did not answer in time. 2 h went back to you.');
+  await expect(ana.request('A letter')).toContainText('Ben did not answer in time. 2 h went back to you.');
   await ana.expectPath('ServiceRequestWorkflow', ...ASKED, 'TimeoutRequest', 'CheckProviderResponse', 'TimedOut');
   await expect(ben.request('A letter').getByRole('button', { name: 'Accept' })).toHaveCount(0);
   await ana.expectAvailable(10);

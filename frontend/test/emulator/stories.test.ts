@@ -1,7 +1,6 @@
-import { generateClient } from 'aws-amplify/api';
 import { beforeEach, expect, inject, test } from 'vitest';
 import { createDirect, executionName } from '../../src/direct.js';
-import { createHourBank, possibleActs, type ErrorKind, type RequestState, type Status } from '../../src/index.js';
+import { createHourBank, possibleActs, type ErrorKind, type RequestsQuery, type RequestState, type Status } from '../../src/index.js';
 import { configure } from '../appsync.js';
 
 const { console: address, deployment } = inject('deployment');
@@ -29,11 +28,7 @@ async function kindOf(promise: Promise<unknown>): Promise<ErrorKind | 'none'> {
 }
 async function balance(userId: string): Promise<number> {
   user = userId;
-  const query = 'query Balance($userId: ID!) { getUserBalance(userId: $userId) { availableBalance } }';
-  const { data } = (await generateClient().graphql({ query, variables: { userId }, authMode: 'userPool' })) as {
-    data: { getUserBalance: { availableBalance: number } };
-  };
-  return data.getUserBalance.availableBalance;
+  return bank.balance();
 }
 
 test('a service is asked for, accepted, received and paid', async () => {
@@ -81,13 +76,47 @@ test('declined, cancelled, refused: each gives the hours back', async () => {
   await until(cancelled, 'AWAITING_PROVIDER');
   await bank.respond(cancelled, 'cancel');
   await until(cancelled, 'CANCELLED');
-  expect((await until(refused, 'REJECTED')).request?.failureReason).toMatch(/hours/);
+  expect((await until(refused, 'REJECTED')).request).toMatchObject({
+    failureReason: 'Not enough hours: 1000 needed',
+    failureCode: 'NOT_ENOUGH_HOURS',
+  });
 
   user = 'ben';
   await until(declined, 'AWAITING_PROVIDER');
   await bank.answer(declined, 'decline');
   await until(declined, 'DECLINED');
   expect(await balance('ana')).toBe(before);
+});
+
+test('everybody lists their own requests, by side and by status', async () => {
+  const id = await bank.submitRequest({ serviceId: 'a list', providerId: 'ben', hours: 1 });
+  await until(id, 'AWAITING_PROVIDER');
+  const listed = async (query: RequestsQuery): Promise<string[]> => {
+    const found: string[] = [];
+    let nextToken: string | null = null;
+    do {
+      const page = await bank.requests({ ...query, limit: 2, nextToken });
+      found.push(...page.requests.map((request) => request.id));
+      ({ nextToken } = page);
+    } while (nextToken !== null);
+    return found;
+  };
+  expect(await listed({ role: 'requester', status: 'AWAITING_PROVIDER' })).toContain(id);
+  expect(await listed({ role: 'provider' })).not.toContain(id);
+  expect(await listed({ role: 'requester', status: ['PENDING', 'IN_PROGRESS'] })).not.toContain(id);
+
+  user = 'ben';
+  const inbox = bank.watchRequests({ role: 'provider', status: 'AWAITING_PROVIDER' });
+  expect((await inbox.next()).value?.requests).toContainEqual(
+    expect.objectContaining({
+      request: expect.objectContaining({ id }),
+      role: 'provider',
+      acts: ['accept', 'decline', 'counterOffer'],
+    }),
+  );
+  await inbox.return();
+  user = 'chloé';
+  expect(await listed({ status: 'AWAITING_PROVIDER' })).not.toContain(id);
 });
 
 test('the API keeps its rules, and the errors say which', async () => {

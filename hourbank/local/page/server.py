@@ -20,7 +20,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from handlers.aws.dynamodb import date_time
+from handlers.aws.dynamodb import date_time, now
 from handlers.bank.hours import in_words
 from hourbank import laws
 from hourbank.drawing.graph import places, waits_for_token
@@ -139,8 +139,11 @@ class Console:
         }
 
     def request(self, request_id: str) -> dict[str, Any]:
-        """Return where the executions of a request are, oldest first; none if there is no such request."""
-        return {"executions": [self._progress(one) for one in self._deployment.named_executions(request_id)]}
+        """Return the time, and where the executions of a request are, oldest first; none if there is no such request."""
+        return {
+            "now": now(),
+            "executions": [self._progress(one) for one in self._deployment.named_executions(request_id)],
+        }
 
     def _read_ledger(self) -> laws.Ledger:
         ledger = read_ledger(self._dynamodb, self._deployment.tables)
