@@ -22,7 +22,7 @@ from botocore.exceptions import ClientError
 from handlers.aws.dynamodb import client
 from hourbank import names
 from hourbank.errors import HourBankError
-from hourbank.terminal import one_line
+from hourbank.files import UNREADABLE, why_unreadable
 
 META = "amplify-meta.json"
 PROVIDERS = "team-provider-info.json"
@@ -108,6 +108,8 @@ def warnings(project: Project, stack: str | None) -> Iterator[str]:
 
 def read(path: Path, stack: str | None, region: str | None) -> Project:
     """Read the project's file, and ask AWS for what is not in it."""
+    if region and not LEGAL["aws:region"].fullmatch(region):
+        raise HourBankError(f"--region is {printable(region)!r}, which is no region of AWS: give one such as eu-west-1")
     file = find(path)
     content = load(file)
     if file.name == META:
@@ -135,8 +137,8 @@ def find(path: Path) -> Path:
 def load(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise HourBankError(f"{printable(file)} cannot be read ({one_line(error)}): pull it again") from None
+    except UNREADABLE as error:
+        raise HourBankError(f"{printable(file)} cannot be read ({why_unreadable(error)}): pull it again") from None
     if not isinstance(content, dict):
         raise HourBankError(f"{printable(file)} is not a JSON object: pull it again")
     return content
@@ -145,8 +147,8 @@ def load(file: Path) -> dict[str, Any]:
 def of_meta(file: Path, content: dict[str, Any], stack: str | None, region: str | None) -> Project:
     provider = part(content, "providers", "awscloudformation")
     apis = [api for api in part(content, "api").values() if isinstance(api, dict) and api.get("service") == "AppSync"]
-    outputs = [part(api, "output") for api in apis]
-    if not outputs or not outputs[0].get("GraphQLAPIIdOutput"):
+    outputs = [output for api in apis if (output := part(api, "output")).get("GraphQLAPIIdOutput")]
+    if not outputs:
         raise HourBankError(
             f"{printable(file)} has no GraphQL API that was pushed: `amplify push`, then `amplify pull`"
         )
@@ -194,7 +196,7 @@ def of_providers(file: Path, content: dict[str, Any], stack: str | None, region:
     provider = environments[env]
     root = string(provider, "StackName") or missing(file, f"stack of {env}", "`amplify pull`")
     region = region or string(provider, "Region") or missing(file, f"region of {env}", "give --region")
-    os.environ["AWS_DEFAULT_REGION"] = region
+    os.environ["AWS_DEFAULT_REGION"] = legal("aws:region", region, file)
     outputs = api_of(root, region)
     return Project(
         file=file,
@@ -231,7 +233,7 @@ def of_outputs(file: Path, content: dict[str, Any], region: str | None) -> Proje
     data, auth = part(content, "data"), part(content, "auth")
     url = string(data, "url") or missing(file, "data.url", "the backend has no data; add it, and deploy it")
     region = region or string(data, "aws_region") or missing(file, "data.aws_region", "give --region")
-    os.environ["AWS_DEFAULT_REGION"] = region
+    os.environ["AWS_DEFAULT_REGION"] = legal("aws:region", region, file)
     pages = client("appsync").get_paginator("list_graphql_apis").paginate()
     apis = {one.get("uris", {}).get("GRAPHQL"): one["apiId"] for page in pages for one in page["graphqlApis"]}
     if url not in apis:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from graphql.language import ast
 from components.models import MODELS, Model
 from hourbank.errors import HourBankError
 from hourbank.fields import FIELDS, WRITTEN, of_grants, of_model, shown
+from hourbank.files import UNREADABLE, why_unreadable
 
 TRANSFORMER, INPUTS = "transform.conf.json", "cli-inputs.json"
 WHERE = "docs/app/schema.md"
@@ -29,8 +30,10 @@ CONFLICTS = (
 )
 
 
-def until_then(start_requests_from: str) -> Iterator[str]:
-    """Say that nothing starts yet, where the time is still to come."""
+def until_then(start_requests_from: object) -> Iterator[str]:
+    """Say that nothing starts yet, where the time is still to come; it may also be a reference, such as a Ref."""
+    if not isinstance(start_requests_from, str):
+        return
     moment = datetime.fromisoformat(start_requests_from)
     if moment > datetime.now(UTC):
         yield f"StartRequestsFrom is {start_requests_from}, which is still to come: until then no request starts"
@@ -69,11 +72,9 @@ def look_at_gen1(api: Path, told: Collection[str], *, allow_conflict_resolution:
     if not files:
         return [f"{api} has no schema.graphql, {NOT_LOOKED_AT}"]
     try:
-        # as utf-8-sig: an editor may have left a byte order mark
-        document = graphql.parse("\n".join(file.read_text(encoding="utf-8-sig") for file in files))
-    except (graphql.GraphQLError, OSError, ValueError) as error:
-        return [f"{files[0]} cannot be read ({' '.join(str(error).split())[:200]}), {NOT_LOOKED_AT}"]
-    types, keys = types_of(document)
+        types, keys = types_of([node for file in files for node in parse(file)])
+    except HourBankError as error:
+        return [f"{error}, {NOT_LOOKED_AT}"]
     schema = files[0] if len(files) == 1 else api / "schema"
     for model in wanted.values():
         if model.name not in types:
@@ -88,6 +89,27 @@ def look_at_gen1(api: Path, told: Collection[str], *, allow_conflict_resolution:
                 "check @primaryKey"
             )
     return list(remarks(schema, types, wanted.values()))
+
+
+def parse(file: Path) -> tuple[ast.DefinitionNode, ...]:
+    """What a file of a schema defines; nothing where it has comments at most.
+
+    Raises
+    ------
+    HourBankError
+        It cannot be read, and where.
+    """
+    try:
+        # as utf-8-sig: an editor may have left a byte order mark
+        text = file.read_text(encoding="utf-8-sig")
+        if not re.sub(r"#[^\r\n]*|[\s,]", "", text):
+            return ()
+        return graphql.parse(text, no_location=True).definitions
+    except graphql.GraphQLError as error:
+        line = error.locations[0].line if error.locations else 1
+        raise HourBankError(f"{file} cannot be read (line {line}: {error.message})") from None
+    except UNREADABLE as error:
+        raise HourBankError(f"{file} cannot be read ({why_unreadable(error)})") from None
 
 
 def remarks(schema: Path, types: Mapping[str, Any], models: Collection[Model]) -> Iterator[str]:
@@ -107,8 +129,8 @@ def conflict_resolution(file: Path, models: Collection[Model]) -> str:
         return ""
     try:
         content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise HourBankError(f"{file} cannot be read: {error}") from None
+    except UNREADABLE as error:
+        raise HourBankError(f"{file} cannot be read ({why_unreadable(error)}): correct it") from None
     if file.name == TRANSFORMER:
         resolvers = at(content, "ResolverConfig")
         each = at(resolvers, "models")
@@ -130,20 +152,20 @@ def at(content: Any, *keys: str) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def types_of(document: graphql.DocumentNode) -> tuple[dict[str, Any], dict[str, list[str]]]:
+def types_of(nodes: Iterable[ast.DefinitionNode]) -> tuple[dict[str, Any], dict[str, list[str]]]:
     """The types of a schema as GraphQL's introspection has them, with what Amplify adds; and the keys of its models.
 
     A model that was renamed with @mapsTo is here by the name that its table has.
     """
     types: dict[str, Any] = {}
     keys: dict[str, list[str]] = {}
-    for node in document.definitions:
+    for node in nodes:
         if isinstance(node, ast.EnumTypeDefinitionNode):
             types[node.name.value] = {"enumValues": [{"name": one.name.value} for one in node.values]}
         if not isinstance(node, ast.ObjectTypeDefinitionNode | ast.ObjectTypeExtensionNode):
             continue
         directives = [(one.name.value, arguments(one)) for one in node.directives]
-        mapped = [given["name"] for what, given in directives if what == "mapsTo" and "name" in given]
+        mapped = [one for what, given in directives if what == "mapsTo" and isinstance(one := given.get("name"), str)]
         name = (mapped or [node.name.value])[0]
         fields = types.setdefault(name, {"name": name, "fields": []})["fields"]
         fields += [{"name": field.name.value, "type": type_of(field.type)} for field in node.fields]
@@ -174,8 +196,14 @@ def key_of(
     for field in node.fields:
         for directive in field.directives:
             if directive.name.value == "primaryKey":
-                return [field.name.value, *arguments(directive).get("sortKeyFields", [])]
-    return next((given["fields"] for what, given in directives if what == "key" and "name" not in given), ["id"])
+                return [field.name.value, *listed(arguments(directive).get("sortKeyFields"))]
+    told = (listed(given.get("fields")) for what, given in directives if what == "key" and "name" not in given)
+    return next(filter(None, told), ["id"])
+
+
+def listed(value: Any) -> list[str]:
+    """A list of GraphQL's, for which one of its values may stand."""
+    return [str(one) for one in (value if isinstance(value, list) else [value]) if one is not None]
 
 
 # ---- Gen 2
@@ -191,13 +219,16 @@ def look_at_gen2(amplify: Path) -> list[str]:
     files = [
         file
         for file in sorted(amplify.rglob("*.ts"))
-        if not {"node_modules", ".amplify", "workflows"} & set(file.relative_to(amplify).parts[:-1])
+        if not {"node_modules", ".amplify", "workflows"} & set(file.relative_to(amplify).parts[:-1]) and file.is_file()
     ]
-    try:
-        text = "\n".join(file.read_text(encoding="utf-8-sig") for file in files)
-    except (OSError, ValueError) as error:
-        return [f"{amplify} cannot be read ({' '.join(str(error).split())[:200]}), {NOT_LOOKED_AT}"]
-    code = re.sub(r"/\*.*?\*/|(?<!:)//[^\n]*", "", text, flags=re.DOTALL)
+    text = ""
+    for file in files:
+        try:
+            text += file.read_text(encoding="utf-8-sig") + "\n"
+        except UNREADABLE as error:
+            return [f"{file} cannot be read ({why_unreadable(error)}), {NOT_LOOKED_AT}"]
+    # to its end, where a comment has none: looking for one from each beginning again would take for ever
+    code = re.sub(r"/\*.*?(\*/|\Z)|(?<!:)//[^\n]*", "", text, flags=re.DOTALL)
     found = {name: body for name in FIELDS if (body := model_in(code, name))}
     if not found and not re.search(r"\.model\s*\(", code):
         return [f"{amplify} has no a.model(...) in TypeScript, {NOT_LOOKED_AT}"]

@@ -7,6 +7,7 @@ and `team-provider-info.json` that of one, in `<env>.categories.custom.stepfunct
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,16 @@ from components.models import MODELS
 from hourbank.errors import HourBankError
 from hourbank.export import beside, parameterised
 from hourbank.export.parameterised import ARCHIVE, STREAM_ARN, TABLE_NAMES
-from hourbank.files import HOOK_HEADER, MOVE_IT, is_ours, refuse_foreign, refuse_foreign_archive, write
+from hourbank.files import (
+    HOOK_HEADER,
+    MOVE_IT,
+    UNREADABLE,
+    is_ours,
+    refuse_foreign,
+    refuse_foreign_archive,
+    why_unreadable,
+    write,
+)
 
 CONFIG = "backend-config.json"
 RESOURCE = "stepfunctions"
@@ -103,14 +113,17 @@ def find(path: Path, api: str | None) -> Backend:
         raise HourBankError(f"{file} has the GraphQL APIs {', '.join(apis)}: say which with --api")
     if api is not None and api not in apis:
         raise HourBankError(f"{file} has no GraphQL API {api!r}: it has {', '.join(apis)}")
-    return Backend(path, config, api or apis[0])
+    name = api or apis[0]
+    if not re.fullmatch("[A-Za-z0-9]+", name):
+        raise HourBankError(f"{file} has the GraphQL API {name!r}: Amplify's names have letters and digits alone")
+    return Backend(path, config, name)
 
 
 def read(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise HourBankError(f"{file} cannot be read: {error}") from error
+    except UNREADABLE as error:
+        raise HourBankError(f"{file} cannot be read ({why_unreadable(error)}): correct it") from error
     if not isinstance(content, dict):
         raise HourBankError(f"{file} is not an object")
     return content
@@ -209,13 +222,16 @@ def write_into(backend: Backend, *, start_requests_from: str | None, retain: boo
     made = template(backend.api, key=f"hourbank/{digest}.zip", retain=retain)
     content = with_defaults(backend.parameters, made["Parameters"], start_requests_from)
     hook = backend.hook
-    for file, header in ((hook, HOOK_HEADER), (backend.folder / TEMPLATE, made["Description"])):
+    headers = {backend.folder / TEMPLATE: made["Description"], hook: HOOK_HEADER}
+    for file, header in headers.items():
+        if file.parent.exists():
+            refuse_foreign(file, header, MOVE_IT)
+    refuse_foreign_archive(backend.folder / ARCHIVE)
+    for file in headers:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise HourBankError(f"{file.parent} cannot be made: {error.strerror}") from error
-        refuse_foreign(file, header, MOVE_IT)
-    refuse_foreign_archive(backend.folder / ARCHIVE)
     write(backend.folder / TEMPLATE, to_json(made))
     write(backend.parameters, to_json(content))
     write(backend.folder / ARCHIVE, archive)

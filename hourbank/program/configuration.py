@@ -16,6 +16,7 @@ import yaml
 
 from components.models import MODELS
 from hourbank.errors import HourBankError
+from hourbank.files import why_unreadable
 from hourbank.names import PROJECT, ROOT
 from hourbank.program import go_yaml
 
@@ -249,7 +250,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise HourBankError(f"{path.name} is no YAML (line {line}: {error.problem}): correct it") from None
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise HourBankError(f"{path.name} cannot be read ({' '.join(str(error).split())}): correct it") from None
+        raise HourBankError(f"{path.name} cannot be read ({why_unreadable(error)}): correct it") from None
     if not isinstance(content, dict):
         raise HourBankError(f"{path.name} is not a map of keys and values: correct it")
     return content

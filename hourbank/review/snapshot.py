@@ -108,10 +108,13 @@ def declared(resource: recorder.Resource) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Print the snapshot of the folder, the stacks and what is unknown of them, as told; what stops it, in one line."""
-    tree, unknown = sys.argv[1:]
+    """Write the snapshot of the folder, the stacks and what is unknown of them, as told; what stops it, in one line.
+
+    Into a file, as the program may print.
+    """
+    tree, unknown, out = sys.argv[1:]
     try:
-        print(json.dumps(snapshot(Path(tree), json.loads(unknown))))
+        Path(out).write_text(json.dumps(snapshot(Path(tree), json.loads(unknown))), encoding="utf-8")
     except Exception as error:  # noqa: BLE001 - whatever the other version does, the reader wants one line
         sys.exit(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hourbank.errors import HourBankError
+from hourbank.files import UNREADABLE, why_unreadable
 from hourbank.names import ROOT
 from hourbank.program import cloudformation
 from hourbank.program.configuration import read_stack
@@ -95,20 +97,20 @@ def read(name: str, tree: Path, unknown: Mapping[str, Mapping[str, str]]) -> Ver
         )
     # Not the user's: nothing may be asked of an account.
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "PULUMI_", "PYTHON"))}
-    command = [sys.executable, "-m", "hourbank.review.snapshot", str(tree), json.dumps(unknown)]
-    try:
-        ended = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=SECONDS
-        )
-    except subprocess.TimeoutExpired:
-        raise HourBankError(f"{name} cannot be recorded: its program does not end within {SECONDS} s") from None
-    if ended.returncode:
-        said = ended.stderr.strip().splitlines() or ["it says nothing"]
-        raise HourBankError(f"{name} cannot be recorded with what is installed here: {said[-1]}")
-    found = json.loads(ended.stdout.splitlines()[-1])
+    with tempfile.TemporaryDirectory(prefix="hourbank-plan-") as folder:
+        out = Path(folder, "snapshot.json")
+        command = [sys.executable, "-m", "hourbank.review.snapshot", str(tree), json.dumps(unknown), str(out)]
+        try:
+            ended = subprocess.run(
+                command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=SECONDS
+            )
+        except subprocess.TimeoutExpired:
+            raise HourBankError(f"{name} cannot be recorded: its program does not end within {SECONDS} s") from None
+        if ended.returncode or not out.is_file():
+            said = ended.stderr.strip().splitlines() or [f"its program ends by itself, with {ended.returncode}"]
+            raise HourBankError(f"{name} cannot be recorded with what is installed here: {said[-1]}")
+        found = json.loads(out.read_text(encoding="utf-8"))
     files = {inside: Path(path).read_bytes() for inside, path in found["code"].items()}
-    lock = tree / "uv.lock"
-    locked = tomllib.loads(lock.read_text(encoding="utf-8"))["package"] if lock.exists() else []
     return Version(
         name=name,
         stacks={stack: to_stack(declared) for stack, declared in found["stacks"].items()},
@@ -119,8 +121,17 @@ def read(name: str, tree: Path, unknown: Mapping[str, Mapping[str, str]]) -> Ver
         config=found["config"],
         environments=found["environments"],
         unknown=found["unknown"],
-        packages={package["name"]: package.get("version", "") for package in locked},
+        packages=packages(name, tree / "uv.lock"),
     )
+
+
+def packages(name: str, lock: Path) -> dict[str, str]:
+    """Versions by name, as a version of this project locks them; none where it has no lock."""
+    try:
+        locked = tomllib.loads(lock.read_text(encoding="utf-8-sig")).get("package", []) if lock.exists() else []
+        return {package["name"]: package.get("version", "") for package in locked}
+    except (*UNREADABLE, AttributeError, KeyError, TypeError) as error:
+        raise HourBankError(f"{name} cannot be recorded: uv.lock cannot be read ({why_unreadable(error)})") from None
 
 
 def nothing(name: str, stacks: Sequence[str]) -> Version:

@@ -190,6 +190,16 @@ def test_an_api_that_is_not_in_this_account_is_one_line(aws):
     ("name", "content", "says"),
     [
         ("amplify_outputs.json", "{", "cannot be read"),
+        pytest.param(
+            "amplify_outputs.json", "[" * 100_000, "cannot be read (it is nested too deeply): pull it again", id="deep"
+        ),
+        ("amplify_outputs.json", "\ufeff{\xe4", "cannot be read (it is not UTF-8): pull it again"),
+        ("amplify_outputs.json", '{"data": {"url": "u", "aws_region": "eu west"}}', "gives 'eu west' for aws:region"),
+        (
+            "team-provider-info.json",
+            '{"dev": {"awscloudformation": {"StackName": "s", "Region": "x"}}}',
+            "gives 'x' for aws:region",
+        ),
         ("amplify_outputs.json", "[]", "is not a JSON object"),
         ("amplify_outputs.json", "{}", "has no data.url: the backend has no data"),
         ("amplify_outputs.json", '{"data": {"url": "https://x.appsync-api/graphql"}}', "has no data.aws_region"),
@@ -201,7 +211,7 @@ def test_an_api_that_is_not_in_this_account_is_one_line(aws):
     ],
 )
 def test_a_file_that_says_too_little_is_one_line(aws, tmp_path, name, content, says):
-    (tmp_path / name).write_text(content)
+    (tmp_path / name).write_text(content, encoding="utf-16" if content.startswith("\ufeff") else "utf-8")
     line = refusal(tmp_path / name)
     assert line.startswith(str(tmp_path / name))
     assert says in line
@@ -232,6 +242,18 @@ def test_a_folder_that_is_no_amplify_project_is_one_line(tmp_path, path, says):
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (1, "", 1)
     assert says in ended.stderr
     assert "give the folder that `amplify` is in" in ended.stderr
+
+
+def test_an_api_that_was_never_pushed_stands_in_nobody_s_way(aws, tmp_path):
+    content = json.loads((GEN1 / "amplify/backend/amplify-meta.json").read_text())
+    content["api"] = {"older": {"service": "AppSync"}, **content["api"]}
+    (tmp_path / "amplify-meta.json").write_text(json.dumps(content))
+    assert "amplifyApiId" in settings(propose(tmp_path / "amplify-meta.json", None, None))
+
+
+def test_a_region_that_is_none_is_the_command_line_s(aws):
+    with pytest.raises(HourBankError, match=r"^--region is 'eu west', which is no region of AWS: give one such as"):
+        propose(GEN1, None, "eu west")
 
 
 def test_without_credentials_there_is_one_line(tmp_path):

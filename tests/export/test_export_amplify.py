@@ -291,6 +291,85 @@ def test_a_schema_that_nobody_can_read_is_said(tmp_path: Path, schema: str | Non
     )
 
 
+@pytest.mark.parametrize(
+    ("schema", "says"),
+    [
+        (SCHEMA + "\n\ntype {", f"schema.graphql cannot be read (line {SCHEMA.count(chr(10)) + 3}: Syntax Error: "),
+        (f"{SCHEMA}\ntype Deep {{ a: {'[' * 3000}Int{']' * 3000} }}", "cannot be read (it is nested too deeply)"),
+        (SCHEMA.encode("utf-16"), "cannot be read (it is not UTF-8)"),
+    ],
+    ids=["syntax", "depth", "encoding"],
+)
+def test_why_a_schema_cannot_be_read_is_said(tmp_path: Path, schema: str | bytes, says: str) -> None:
+    backend = with_api(tmp_path)
+    file = backend / "api" / API / "schema.graphql"
+    file.write_bytes(schema if isinstance(schema, bytes) else schema.encode())
+    [remark] = [line for line in run(backend, "--start-requests-from", START).splitlines() if line.startswith("!")]
+    assert says in remark
+
+
+def test_of_several_files_the_one_that_cannot_be_read_is_named_and_comments_alone_are_none(tmp_path: Path) -> None:
+    backend = with_api(tmp_path)
+    folder = backend / "api" / API / "schema"
+    folder.mkdir()
+    (folder.parent / "schema.graphql").rename(folder / "one.graphql")
+    (folder / "two.graphql").write_text("# nothing, yet\n")
+    assert "!" not in run(backend, "--start-requests-from", START)
+    (folder / "two.graphql").write_text("\n\ntype {\n")
+    assert f"! {folder / 'two.graphql'} cannot be read (line 3: " in run(backend, "--start-requests-from", START)
+
+
+@pytest.mark.parametrize(
+    ("head", "says"),
+    [
+        ("type UserBalance @model @key", "the key of UserBalance is id: the workflows need userId alone"),
+        ("type UserBalance @model @key(fields: 3)", "the key of UserBalance is 3: "),
+        ('type UserBalance @model @key(fields: ["userId", "x"])', "the key of UserBalance is userId and x: "),
+        ('type X @model @mapsTo(name: ["UserBalance"])', "has no model UserBalance"),
+        ("interface UserBalance @model", "has no model UserBalance"),
+    ],
+)
+def test_directives_of_any_form_are_no_hindrance(tmp_path: Path, head: str, says: str) -> None:
+    schema = re.sub(r"type UserBalance\s+@model(\([^)]*\))?", lambda _: head, SCHEMA).replace("@primaryKey", "")
+    assert says in refused(with_api(tmp_path, schema), "--start-requests-from", START)
+
+
+@pytest.mark.parametrize("key", ['"userId"', '["userId"]'])
+def test_a_list_of_one_may_stand_without_brackets(tmp_path: Path, key: str) -> None:
+    head = f"type UserBalance @model @key(fields: {key})"
+    schema = re.sub(r"type UserBalance\s+@model(\([^)]*\))?", lambda _: head, SCHEMA).replace("@primaryKey", "")
+    assert "!" not in run(with_api(tmp_path, schema), "--start-requests-from", START)
+
+
+def test_a_time_that_refers_to_something_is_taken(tmp_path: Path) -> None:
+    backend = with_api(tmp_path)
+    parameters = backend / "custom" / "stepfunctions" / "parameters.json"
+    parameters.parent.mkdir(parents=True)
+    parameters.write_text('{"StartRequestsFrom": {"Ref": "someParameter"}}')
+    assert "is written" in run(backend)
+
+
+def test_a_name_that_no_api_of_amplify_s_has_is_refused(tmp_path: Path) -> None:
+    backend = project(tmp_path, **{"time/../bank": "AppSync"})
+    assert "Amplify's names have letters and digits alone" in refused(backend, "--start-requests-from", START)
+
+
+@pytest.mark.parametrize("file", ["stepfunctions-cloudformation-template.json", "hourbank-functions.zip"])
+@pytest.mark.parametrize("what", ["a folder", "a link"])
+def test_where_something_else_is_in_a_file_s_place_nothing_is_left(tmp_path: Path, file: str, what: str) -> None:
+    backend = with_api(tmp_path)
+    place = backend / "custom" / "stepfunctions" / file
+    place.parent.mkdir(parents=True)
+    if what == "a folder":
+        place.mkdir()
+    else:
+        place.symlink_to(tmp_path / "nowhere")
+    before = sorted(tmp_path.rglob("*"))
+    said = refused(backend, "--start-requests-from", START)
+    assert str(place) in said and (said.endswith(": remove it") or "move it away" in said)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 @pytest.mark.parametrize("where", ["parameters", "team"])
 def test_models_whose_tables_are_told_may_be_anywhere(tmp_path: Path, where: str) -> None:
     backend = with_api(

@@ -114,6 +114,15 @@ def test_data_that_is_written_otherwise_is_not_looked_at(amplify: Path) -> None:
     assert said.endswith("so nobody looked whether the models are those of docs/app/schema.md")
 
 
+def test_what_cannot_be_read_is_named_and_what_has_no_end_is_looked_at_once(amplify: Path) -> None:
+    (amplify / "folder.ts").mkdir()
+    (amplify / "link.ts").symlink_to("nowhere")
+    assert remarks(amplify, DATA + "/* " * 100_000) == []
+    (amplify / "data" / "more.ts").write_bytes(b"// \xe4")
+    (said,) = [line for line in run(amplify).splitlines() if line.startswith("!")]
+    assert said.startswith(f"! {amplify / 'data' / 'more.ts'} cannot be read (it is not UTF-8), so nobody looked")
+
+
 def test_a_wrong_folder_and_somebody_s_file_are_left_alone(amplify: Path) -> None:
     assert f"did you mean {amplify}?" in refused(amplify.parent)
     assert "no backend.ts" in refused(amplify / "data")

@@ -14,7 +14,7 @@ import pytest
 from hourbank import names
 from hourbank.errors import HourBankError
 from hourbank.review import clone, plan
-from hourbank.review.versions import nothing
+from hourbank.review.versions import nothing, packages, read
 
 NOBODY = {f"GIT_{who}_{what}": "a@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
@@ -183,6 +183,16 @@ def test_in_a_worktree_and_in_a_hook_it_is_this_folders_repository(
     assert (clone.extract(found.before, "", tmp_path / "base") / "__main__.py").exists()
 
 
+def test_a_link_that_leads_out_of_the_clone_is_left_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Repository.new(tmp_path / "made")
+    (made.folder / "out").symlink_to("/etc/passwd")
+    (made.folder / "in").symlink_to("__main__.py")
+    commit = made.commit(**program())
+    inside(monkeypatch, made.folder)
+    unpacked = clone.extract(commit, "", tmp_path / "head")
+    assert not (unpacked / "out").is_symlink() and (unpacked / "in").is_file()
+
+
 def test_the_first_change_that_brings_the_folder_is_all_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app = Repository.new(tmp_path / "app")
     base = app.commit(README="x")
@@ -244,6 +254,34 @@ def test_where_nothing_is_committed_it_is_said(
 def test_outside_of_a_repository_there_is_nothing_to_compare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inside(monkeypatch, tmp_path)
     assert refusal("main") == f"{tmp_path} is not in a git repository: run this in a clone"
+
+
+@pytest.mark.parametrize("lock", ["<<<<<<< HEAD\n", "[[package]]\n", "package = 3\n", b"\xff"])
+def test_a_lock_that_cannot_be_read_is_a_line(tmp_path: Path, lock: str | bytes) -> None:
+    (tmp_path / "uv.lock").write_bytes(lock if isinstance(lock, bytes) else lock.encode())
+    with pytest.raises(HourBankError, match=r"^main cannot be recorded: uv.lock cannot be read \(") as caught:
+        packages("main", tmp_path / "uv.lock")
+    assert "\n" not in str(caught.value)
+    assert packages("main", tmp_path / "none") == {}
+
+
+@pytest.mark.parametrize(
+    ("first", "says"),
+    [
+        ("import os\nos._exit(0)\n", "its program ends by itself, with 0"),
+        pytest.param("raise SystemExit(3)\n", "its program ends by itself, with 3", marks=pytest.mark.thorough),
+        pytest.param("import atexit\natexit.register(print, 'bye')\nprint('hello')\n", "", marks=pytest.mark.thorough),
+    ],
+)
+def test_a_program_that_prints_or_ends_by_itself_is_no_hindrance(tmp_path: Path, first: str, says: str) -> None:
+    for name in ("components", "workflows", "handlers", "Pulumi.yaml", "Pulumi.dev.yaml"):
+        (tmp_path / name).symlink_to(names.ROOT / name)
+    (tmp_path / "__main__.py").write_text(first + (names.ROOT / "__main__.py").read_text(encoding="utf-8"))
+    if says:
+        with pytest.raises(HourBankError, match=f"^head cannot be recorded with what is installed here: {says}$"):
+            read("head", tmp_path, {"dev": {}})
+    else:
+        assert read("head", tmp_path, {"dev": {}}).stacks["dev"].resources
 
 
 def test_a_machine_without_git_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
