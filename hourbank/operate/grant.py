@@ -82,7 +82,7 @@ def _ask(stack: Stack, event: dict[str, str]) -> dict[str, str]:
 
 
 @dataclass
-class Account:
+class UserAccount:
     """A user's balance beside what its entries say.
 
     Attributes
@@ -124,7 +124,7 @@ def open_books(console: Console, stack: Stack, *, by: str | None, confirm: Confi
         If there is no yes.
     """
     os.environ |= _tables(stack)
-    accounts: defaultdict[str, Account] = defaultdict(Account)
+    accounts: defaultdict[str, UserAccount] = defaultdict(UserAccount)
     read = [0, 0]
     with live(lambda: f"{many(read[0], 'balance')} and {many(read[1], 'entry', 'entries')} read"):
         for page in dynamodb.pages("UserBalance"):
@@ -173,7 +173,7 @@ def _tables(stack: Stack) -> dict[str, str]:
     return {variable: value for variable, value in told.items() if variable.endswith("_TABLE_NAME")}
 
 
-def _read_balances(accounts: defaultdict[str, Account], page: list[Item]) -> None:
+def _read_balances(accounts: defaultdict[str, UserAccount], page: list[Item]) -> None:
     for row in page:
         account = accounts[row["userId"]]
         account.row = row
@@ -181,7 +181,7 @@ def _read_balances(accounts: defaultdict[str, Account], page: list[Item]) -> Non
             account.problem = "its balance is no number"
 
 
-def _read_entries(accounts: defaultdict[str, Account], page: list[Item]) -> None:
+def _read_entries(accounts: defaultdict[str, UserAccount], page: list[Item]) -> None:
     for entry in page:
         for user in _users(entry):
             account = accounts[user]
@@ -199,7 +199,7 @@ def _users(entry: Item) -> Iterator[str]:
             yield account.removeprefix("user:")
 
 
-def _enter(user: str, account: Account) -> str:
+def _enter(user: str, account: UserAccount) -> str:
     reason = OPENING if not account.openings else f"{OPENING} {account.openings + 1}"
     if not hours.adds_up(Decimal(0), account.difference):
         return "it has more digits than an entry takes"
@@ -210,7 +210,7 @@ def _enter(user: str, account: Account) -> str:
     return "ENTERED"
 
 
-def _tell(console: Console, read: list[int], due: dict[str, Account], odd: dict[str, Any]) -> None:
+def _tell(console: Console, read: list[int], due: dict[str, UserAccount], odd: dict[str, Any]) -> None:
     """Print what was read, what would be entered, and of whom nothing can be said."""
     say(console, f"{many(read[0], 'balance')} and {many(read[1], 'entry', 'entries')} read")
     lines = [_in_words(user, account.difference) for user, account in due.items()]

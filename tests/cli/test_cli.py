@@ -284,6 +284,14 @@ class TestRunning:
                 assert text in shown
             assert re.search(r"provider\s+ben  has 12\.5 h\n", shown)
             assert shown.endswith("Now\n  nothing is left to do\n")
+
+            granted = run(environment, "grant", "--to", "ben", "--hours", "1.5", "--reason", "helped", "--yes")
+            assert granted.stdout.endswith("ben was granted 1.5 h: helped\n")
+            assert '"outcome": "GRANTED"' in granted.stderr
+            other = run(environment, "grant", "--to", "ben", "--hours", "2", "--reason", "helped", "--yes")
+            assert (other.returncode, "refused: ben was granted 1.5 h" in other.stdout) == (1, True)
+            explained = run(environment, "grant", "--opening", "--yes", "--json")
+            assert json.loads(explained.stdout)["rows"] == []  # the local run's own people have their hours by grants
             assert "no request begins with nope" in run(environment, "show", "nope").stderr
             assert "REQUEST_ID': it is empty" in run(environment, "show", "").stderr
 
@@ -324,7 +332,7 @@ class TestRunning:
         assert all(line.startswith(("✓ ", "    ")) for line in stories.splitlines())
         assert "1 2 3 4 5 6 7\n✓ ✓ ✓ ✓ ✓ ✓ ✓ ValidateRequest\n✓ ✓ ✓ ✓ ✓ ✓ │ EscrowHours\n" in ended.stdout
         assert "All stories ended as they must" in ended.stdout
-        assert len(re.findall(r"^✓ \w", ended.stdout, re.MULTILINE)) == 3 + len(DEMO) + 4
+        assert len(re.findall(r"^✓ \w", ended.stdout, re.MULTILINE)) == 4 + len(DEMO) + 4
         assert "✗" not in ended.stdout
         assert re.search(r"gus +0 +3.25 +\+3.25", ended.stdout)
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -386,3 +387,25 @@ def test_three_hundred_mixed_requests(bank: Bank, capsys: pytest.CaptureFixture[
     assert len(bank.ledger().held()) == ends["IN_PROGRESS"]
     assert bank.broken() == []
     bank.report(capsys, "300 mixed requests of 5 people")
+
+
+def test_fifty_ask_for_the_same_grant_at_once(aws_like: Bank) -> None:
+    """One of them moves hours; the others find it done, though the balance did not exist when all began."""
+    answers = aws_like.at_once([partial(aws_like.task, ledger.grant, "eva", Decimal("2.5"), "welcome")] * THREADS)
+    assert answers == [Decimal("2.5")] * THREADS
+    assert aws_like.entries() == {"GRANT": 1} and aws_like.ledger().balance("eva") == Decimal("2.5")
+    assert aws_like.broken() == []
+
+
+def test_fifty_grants_of_one_user_at_once_all_count(aws_like: Bank) -> None:
+    """Each for a reason of its own, beside one hold of what is granted."""
+    aws_like.give(eva="3", ben="0")
+    (run,) = aws_like.requests(("eva", "ben", "1.5"))
+    grants = [partial(aws_like.task, ledger.grant, "eva", Decimal("0.01"), str(n)) for n in range(THREADS - 1)]
+    answers = aws_like.at_once([*grants, partial(aws_like.task, ledger.hold, run)])
+    assert answers == [*[Decimal("0.01")] * (THREADS - 1), Decimal("1.5")]
+    assert aws_like.entries() == {"GRANT": THREADS - 1, "ESCROW_HOLD": 1}
+    assert aws_like.ledger().balance("eva") == Decimal("1.99")
+    now = aws_like.ledger()
+    assert laws.hours_lost(now, aws_like.granted) == laws.entries_that_do_not_add_up(now, aws_like.granted) == []
+    assert laws.grants_out_of_place(now) == []

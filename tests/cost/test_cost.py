@@ -247,7 +247,7 @@ class TestMeasured:
         assert accepted["read"] > declined["read"] > invalid["read"] > 0
         assert (accepted["events"], declined["events"], invalid["events"]) == (3, 2, 1)
         assert made["memory"] == [512]
-        assert made["idleMonth"][0]["count"] == "30"
+        assert made["idleMonth"][0]["count"] == "31"
         page = (ROOT / "docs" / "why" / "cost.md").read_text(encoding="utf-8")
         for name, path in measured.items():
             usage = path["usage"]

@@ -243,7 +243,7 @@ def test_a_policy_speaks_of_the_tables_key_only_where_there_is_one(made: dict[st
         for statement in part["Properties"]["PolicyDocument"]["Statement"]
     ]
     conditional = [one["Fn::If"] for one in statements if "Fn::If" in one]
-    assert len(conditional) == 13 and "kms" not in json.dumps([one for one in statements if "Fn::If" not in one])
+    assert len(conditional) == 14 and "kms" not in json.dumps([one for one in statements if "Fn::If" not in one])
     for has, statement, otherwise in conditional:
         assert (has, otherwise) == ("HasTablesKmsKey", {"Ref": "AWS::NoValue"})
         assert statement["Action"] == "kms:Decrypt"

@@ -129,7 +129,7 @@ def test_the_ledger_has_exact_hours_and_no_more_than_its_fields(port, deployment
     ]
     times = {"createdAt": "2026-01-01T00:00:00.000Z"}
     assert ledger["escrows"] == [escrow | {"hours": "2.1", "updatedAt": None} | times]
-    assert ledger["entries"] == [entry | accounts | {"hours": "2.1"} | times]
+    assert ledger["entries"] == [entry | accounts | {"hours": "2.1", "reason": None} | times]
     assert (ledger["held"], ledger["total"]) == ("2.1", "19.6")
 
 

@@ -650,7 +650,7 @@ def test_a_program_that_is_new_ends_nothing_that_runs():
     text = plan.render(versions.nothing("abc1234567", ["dev"]), version({"dev": stack()}), ["dev"], ["All is new."])
     assert "hours held" not in text
     assert "\nAll is new.\n" in text
-    assert re.search(r"Resources: \*\*\d\d added\*\*, 0 changed", text)
+    assert re.search(r"Resources: \*\*\d+ added\*\*, 0 changed", text)
     assert "bytes" not in text
 
 

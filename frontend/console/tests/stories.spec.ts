@@ -40,6 +40,9 @@ test('accepted, confirmed, paid: both workflows and the ledger move with it', as
   await expect(ben.page.getByRole('list', { name: 'Every move of hours' }).locator('li').first()).toContainText(
     /Paid.*2\.5 h.*escrow → Ben/,
   );
+  await expect(ben.page.getByRole('list', { name: 'Every move of hours' }).locator('li').last()).toContainText(
+    /Granted.*10 h.*the bank → .*for: first hours/,
+  );
 });
 
 test('declined: the hours come back', async ({ open }) => {
