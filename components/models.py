@@ -10,7 +10,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
-class Index:
+class TableIndex:
     """An index by one attribute that the app's schema gives a model's table, of keys alone."""
 
     name: str
@@ -27,7 +27,7 @@ class Model:
     """The attribute that is its table's key, alone."""
     variable: str
     """The environment variable in which a function finds its table's name."""
-    index: Index | None = None
+    index: TableIndex | None = None
     """By which the auditor finds what can still change; it reads the whole table where there is none."""
 
     def keys(self) -> dict[str, Any]:
@@ -58,10 +58,13 @@ MODELS = {
         name="ServiceRequest",
         hash_key="id",
         variable="SERVICE_REQUEST_TABLE_NAME",
-        index=Index(name="byOpen", attribute="open"),
+        index=TableIndex(name="byOpen", attribute="open"),
     ),
     "escrow": Model(
-        name="Escrow", hash_key="id", variable="ESCROW_TABLE_NAME", index=Index(name="byStatus", attribute="status")
+        name="Escrow",
+        hash_key="id",
+        variable="ESCROW_TABLE_NAME",
+        index=TableIndex(name="byStatus", attribute="status"),
     ),
     "userBalance": Model(name="UserBalance", hash_key="userId", variable="USER_BALANCE_TABLE_NAME"),
     "transactionLog": Model(name="TransactionLog", hash_key="id", variable="TRANSACTION_LOG_TABLE_NAME"),

@@ -2,6 +2,7 @@
 
 Every change is read, decided and committed while what the decision was based on is unchanged; where it did change,
 everything is read and decided again. A second run of the same step therefore finds its work done and answers the same.
+All of it stands in one file: nothing else knows how DynamoDB is asked.
 """
 
 import functools

@@ -4,7 +4,8 @@ What is wrong with one request is a function of what there is about it (``Case``
 that makes no sense is a finding, and never hides another. Tables are read page by page, so their size does not matter
 to the memory.
 
-The scheduled auditor looks at what can still change in each run, and at a share of the rest: what it costs does not
+All of it stands in one file: what a run looks at, and what can be wrong with it, are read together. The scheduled
+auditor looks at what can still change in each run, and at a share of the rest: what it costs does not
 grow with the past. An operator looks at everything at once.
 """
 
@@ -145,6 +146,11 @@ class Audit:
         """Which hour it is, since 1970."""
         return int(self.now.timestamp() // 3600)
 
+    def open_findings(self) -> Iterator[Finding]:
+        """As ``findings``, of what can still change alone."""
+        requests.start_requests_from()
+        yield from self._open()
+
     def findings(self) -> Iterator[Finding]:
         """Every problem that is still there when all its records are looked at again, at one moment."""
         requests.start_requests_from()  # refused also where no record asks for it: nothing could be started
@@ -173,7 +179,7 @@ class Audit:
         stages = {"ServiceRequest": self._about_open_requests, "Escrow": self._about_escrows}
         for model in MODELS[MODELS.index(begin.model) :]:
             after = begin.after if begin.model == model else None
-            for keys in _in_hundreds(self._open_keys(model, after)):
+            for keys in in_hundreds(self.open_keys(model, after)):
                 new = [key for key in keys if key not in self._looked_at[model]]
                 items = list(dynamodb.read_many(model, new, consistent=False).values())
                 self._looked_at[model].update(new)
@@ -185,7 +191,7 @@ class Audit:
             self.cursor = self.cursor._replace(part="SHARE", model="ServiceRequest", after=None)
         self.is_complete, self.has_sum = True, begin == Cursor(begin.hour)
 
-    def _open_keys(self, model: str, after: str | None) -> Iterator[str]:
+    def open_keys(self, model: str, after: str | None = None) -> Iterator[str]:
         """The keys of what can still change, by the index, or where the table has none, by reading all of it."""
         index = OPEN_REQUESTS if model == "ServiceRequest" else HELD_ESCROWS
         try:
@@ -227,7 +233,7 @@ class Audit:
                 after = begin.after if begin.model == model else None
                 for page in dynamodb.share(model, begin.hour % SHARES, SHARES, after):
                     new = [item for item in page.items if item["id"] not in self._looked_at[model]]
-                    for items in _in_hundreds(new):
+                    for items in in_hundreds(new):
                         yield from self._noted(stages[model](items))
                     if page.after is not None and self.is_time_up():
                         self.cursor = self.cursor._replace(model=model, after=page.after)
@@ -297,7 +303,7 @@ class Audit:
             problem = f"Nobody has ended this service for {since.days} days"
             yield Finding("UNCONFIRMED", case.request_id, problem, case.held, ASK_PEOPLE)
         is_listed = request.get(requests.OPEN) == requests.IS_OPEN
-        if self._is_scheduled and self.touch and requests.is_open(request) != is_listed:
+        if (self._is_scheduled or self.again) and self.touch and requests.is_open(request) != is_listed:
             correct_index(case.request_id, requests.status_of(request))
 
     def _about_missed(self, case: Case, request: Item) -> Iterator[Finding]:
@@ -329,7 +335,12 @@ class Audit:
     @cached_property
     def _running(self) -> frozenset[str]:
         """The executions that run, asked for once, when one of them matters; those begun since are asked for alone."""
-        return frozenset(running(self.machine) if self.machine else ())
+        try:
+            return frozenset(running(self.machine) if self.machine else ())
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "AccessDeniedException":
+                raise
+            return frozenset()  # whoever may not list them may describe each
 
 
 def _keys(pages: Iterable[Page]) -> Iterator[str]:
@@ -337,7 +348,7 @@ def _keys(pages: Iterable[Page]) -> Iterator[str]:
         yield from (item["id"] for item in page.items)
 
 
-def _in_hundreds(items: Iterable[T]) -> Iterator[list[T]]:
+def in_hundreds(items: Iterable[T]) -> Iterator[list[T]]:
     """As many as DynamoDB gives at once."""
     left = iter(items)
     while some := list(itertools.islice(left, 100)):

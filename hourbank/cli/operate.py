@@ -101,13 +101,17 @@ def audit(
     stack: StackName = None,
     region: Region = None,
     touch: Annotated[bool, typer.Option("--touch", help="Show the stream again what it missed.")] = False,
+    only_open: Annotated[
+        bool, typer.Option("--open", help="Only requests that have not ended, and hours that are held.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, max=100000, help="How many findings to print.")] = 1000,
     as_json: AsJson = False,
 ) -> None:
     """Check that requests, escrows, log and executions fit, as the scheduled auditor does; only --touch writes."""
     with operating(stack, region, as_json=as_json) as (console, found):
         from hourbank.operate.audit import show_audit
 
-        if not show_audit(console, found, touch=touch, as_json=as_json):
+        if not show_audit(console, found, touch=touch, only_open=only_open, limit=limit, as_json=as_json):
             raise typer.Exit(1)
 
 

@@ -32,7 +32,7 @@ MEASURED = (
     "Nothing of this was measured on AWS.",
 )
 NOT_COUNTED = (
-    "Amplify's own: AppSync for people's writes and reads, indexes that a schema adds to the tables, backups",
+    "Amplify's own: AppSync for people's writes and reads, indexes but those of amplify/, backups",
     "the mutation for each event where the stack has appsyncEndpoint; what a listener on the bus does",
     "log storage ($0.03 a GB and month), free tiers, data transfer between regions",
 )
@@ -118,7 +118,9 @@ def idle_month(measurement: Measurement, recording: Recording) -> Iterator[Idle]
     yield Idle(
         what="the auditor, each hour in a new process, over empty tables", count=f"{hours} runs", dollars=run * hours
     )
-    free = "state machines, functions and versions, bus, queue, roles; the stream's reader, which Lambda runs"
+    free = (
+        "state machines, functions and versions, bus, queue, parameter, roles; the stream's reader, which Lambda runs"
+    )
     yield Idle(what=free, count="", dollars=0)
 
 

@@ -84,6 +84,7 @@ def request_record(
         "providerId": provider,
         "estimatedHours": hours,
         "providerResponseTimeoutSeconds": seconds_to_answer,
+        "open": "OPEN",
         "createdAt": created,
         "updatedAt": created,
     }

@@ -12,12 +12,31 @@ from hourbank.operate.report import in_rows, live, many, print_findings, print_t
 from hourbank.terminal import duration, in_hours, print_json, say
 
 
-def show_audit(console: Console, stack: Stack, *, touch: bool, as_json: bool = False) -> bool:
-    """Hold requests, escrows, log and executions against each other; print what does not fit, return if all does."""
-    run = Audit(touch=touch, again=touch)
-    findings = []
-    with live(lambda: f"{many(run.requests, 'request')} read, {many(len(findings), 'finding')}"):
-        for found in run.findings():
+def show_audit(
+    console: Console,
+    stack: Stack,
+    *,
+    touch: bool,
+    only_open: bool = False,
+    limit: int = 1000,
+    as_json: bool = False,
+) -> bool:
+    """Hold requests, escrows, log and executions against each other; print what does not fit, return if all does.
+
+    Parameters
+    ----------
+    only_open : bool
+        Look at what can still change alone, by the tables' indexes.
+    limit : int
+        How many findings to print, and to look up what helps for.
+    """
+    run = Audit(touch=touch, again=touch, machine=stack.requests_arn)
+    findings, more = [], 0
+    with live(lambda: f"{many(run.requests, 'request')} read, {many(len(findings) + more, 'finding')}"):
+        for found in run.open_findings() if only_open else run.findings():
+            if len(findings) == limit:
+                more += 1
+                continue
             case = load(found.request_id)
             helps = remedies(stack, case, owner_of(stack, case))
             if found.kind == "MISSED":
@@ -40,10 +59,19 @@ def show_audit(console: Console, stack: Stack, *, touch: bool, as_json: bool = F
         }
         missed = {"missed": run.missed, "touched": touch}
         print_json(
-            console, stack=stack.env, region=stack.region, ok=fits, rows=in_rows(findings), **looked_at, **missed
+            console,
+            stack=stack.env,
+            region=stack.region,
+            ok=fits,
+            rows=in_rows(findings),
+            **looked_at,
+            **missed,
+            more=bool(more),
         )
         return fits
     print_findings(console, findings, "" if run.missed else "nothing that does not fit")
+    if more:
+        say(console, (f"and {more} more, --limit shows more", "dim"))
     held, oldest = in_hours(run.held), duration(run.oldest_wait)
     say(console, f"{many(run.requests, 'request')} read, {held} held; the oldest wait is {oldest}")
     if run.missed:

@@ -5,20 +5,32 @@ Nothing is changed here.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from rich.console import Console
 
-from handlers.aws import dynamodb, environment
+from handlers.aws import environment
 from handlers.aws.dynamodb import Item, client
 from handlers.bank import requests
-from handlers.bank.audit import NEEDS_OWNER, Case, age, in_progress_for, is_left_alone, is_missed, missed_in_words
+from handlers.bank.audit import (
+    NEEDS_OWNER,
+    Audit,
+    Case,
+    age,
+    in_hundreds,
+    in_progress_for,
+    is_left_alone,
+    is_missed,
+    missed_in_words,
+)
 from handlers.bank.requests import LONGEST_RESPONSE_TIMEOUT_SECONDS, OWNER
 from hourbank.account.stack import Stack
-from hourbank.operate.executions import is_own, owner_of, path, unfinished, unsuccessful
+from hourbank.operate.executions import is_own, load_cases, owner_of, path, unfinished, unsuccessful
 from hourbank.operate.remedies import Trouble, remedies, state_of, touch
-from hourbank.operate.report import in_rows, live, print_findings, print_remedy, print_total
+from hourbank.operate.report import in_rows, live, many, print_findings, print_remedy, print_total
 from hourbank.operate.stream import of_stream, queue_url
 from hourbank.operate.waits import has_own, own_wait
 from hourbank.terminal import print_json, say, title
@@ -43,28 +55,37 @@ def of_executions(stack: Stack, limit: int) -> tuple[list[Trouble], bool]:
     ], more
 
 
-def of_waits(stack: Stack, now: datetime, confirmation: timedelta) -> list[Trouble]:
-    """Return the requests that wait longer than they should, longest first."""
+def of_waits(
+    stack: Stack, now: datetime, confirmation: timedelta, limit: int = 200, seen: Callable[[int], None] = lambda _: None
+) -> list[Trouble]:
+    """Return the requests that wait longer than they should, longest first; what helps is looked up for so many."""
     default, may_wait = time_to_answer(variables(stack)), has_own()
+    waits: list[tuple[timedelta, str, Case]] = []
+    for keys in in_hundreds(Audit(touch=False).open_keys("ServiceRequest")):
+        seen(len(keys))
+        for case in load_cases(keys).values():
+            if case.request:
+                waited, what = waiting(case, now, default, confirmation)
+                waits += [(waited, what, case)] if what else []
     findings = []
-    for page in dynamodb.pages("ServiceRequest"):
-        escrows = dynamodb.read_many("Escrow", [request["id"] for request in page])
-        for request in page:
-            case = Case(request["id"], request, escrows.get(request["id"]), [])
-            waited, what = waiting(case, now, default, confirmation)
-            if what and not (may_wait and _is_in_own_wait(stack, request)):
-                helps = touch(stack) if is_missed(request) else remedies(stack, case, owner_of(stack, case))
-                findings.append(
-                    Trouble(
-                        kind="WAIT",
-                        what=what,
-                        request_id=case.request_id,
-                        hours=case.held,
-                        since=now - waited,
-                        remedies=helps,
-                    )
-                )
-    return sorted(findings, key=lambda finding: finding.since or now)
+    for waited, what, case in sorted(waits, key=lambda wait: wait[0], reverse=True):
+        remedies_ = ()
+        if len(findings) < limit:
+            if may_wait and _is_in_own_wait(stack, case.request or {}):
+                continue
+            is_touched = is_missed(case.request or {})
+            remedies_ = touch(stack) if is_touched else remedies(stack, case, owner_of(stack, case))
+        findings.append(
+            Trouble(
+                kind="WAIT",
+                what=what,
+                request_id=case.request_id,
+                hours=case.held,
+                since=now - waited,
+                remedies=remedies_,
+            )
+        )
+    return findings
 
 
 def _is_in_own_wait(stack: Stack, request: Item) -> bool:
@@ -129,8 +150,10 @@ def show_stuck(console: Console, stack: Stack, limit: int, *, as_json: bool = Fa
     with live(lambda: "looking at executions"):
         executions, more_executions = of_executions(stack, limit)
     seen = {finding.request_id for finding in executions}
-    with live(lambda: "reading requests"):
-        waits = [one for one in of_waits(stack, datetime.now(UTC), confirmation) if one.request_id not in seen]
+    read: Counter[str] = Counter()
+    with live(lambda: f"{many(read['requests'], 'request')} read"):
+        found = of_waits(stack, datetime.now(UTC), confirmation, limit, lambda number: read.update(requests=number))
+        waits = [one for one in found if one.request_id not in seen]
     seen |= {finding.request_id for finding in waits}
     with live(lambda: "looking at the queue"):
         records, messages, more_messages = of_stream(stack, limit)

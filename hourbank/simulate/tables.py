@@ -2,7 +2,7 @@
 
 Numbers come back as plain digits, at most 38 of them; an item has at most 400 KB, a page 1 MB; what a transaction does
 happens as a whole or not at all. `Tables.answer` stands in for boto3's call, refusals included. `tests/contention`
-plays the same calls on DynamoDB Local and compares the answers.
+plays the same calls on DynamoDB Local and compares the answers. All calls stand in one file, beside what they work on.
 """
 
 from __future__ import annotations

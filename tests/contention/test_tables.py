@@ -11,6 +11,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from components.models import Model, TableIndex
 from hourbank.simulate.expressions import DynamoDBRefusal
 from hourbank.simulate.tables import LARGEST_ITEM, Tables
 from tests.helpers.dynamodb_local import DynamoDBLocal, MissingEngineError
@@ -18,6 +19,7 @@ from tests.helpers.dynamodb_local import DynamoDBLocal, MissingEngineError
 pytestmark = [pytest.mark.thorough, pytest.mark.xdist_group("end-to-end")]
 
 TABLE = "ServiceRequest-api-test"
+INDEX = TableIndex(name="byOpen", attribute="open")
 NUMBERS = (
     "1e50", "1E-130", "1e-131", "9.9e125", "1e126", "1e999999", "1e-999999", "-0", "0.0010", "-1.50", "00012", "+5",
     "1" * 38, "1" * 39, "12" * 19 + "00", "abc", "1e", " 1", "", ".5", "5.", "-1e50", "NaN", "Infinity", "1_0",
@@ -41,6 +43,7 @@ CONDITIONS = tuple(
 GIVEN: dict[str, dict[str, Any]] = {
     ":one": {"N": "1.00"}, ":two": {"N": "2"}, ":b": {"S": "b"}, ":null": {"S": "NULL"}, ":nothing": {"NULL": True},
 }  # fmt: skip
+NAMES = {"ExpressionAttributeNames": {"#open": "open"}}
 UPDATES = (
     "SET #number = #number + :one",
     "SET #number = #number - :two",
@@ -67,7 +70,7 @@ class Both:
 
     def __init__(self, real: Any) -> None:
         self._real = real
-        self._ours = Tables({TABLE: "id"})
+        self._ours = Tables({TABLE: "id"}, indexes={TABLE: {INDEX.name: INDEX.attribute}})
 
     def call(self, operation: str, **parameters: Any) -> Any:
         """Return what both answered: the answer, or the code of the refusal."""
@@ -145,9 +148,8 @@ def real() -> Iterator[Any]:
             )
             client.create_table(
                 TableName=TABLE,
-                KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
-                AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
                 BillingMode="PAY_PER_REQUEST",
+                **Model(name="", hash_key="id", variable="", index=INDEX).keys(),
             )
             yield client
     except MissingEngineError as error:
@@ -246,6 +248,28 @@ def test_reads_of_many(both: Both) -> None:
     both.call("Scan", TableName=TABLE, ConsistentRead=True)
     both.call("Scan", TableName=TABLE, ProjectionExpression="id, #n", ExpressionAttributeNames={"#n": "number"})
     both.call("Scan", TableName=TABLE, FilterExpression="id > :b", ExpressionAttributeValues={":b": {"S": "b"}})
+
+
+def test_an_index_has_what_has_its_attribute(both: Both) -> None:
+    for key in "abcdefg":
+        is_open = {"open": {"S": "OPEN"}} if key != "c" else {}
+        both.call("PutItem", TableName=TABLE, Item={"id": {"S": key}, "more": {"S": "x"}, **is_open})
+    both.call("PutItem", TableName=TABLE, Item={"id": {"S": "h"}, "open": {"S": "else"}})
+    both.call(**written("REMOVE #open", "d") | NAMES, operation="UpdateItem")
+    asked = {
+        "TableName": TABLE,
+        "IndexName": INDEX.name,
+        "KeyConditionExpression": "#open = :open",
+        "ExpressionAttributeValues": {":open": {"S": "OPEN"}},
+    } | NAMES
+    both.call("Query", **asked)
+    shown = asked | {"ProjectionExpression": "#id", "ExpressionAttributeNames": {"#open": "open", "#id": "id"}}
+    both.call("Query", **shown)
+    both.call("Query", **asked | {"IndexName": "byNothing"})
+    # an update that makes such a value is refused by AWS, and by this engine not
+    for value in ({"N": "1"}, {"NULL": True}, {"S": ""}, {"BOOL": True}):
+        both.call("PutItem", TableName=TABLE, Item={"id": {"S": "i"}, "open": value})
+    both.get("i")
 
 
 def test_pages_have_everything_once() -> None:

@@ -558,3 +558,34 @@ def test_a_deployment_without_a_time_is_refused_in_words_though_nothing_is_there
     monkeypatch.setenv("START_REQUESTS_FROM", told)
     with pytest.raises(requests.IllegalSetting, match=f"^START_REQUESTS_FROM is '{told}', which is no time"):
         audit_ledger.handler({}, context())
+
+
+def test_an_operator_looks_at_what_can_still_change_alone(books: Books) -> None:
+    books.held("AWAITING_PROVIDER", "r1", execution="FAILED")
+    books.refunded("DECLINED", "r2")
+    books.log("ESCROW_RELEASE", request_id="r2", out=True)
+    assert len(books.audit()[0]) == 2
+    run = Audit(touch=False, now=NOW)
+    assert [finding.request_id for finding in run.open_findings()] == ["r1"]
+    assert (run.requests, run.held) == (1, 2)
+
+
+def test_an_operator_who_may_not_list_executions_asks_for_each(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    books.held("AWAITING_PROVIDER", "r1")
+    books.held("AWAITING_PROVIDER", "r2", execution="FAILED")
+
+    def refuse(**_: Any) -> Any:
+        raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "ListExecutions")
+
+    monkeypatch.setattr(books, "list_executions", refuse)
+    findings, audit = books.audit(machine="arn")
+    assert findings == [("MISMATCH", "The request is AWAITING_PROVIDER, but its execution is FAILED")]
+    assert audit.requests == 2
+
+
+def test_an_operators_touch_puts_what_is_open_into_the_index(books: Books) -> None:
+    books.held("AWAITING_PROVIDER")
+    books.audit(again=True, touch=False)
+    assert "open" not in books.get()
+    books.audit(again=True)
+    assert books.get()["open"] == "OPEN"

@@ -250,6 +250,7 @@ def test_what_is_stored_is_what_amplify_stores(world):
         "providerId": {"S": "chloé"},
         "estimatedHours": {"N": "2.1"},
         "providerResponseTimeoutSeconds": {"NULL": True},
+        "open": {"S": "OPEN"},
         "createdAt": {"S": made["createdAt"]},
         "updatedAt": {"S": made["createdAt"]},
     }
@@ -590,3 +591,11 @@ def test_a_schema_that_is_not_understood_is_refused_in_words(tmp_path, monkeypat
         Api(None, {key: key for key in MODELS})
     assert says in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("given", [{}, {"open": None}], ids=["nothing", "null"])
+def test_a_default_is_written_where_the_client_says_nothing(world: World, given: dict[str, Any]) -> None:
+    made = {"serviceId": "s", "requesterId": "ann", "providerId": "ben", "estimatedHours": 1}
+    answer = world.create("ann", made | given)
+    assert world.stored(answer["data"]["done"]["id"])["open"] == {"S": "OPEN"}
+    assert "errors" in world.update("ann", {"id": answer["data"]["done"]["id"], "open": "else"})

@@ -345,7 +345,8 @@ def test_a_step_that_works_waits_for_nobody(aws: Aws) -> None:
 @pytest.mark.parametrize("state", ["CoolOff", "EscrowHours"])
 def test_what_waits_where_its_definition_says_is_not_stuck(aws: Aws, own_states: None, state: str) -> None:
     escrowed = REQUEST | {"status": "ESCROWED"}
-    aws.stubs["dynamodb"].add_response("scan", {"Items": [item(escrowed)]})
+    aws.stubs["dynamodb"].add_response("query", {"Items": [item({"id": escrowed["id"]})]})
+    aws.stubs["dynamodb"].add_response("batch_get_item", {"Responses": {"SERVICE_REQUEST": [item(escrowed)]}})
     aws.stubs["dynamodb"].add_response("batch_get_item", {"Responses": {"ESCROW": [item(ESCROW)]}})
     aws.went({"timestamp": at(13), "type": "StateEntered", "stateEnteredEventDetails": {"name": state}})
     aws.is_("RUNNING")

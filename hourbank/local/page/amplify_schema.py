@@ -76,6 +76,8 @@ class AmplifyModel:
         Each declared field's type, as it is written.
     rules : tuple of Rule
         The model's.
+    defaults : dict
+        What Amplify writes at creation into a field of which the client says nothing, or null.
     field_rules : dict
         Each declared field's: its own, which replace the model's, else the model's.
     """
@@ -85,6 +87,7 @@ class AmplifyModel:
     operations: dict[str, str]
     types: dict[str, str]
     rules: tuple[Rule, ...]
+    defaults: dict[str, str]
     field_rules: dict[str, tuple[Rule, ...]]
 
     @cached_property
@@ -140,6 +143,7 @@ def _model(node: ast.ObjectTypeDefinitionNode) -> AmplifyModel:
         operations=dict(_names(name, directives["model"])),
         types={field: graphql.print_ast(type_) for field, (type_, _) in fields.items()},
         rules=rules,
+        defaults={field: given["default"]["value"] for field, (_, given) in fields.items() if "default" in given},
         field_rules={
             field: _rules(given["auth"], f"{name}.{field}") if "auth" in given else rules
             for field, (_, given) in fields.items()

@@ -170,7 +170,9 @@ class Api:
         }
 
     def _create(self, model: AmplifyModel, caller: Claims, arguments: Mapping[str, Any]) -> Any:
-        given = arguments["input"]
+        # Amplify takes a default for something that the client wrote
+        given = dict(arguments["input"])
+        given |= {name: value for name, value in model.defaults.items() if given.get(name) is None}
         values = dict(given)
         for rule in model.all_rules:
             if rule.covers("create"):  # an owner who is not named is the caller
