@@ -133,8 +133,11 @@ class Console:
         }
 
     def request(self, request_id: str) -> dict[str, Any]:
-        """Return the time, and where the executions of a request are, oldest first; none if there is no such request."""
-        return {"now": now(), "executions": [self._progress(one) for one in self._deployment.named_executions(request_id)]}
+        """Return the time, and where a request's executions are, oldest first; none if there is no such request."""
+        return {
+            "now": now(),
+            "executions": [self._progress(one) for one in self._deployment.named_executions(request_id)],
+        }
 
     def _read_ledger(self) -> laws.Ledger:
         ledger = read_ledger(self._dynamodb, self._deployment.tables)
