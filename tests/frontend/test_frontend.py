@@ -58,3 +58,7 @@ def test_what_the_browser_writes_is_an_answer(answer: dict[str, Any]) -> None:
     request |= answer["writes"]
     assert requests.is_answered(request) or requests.is_decided(request)
     assert requests.answer_awaited(request) != "UNKNOWN"
+
+
+def test_the_packages_licence_is_the_projects() -> None:
+    assert (ROOT / "frontend/LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()

@@ -11,6 +11,7 @@ import {
   type Locator,
   type Page,
 } from '@playwright/test';
+import axe from 'axe-core';
 
 const PROJECT = join(import.meta.dirname, '../../..');
 // only what hangs takes so long, as in playwright.config.ts
@@ -169,5 +170,21 @@ export const test = base.extend<Fixtures, { bank: Bank; hurried: Bank }>({
     expect(complaints, 'what the pages complained of').toEqual([]);
   },
 });
+
+/** Nothing that axe finds; it must have found enough to look at. */
+export async function expectAccessible(page: Page, passing = 20): Promise<void> {
+  // what fades in has its colours at the end
+  await page.waitForFunction(() =>
+    document.getAnimations().every((one) => one.effect?.getTiming().iterations === Infinity),
+  );
+  await page.evaluate(axe.source);
+  const { violations, passes } = await page.evaluate(() =>
+    (window as unknown as { axe: typeof axe }).axe.run(document, {
+      runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'],
+    }),
+  );
+  expect(passes.length).toBeGreaterThan(passing);
+  expect(violations.map(({ id, nodes }) => ({ id, where: nodes.map((node) => node.html) }))).toEqual([]);
+}
 
 export { expect };
