@@ -254,6 +254,14 @@ def test_a_run_that_is_out_of_time_goes_on_where_it_was(hours: Hours) -> None:
     assert hours.last.requests == 250 and hours.last.has_sum
 
 
+def test_hours_that_only_a_share_shows_are_in_no_sum(hours: Hours, monkeypatch: pytest.MonkeyPatch) -> None:
+    hours.waiting("r1")
+    monkeypatch.setattr(dynamodb, "listed", lambda *_: iter(()))
+    monkeypatch.setattr(audit, "SHARES", 1)
+    hours.run()
+    assert (hours.last.requests, hours.last.held) == (1, 0), "held since, or counted already"
+
+
 def test_shares_that_were_missed_are_caught_up_with(hours: Hours) -> None:
     hours.ended(*PAST)
     hours.run(pages=0)
