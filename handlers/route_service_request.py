@@ -17,7 +17,7 @@ from handlers.aws import dynamodb, environment
 from handlers.aws.dynamodb import Item, client, from_image
 from handlers.aws.telemetry import count, logger
 from handlers.bank import requests
-from handlers.bank.execution import LAST_NUMBER, RELEASE_PREFIX, REQUEST_PREFIX, execution_name, given_to
+from handlers.bank.execution import LAST_NUMBER, RELEASE_PREFIX, REQUEST_PREFIX, described, execution_name, given_to
 
 # A token that is late, used or unknown. AWS says TaskTimedOut for the first two.
 _TOO_LATE = {"TaskTimedOut", "TaskDoesNotExist", "InvalidToken"}
@@ -103,7 +103,7 @@ def _numbers() -> Iterator[int]:
 def _is_running(machine_arn: str, name: str, request_id: str) -> bool:
     """Whether the execution of this name runs, and for this request: whoever may start one may take any name."""
     execution_arn = f"{machine_arn.replace(':stateMachine:', ':execution:')}:{name}"
-    execution = client("stepfunctions").describe_execution(executionArn=execution_arn)
+    execution = described(execution_arn)
     return execution["status"] == "RUNNING" and given_to(execution.get("input")).get("requestId") == request_id
 
 

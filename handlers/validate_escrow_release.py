@@ -2,20 +2,15 @@
 
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from handlers.aws import dynamodb
-from handlers.aws.dynamodb import client
 from handlers.aws.telemetry import logged, logger
 from handlers.bank import ledger, requests
 from handlers.bank.errors import ReleaseRefused
-from handlers.bank.execution import Execution, Order
+from handlers.bank.execution import Execution, Order, described
 from handlers.bank.requests import OWNER
 
 # failureReason takes an operator's words, and a record near 400 KB has room for no more.
 LONGEST_REASON_BYTES = 1024
-# The last two: the record has the machine's name in it, and behind that what can be no execution's.
-_NO_EXECUTION = {"ExecutionDoesNotExist", "InvalidArn", "ValidationException"}
 
 
 @logged
@@ -45,18 +40,8 @@ def checked(run: Execution, order: Order, owner: Any) -> str:
         raise ReleaseRefused("A decision needs `by` and `reason`")
     if len(order.reason.encode(errors="surrogatepass")) > LONGEST_REASON_BYTES:
         raise ReleaseRefused(f"`reason` is longer than {LONGEST_REASON_BYTES} bytes")
-    status = status_of(owner) if run.is_beside(owner) else "not of this deployment"
+    status = described(owner)["status"] if run.is_beside(owner) else "not of this deployment"
     if status == "RUNNING":
         raise ReleaseRefused("The execution of this request is still running")
     logger.info("An operator decides", decision=order.decision, by=order.by, reason=order.reason, owner=status)
     return order.decision
-
-
-def status_of(execution_arn: str) -> str:
-    """The status of an execution, or ``forgotten``: Step Functions keeps those that have ended for 90 days."""
-    try:
-        return client("stepfunctions").describe_execution(executionArn=execution_arn)["status"]
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in _NO_EXECUTION:
-            raise
-        return "forgotten"

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple, TypeVar
 
 from botocore.exceptions import ClientError
@@ -24,6 +24,7 @@ from handlers.aws import dynamodb, environment
 from handlers.aws.dynamodb import Change, Index, Item, Page, Plan, client
 from handlers.bank import hours, requests
 from handlers.bank.cursor import MODELS, SHARES, Cursor
+from handlers.bank.execution import UNKNOWN, described
 from handlers.bank.requests import OWNER
 
 T = TypeVar("T")
@@ -43,9 +44,6 @@ STATUSES = {
 # The entries that say how an escrow ended.
 ENDED_BY = {"HELD": set(), "RELEASED": {"ESCROW_RELEASE"}, "REFUNDED": {"ESCROW_REFUND"}}
 NEEDS_OWNER = {"VALIDATING", "ESCROWED", "AWAITING_PROVIDER", "NEGOTIATING"}
-# AccessDenied: the ARN of another machine, such as of the environment that a table was copied from.
-UNKNOWN_EXECUTION = ("ExecutionDoesNotExist", "InvalidArn", "ValidationException", "AccessDeniedException")
-LONGEST_ARN = 256
 # of the provider, and then of the requester
 LONGEST_WAITS = timedelta(seconds=2 * requests.LONGEST_RESPONSE_TIMEOUT_SECONDS)
 THROTTLED_TRIES = 10
@@ -568,38 +566,34 @@ def correct_index(request_id: str, status: str) -> None:
 
 
 def execution_status(execution_arn: Any) -> str:
-    """RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED, or ``unknown``: not ours, no ARN, or forgotten after 90 days."""
-    if not isinstance(execution_arn, str) or not 0 < len(execution_arn) <= LONGEST_ARN:
-        return "unknown"
+    """RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED, or ``unknown``, also where it is none of this deployment's."""
     try:
-        return _patiently("describe_execution", executionArn=execution_arn)["status"]
+        return _patiently(partial(described, execution_arn))["status"]
     except ClientError as error:
-        if error.response["Error"]["Code"] in UNKNOWN_EXECUTION:
-            return "unknown"
+        # the ARN of another machine, such as of the environment that a table was copied from
+        if error.response["Error"]["Code"] == "AccessDeniedException":
+            return UNKNOWN
         raise
 
 
 def running(machine_arn: str) -> Iterator[str]:
     """The ARNs of a workflow's executions that run, a thousand a call."""
-    more: dict[str, str] = {}
+    asked = {"stateMachineArn": machine_arn, "statusFilter": "RUNNING", "maxResults": 1000}
     while True:
-        asked = {"stateMachineArn": machine_arn, "statusFilter": "RUNNING", "maxResults": 1000}
-        page = _patiently("list_executions", **asked, **more)
+        page = _patiently(partial(client("stepfunctions").list_executions, **asked))
         yield from (execution["executionArn"] for execution in page["executions"])
         if "nextToken" not in page:
             return
-        more = {"nextToken": page["nextToken"]}
+        asked["nextToken"] = page["nextToken"]
 
 
-def _patiently(operation: str, **asked: Any) -> dict[str, Any]:
+def _patiently(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """A call of Step Functions, which allows a few a second, so that being throttled is no news."""
     for attempt in range(THROTTLED_TRIES):
         try:
-            answer: dict[str, Any] = getattr(client("stepfunctions"), operation)(**asked)
+            return call()
         except ClientError as error:
             if error.response["Error"]["Code"] != "ThrottlingException" or attempt == THROTTLED_TRIES - 1:
                 raise
             dynamodb.pause(attempt)
-        else:
-            return answer
     raise AssertionError

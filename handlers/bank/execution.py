@@ -5,14 +5,36 @@ import json
 import re
 from typing import Any, NamedTuple, TypeGuard
 
+from botocore.exceptions import ClientError
+
 from handlers.aws import dynamodb
+from handlers.aws.dynamodb import client
 
 REQUEST_PREFIX = "service-request-"
 RELEASE_PREFIX = "escrow-release-"
 LAST_NUMBER = 9999
+# The status of what Step Functions knows no execution for.
+UNKNOWN = "unknown"
 _LONGEST_NAME = 80
 # Each Task passes the input on: one near Step Functions' 262,144 bytes would fail a state that comes after the hold.
 _LONGEST_INPUT = 65_536
+# The last two: the ARN of what can be no execution.
+_NO_EXECUTION = ("ExecutionDoesNotExist", "InvalidArn", "ValidationException")
+_LONGEST_ARN = 256
+
+
+def described(execution_arn: Any) -> dict[str, Any]:
+    """What Step Functions says of an execution; its status is ``unknown`` where it knows none.
+
+    It forgets what has ended after 90 days, and what stands in a record may be no ARN at all.
+    """
+    if isinstance(execution_arn, str) and 0 < len(execution_arn) <= _LONGEST_ARN:
+        try:
+            return client("stepfunctions").describe_execution(executionArn=execution_arn)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _NO_EXECUTION:
+                raise
+    return {"status": UNKNOWN}
 
 
 def given_to(execution_input: str | None) -> dict[str, Any]:

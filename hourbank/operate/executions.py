@@ -15,14 +15,9 @@ from botocore.exceptions import ClientError
 from handlers.aws import dynamodb
 from handlers.aws.dynamodb import client
 from handlers.bank import ledger, requests
-from handlers.bank.audit import (
-    LONGEST_ARN,
-    NEEDS_OWNER,
-    UNKNOWN_EXECUTION,
-    Case,
-)
+from handlers.bank.audit import NEEDS_OWNER, Case
 from handlers.bank.errors import ReleaseRefused
-from handlers.bank.execution import RELEASE_PREFIX, REQUEST_PREFIX, execution_name, given_to
+from handlers.bank.execution import RELEASE_PREFIX, REQUEST_PREFIX, UNKNOWN, described, execution_name, given_to
 from handlers.bank.requests import OWNER, is_short
 from hourbank.account.stack import Stack, is_refusal
 from hourbank.names import execution_arn
@@ -51,13 +46,10 @@ class DescribedExecution(NamedTuple):
 
 
 def describe(execution_arn: str) -> DescribedExecution:
-    """Return an execution; its status is ``forgotten`` where Step Functions does not know it (any more)."""
-    try:
-        found = client("stepfunctions").describe_execution(executionArn=execution_arn)
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in ("ExecutionDoesNotExist", "InvalidArn"):
-            raise
-        return DescribedExecution(execution_arn, "forgotten")
+    """Return an execution; its status is ``unknown`` where Step Functions does not know it (any more)."""
+    found = described(execution_arn)
+    if found["status"] == UNKNOWN:
+        return DescribedExecution(execution_arn, UNKNOWN)
     given = given_to(found.get("input"))
     return DescribedExecution(
         arn=execution_arn,
@@ -151,14 +143,14 @@ def runs_of(stack: Stack, case: Case) -> list[DescribedExecution]:
     for machine, prefix in ((stack.requests_arn, REQUEST_PREFIX), (stack.releases_arn, RELEASE_PREFIX)):
         for number in range(1, MOST_NAMES):
             arn = execution_arn(machine, execution_name(prefix, case.request_id, number))
-            if (run := describe(arn)).status == "forgotten":
+            if (run := describe(arn)).status == UNKNOWN:
                 break
             runs[arn] = run
     for owner in ((case.escrow or {}).get("executionArn"), (case.request or {}).get(OWNER)):
         # what a copied table names is another stack's
         if not isinstance(owner, str) or not is_own(stack, owner) or owner in runs:
             continue
-        if (run := describe(owner)).status != "forgotten":
+        if (run := describe(owner)).status != UNKNOWN:
             runs[owner] = run
     return list(runs.values())
 
@@ -205,17 +197,17 @@ def owner_of(stack: Stack, case: Case) -> DescribedExecution:
     """
     owner = (case.escrow if case.escrow and case.held else case.request) or {}
     arn = owner.get("executionArn" if owner is case.escrow else OWNER)
-    if not isinstance(arn, str) or not 0 < len(arn) <= LONGEST_ARN:
-        return DescribedExecution(str(arn or ""), "unknown")
+    if not isinstance(arn, str):
+        return DescribedExecution("", UNKNOWN)
     if is_own(stack, arn):
         return describe(arn)
     try:
         run = describe(arn)
     except ClientError as error:
-        if error.response["Error"]["Code"] not in UNKNOWN_EXECUTION:
+        if error.response["Error"]["Code"] != "AccessDeniedException":
             raise
-        return DescribedExecution(arn, "unknown")
-    return run if run.status == "RUNNING" else DescribedExecution(arn, "unknown")
+        return DescribedExecution(arn, UNKNOWN)
+    return run if run.status == "RUNNING" else DescribedExecution(arn, UNKNOWN)
 
 
 def refusal_of(run: DescribedExecution) -> str | None:

@@ -16,7 +16,7 @@ from handlers.bank.audit import (
 from handlers.bank.execution import RELEASE_PREFIX, execution_name
 from hourbank.account.stack import Stack
 from hourbank.errors import HourBankError
-from hourbank.operate.executions import MOST_NAMES, DescribedExecution, describe, owner_of, refusal_of
+from hourbank.operate.executions import MOST_NAMES, DescribedExecution, describe, is_own, owner_of, refusal_of
 from hourbank.operate.orders import Confirm, caller, log
 from hourbank.operate.remedies import state_of, stop
 from hourbank.operate.report import live
@@ -63,7 +63,7 @@ def settle_hours(
         moves = f"{in_hours(case.held)} go from escrow:{request_id} to {to}"
         done = f"{to} has {in_hours(case.held)} more"
     say(console, moves)
-    say(console, f"{state_of(case)}{_status_after(case, decision)}; its execution is {owner.status}")
+    say(console, f"{state_of(case)}{_status_after(case, decision)}; its execution is {_state_of_owner(stack, owner)}")
     if not confirm("Settle it so?"):
         raise HourBankError("nothing was done")
 
@@ -88,6 +88,12 @@ def settle_hours(
     say(console, words)
     log(stack, "settle", who, reason, requestId=request_id, executionArn=arn, outcome=outcome)
     return is_settled
+
+
+def _state_of_owner(stack: Stack, owner: DescribedExecution) -> str:
+    if not owner.arn or is_own(stack, owner.arn):
+        return owner.status
+    return f"{owner.status}: {owner.arn} is none of this stack, see that it does not run elsewhere"
 
 
 def _status_after(case: Case, decision: str) -> str:

@@ -230,7 +230,7 @@ class TestMeasured:
             assert [state for states in path["states"].values() for state in states] == states_of(BY_NAME[name])
             usage = path["usage"]
             assert usage["transitions"] == len(states_of(BY_NAME[name]))
-            assert path["dollars"]["all"] < path["dollarsWhenCold"] < 3 * path["dollars"]["all"]
+            assert path["dollars"]["all"] < path["dollarsWhenCold"]
             called = sum(
                 paths.calls(asl, path["states"].get(machine, []))
                 for machine, asl in zip(WORKFLOWS, (REQUESTS, RELEASES), strict=True)
@@ -254,7 +254,8 @@ class TestMeasured:
             figures = (usage["transitions"], usage["invocations"], usage["read"], usage["write"])
             row = " | ".join(f"{figure:g}" if isinstance(figure, float) else str(figure) for figure in figures)
             assert f"| {name} | {row} | {usage['events']} | $" in page
-        idle = sum(part["dollars"] for part in made["idleMonth"])
+        # the auditor's runs are priced by this machine's milliseconds
+        idle = sum(part["dollars"] for part in made["idleMonth"] if not part["count"].endswith("runs"))
         assert f"costs ${idle:.2f}: " in " ".join(page.split())
         assert "taskToken" not in ended.stdout + ended.stderr
         for what in ("metered", "auditor"):

@@ -124,7 +124,7 @@ def books(monkeypatch: pytest.MonkeyPatch) -> Iterator[Books]:
     monkeypatch.setenv("AUDIT_CURSOR_NAME", "cursor")
     with answering(Tables(dict.fromkeys(("ServiceRequest", "Escrow", "TransactionLog"), "id"))):
         books = Books(boto3.client("dynamodb"))
-        for module in ("audit", "cursor"):
+        for module in ("audit", "cursor", "execution"):
             monkeypatch.setattr(f"handlers.bank.{module}.client", lambda _: books)
         yield books
 

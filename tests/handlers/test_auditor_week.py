@@ -14,7 +14,7 @@ import pytest
 
 from components.models import MODELS
 from handlers.aws import dynamodb
-from handlers.bank import audit, cursor, requests
+from handlers.bank import audit, cursor, execution, requests
 from handlers.bank.audit import Audit, Finding
 from handlers.bank.cursor import LARGEST_BYTES, SHARES, Cursor, parsed
 from hourbank.simulate.tables import Tables, answering
@@ -128,7 +128,8 @@ def hours(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setenv("CONFIRMATION_DAYS", "14")
     with answering(Counting(request.param)) as tables:
         hours = Hours(tables)
-        monkeypatch.setattr(audit, "client", lambda _: hours)
+        for module in (audit, execution):
+            monkeypatch.setattr(module, "client", lambda _: hours)
         yield hours
 
 

@@ -26,7 +26,7 @@ from handlers import (
     validate_service_request,
 )
 from handlers.aws import dynamodb
-from handlers.bank import endings, events, hours, ledger, requests
+from handlers.bank import endings, events, execution, hours, ledger, requests
 from handlers.bank.errors import (
     IllegalOffer,
     InsufficientBalance,
@@ -949,7 +949,7 @@ class Owner:
 
 def settle(monkeypatch: pytest.MonkeyPatch, owner: str | None, **order: Any) -> str:
     """Runs the release workflow's states with an operator's order; the outcome."""
-    monkeypatch.setattr(validate_escrow_release, "client", lambda _: Owner(owner))
+    monkeypatch.setattr(execution, "client", lambda _: Owner(owner))
     given = {"decision": "REFUND", "by": "olga", "reason": "the code was wrong"} | order
     decided = validate_escrow_release.handler(release_event("ValidateEscrowRelease", given=given), CONTEXT)
     if decided["decision"] == "NOTHING":

@@ -29,7 +29,7 @@ from handlers import (
     validate_service_request,
 )
 from handlers.aws import dynamodb
-from handlers.bank import endings, events, hours, ledger, requests
+from handlers.bank import endings, events, execution, hours, ledger, requests
 from handlers.bank.errors import IllegalOffer, NotOwner, Refusal, ReleaseRefused, ValidationFailed
 from tests.helpers.bank import (
     ARN,
@@ -128,7 +128,7 @@ def refusal_of(attempt: Callable[[], Any]) -> str | None:
 def settled(monkeypatch: pytest.MonkeyPatch, decision: str, owner: str = "FAILED", **order: Any) -> str:
     """Runs the release workflow with an operator's order; the outcome."""
     describe = SimpleNamespace(describe_execution=lambda **_: {"status": owner})
-    monkeypatch.setattr(validate_escrow_release, "client", lambda _: describe)
+    monkeypatch.setattr(execution, "client", lambda _: describe)
     given = {"decision": decision, "by": "olga", "reason": "the code was wrong"} | order
     decided = validate_escrow_release.handler(release_event("ValidateEscrowRelease", given=given), CONTEXT)["decision"]
     if decided == "RELEASE":
@@ -492,7 +492,8 @@ def route(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     def call(*images: dict[str, Any], is_full: bool = False) -> list[str]:
         steps = Steps(is_full=is_full)
-        monkeypatch.setattr(route_service_request, "client", lambda _: steps)
+        for module in (route_service_request, execution):
+            monkeypatch.setattr(module, "client", lambda _: steps)
         assert route_service_request.handler({"Records": list(images)}, CONTEXT) == {"batchItemFailures": []}
         return steps.calls
 

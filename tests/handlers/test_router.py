@@ -16,6 +16,7 @@ from moto.stepfunctions.models import stepfunctions_backends
 from components.dashboard import IGNORED
 from handlers import route_service_request
 from handlers.aws import dynamodb
+from handlers.bank import execution
 
 CONTEXT = SimpleNamespace(
     function_name="f", memory_limit_in_mb=256, invoked_function_arn="arn:aws:lambda:::function:f", aws_request_id="1"
@@ -84,7 +85,8 @@ def steps(moto: Any, monkeypatch: pytest.MonkeyPatch) -> Steps:
         BillingMode="PAY_PER_REQUEST",
     )
     steps = Steps(moto)
-    monkeypatch.setattr(route_service_request, "client", lambda _: steps)
+    for module in (route_service_request, execution):
+        monkeypatch.setattr(module, "client", lambda _: steps)
     return steps
 
 

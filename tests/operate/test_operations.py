@@ -77,8 +77,9 @@ class Aws:
         self.stubs = {name: Stubber(client) for name, client in self.clients.items()}
         for stub in self.stubs.values():
             stub.activate()
-        for module in (executions, orders, redrive, settle, stream, stuck, dynamodb, audit):
+        for module in (executions, orders, redrive, settle, stream, stuck, dynamodb):
             monkeypatch.setattr(module, "client", self.clients.__getitem__)
+        monkeypatch.setattr("handlers.bank.execution.client", self.clients.__getitem__)
         monkeypatch.setattr(names, "command", lambda: "hourbank")
         monkeypatch.setenv("SERVICE_REQUEST_TABLE_NAME", "ServiceRequest")
         monkeypatch.setenv("ESCROW_TABLE_NAME", "Escrow")
@@ -296,6 +297,16 @@ class TestStuck:
         escrow = {"status": "HELD", "hours": Decimal(2), "executionArn": other}
         run = owner_of(DEV, audit.Case("r1", None, escrow, []))
         assert run.status == ("RUNNING" if status == "RUNNING" else "unknown")
+
+    def test_an_owner_that_this_stack_may_not_see_may_still_run_and_that_is_said(self, aws):
+        other = execution("r1").replace("-dev", "-prod")
+        aws.stubs["stepfunctions"].add_client_error("describe_execution", "AccessDeniedException")
+        escrow = {"status": "HELD", "hours": Decimal(2), "executionArn": other}
+        run = owner_of(DEV, audit.Case("r1", None, escrow, []))
+        assert settle._state_of_owner(DEV, run) == (
+            f"unknown: {other} is none of this stack, see that it does not run elsewhere"
+        )
+        assert settle._state_of_owner(DEV, DescribedExecution(execution("r1"), "FAILED")) == "FAILED"
 
     @pytest.mark.parametrize("arn", [None, "", 5, ["x"], "x" * 257])
     def test_an_owner_that_is_no_execution_is_unknown(self, aws, arn):
@@ -783,7 +794,7 @@ class TestOnTheEmulator:
         # And when it is ended, nothing has moved, and nothing is left to see
         done = world.operator("settle", request_id, "--refund", "--reason", "its execution is gone", "--yes")
         assert done.returncode == 0
-        assert "the request is VALIDATING and becomes FAILED; its execution is forgotten" in done.stdout
+        assert "the request is VALIDATING and becomes FAILED; its execution is unknown" in done.stdout
         assert "settled: nothing was held; the request is FAILED" in done.stdout
         assert json.loads(done.stderr)["outcome"] == "REFUND SUCCEEDED"
         assert world.record(request_id)["failureReason"] == "its execution is gone"
@@ -800,6 +811,7 @@ class TestOnTheEmulator:
         )["executionArn"]
         for module in (executions, orders, redrive, settle, stream, stuck):
             monkeypatch.setattr(module, "client", world.emulator.client)
+        monkeypatch.setattr("handlers.bank.execution.client", world.emulator.client)
         run = settle._wait(arn)
         assert refusal_of(run) == "The execution of this request is still running"
         people.provider_says(world.dynamodb, world.tables, request_id, "REJECTED")

@@ -87,8 +87,9 @@ class Aws:
         self.stubs = {name: Stubber(client) for name, client in self.clients.items()}
         for stub in self.stubs.values():
             stub.activate()
-        for module in (executions, stuck, dynamodb, audit):
+        for module in (executions, stuck, dynamodb):
             monkeypatch.setattr(module, "client", self.clients.__getitem__)
+        monkeypatch.setattr("handlers.bank.execution.client", self.clients.__getitem__)
         monkeypatch.setattr(names, "command", lambda: "hourbank")
         for model in ("SERVICE_REQUEST", "ESCROW", "TRANSACTION_LOG", "USER_BALANCE"):
             monkeypatch.setenv(f"{model}_TABLE_NAME", model)

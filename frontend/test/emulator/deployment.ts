@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
 
 const PROJECT = join(import.meta.dirname, '../../..');
-const PATIENCE_MS = 120_000;
+// `hourbank up` itself gives up sooner
+const PATIENCE_MS = 1_800_000;
 
 /** Of the file that `hourbank up` writes. */
 export interface Deployment {
