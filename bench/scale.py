@@ -397,7 +397,9 @@ def sentences(scale: Scale) -> Iterator[str]:
 
 def draw(console: Console, scale: Scale) -> None:
     """Print the figures for a person."""
-    table = Table(*HEADINGS, title="The auditor", title_justify="left")
+    table = Table(title="The auditor", title_justify="left", show_lines=True)
+    for heading in HEADINGS:
+        table.add_column(heading, overflow="fold")
     for row in rows(scale):
         table.add_row(*row)
     console.print(table)

@@ -204,9 +204,10 @@ def tables(names: Mapping[str, str], account: Account, *, accepts: bool, env: st
             continue
         if objection := objection_to(key, description, allow_conflict_resolution=accepts):
             yield Check(what, Outcome.MISS, f"{name}: {objection[0]}", objection[1])
+        elif objection := index(key, name, description):
+            yield Check(what, Outcome.NOTE, *objection)
         else:
             yield Check(what, Outcome.FITS, name)
-        yield from index(key, name, description)
         if key == STREAMED and (stream := description.stream_arn):
             yield from seen("stream", lambda stream=stream: readers(stream, env))
         if customers_key := description.key_arn:
@@ -235,16 +236,15 @@ def describe(name: str) -> Description:
     )
 
 
-def index(key: str, name: str, table: Description) -> Iterator[Check]:
-    """Say what the auditor pays for where a table has no index of what can still change."""
+def index(key: str, name: str, table: Description) -> tuple[str, str] | None:
+    """Return what the auditor pays for where a table has no index of what can still change, and what to do."""
     needed = MODELS[key].index
     if needed is None or table.indexes.get(needed.name) == needed.attribute:
-        return
-    found = f"{name} has none that is called {needed.name}: the auditor reads the whole table every hour"
+        return None
+    found = f"{name} has no index {needed.name}: the auditor reads the whole table every hour"
     default = '@default(value: "OPEN") ' if needed.attribute == "open" else ""
     line = f'{default}@index(name: "{needed.name}", queryField: null, projection: {{ type: KEYS_ONLY }})'
-    remedy = f"give {MODELS[key].name}.{needed.attribute} {line}; for Gen 2 see amplify/data-resource.ts"
-    yield Check(f"index {MODELS[key].name}", Outcome.NOTE, found, remedy)
+    return found, f"give {MODELS[key].name}.{needed.attribute} {line}; for Gen 2 see amplify/data-resource.ts"
 
 
 def encryption(arn: str, encrypted: Sequence[str]) -> Iterator[Check]:

@@ -14,7 +14,7 @@ import pytest
 
 from components.models import MODELS
 from handlers.aws import dynamodb
-from handlers.bank import audit, cursor, requests
+from handlers.bank import audit, cursor, execution, requests
 from handlers.bank.audit import Audit, Finding
 from handlers.bank.cursor import LARGEST_BYTES, SHARES, Cursor, parsed
 from hourbank.simulate.tables import Tables, answering
@@ -128,7 +128,8 @@ def hours(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setenv("CONFIRMATION_DAYS", "14")
     with answering(Counting(request.param)) as tables:
         hours = Hours(tables)
-        monkeypatch.setattr(audit, "client", lambda _: hours)
+        for module in (audit, execution):
+            monkeypatch.setattr(module, "client", lambda _: hours)
         yield hours
 
 
@@ -252,6 +253,14 @@ def test_a_run_that_is_out_of_time_goes_on_where_it_was(hours: Hours) -> None:
     assert hours.cursor.part == "SHARE"
     hours.run()
     assert hours.last.requests == 250 and hours.last.has_sum
+
+
+def test_hours_that_only_a_share_shows_are_in_no_sum(hours: Hours, monkeypatch: pytest.MonkeyPatch) -> None:
+    hours.waiting("r1")
+    monkeypatch.setattr(dynamodb, "listed", lambda *_: iter(()))
+    monkeypatch.setattr(audit, "SHARES", 1)
+    hours.run()
+    assert (hours.last.requests, hours.last.held) == (1, 0), "held since, or counted already"
 
 
 def test_shares_that_were_missed_are_caught_up_with(hours: Hours) -> None:

@@ -718,3 +718,24 @@ def test_the_size_is_what_the_engine_counts(bank: Bank, text: str) -> None:
     bank.put("Escrow", **item | {"note": note})
     with pytest.raises(ClientError, match="maximum allowed size"):
         bank.put("Escrow", **item | {"note": note + "x"})
+
+
+@pytest.mark.parametrize("written", ["OPEN", "whatever a client wrote", None, ...])
+def test_a_request_is_in_the_index_from_the_claim_to_its_end(bank: Bank, written: Any) -> None:
+    seen = []
+    validated(bank, open=written)
+    seen.append(bank.get("ServiceRequest", "r1").get("open"))
+    run(create_escrow, "EscrowHours")
+    run(notify_provider, "WaitForProviderResponse", taskToken="token-1")
+    seen.append(bank.get("ServiceRequest", "r1").get("open"))
+    run(refund_escrow, "RefundEscrow", states={"CheckProviderResponse": {"answer": "REJECTED"}})
+    assert bank.get("ServiceRequest", "r1")["status"] in requests.FINAL
+    assert "open" not in bank.get("ServiceRequest", "r1")
+    assert seen == ["OPEN", "OPEN"]
+
+
+def test_no_status_but_a_final_one_takes_a_request_out_of_the_index(bank: Bank) -> None:
+    for status, following in requests.TRANSITIONS.items():
+        for after in following:
+            expression = requests.move({"id": "r1", "status": status}, after)["Update"]["UpdateExpression"]
+            assert ("#open" in expression.partition("REMOVE")[2]) == (after in requests.FINAL)
