@@ -40,7 +40,11 @@ export function Request(props: Props): JSX.Element {
   const show = (): void => {
     onShow();
     // the button that has the focus is about to go, and the card may move
-    requestAnimationFrame(() => document.getElementById(titleId)?.focus());
+    requestAnimationFrame(() => {
+      document.getElementById(titleId)?.focus();
+      // where the workflows are not beside the requests but below them
+      if (matchMedia('(width < 62rem)').matches) document.getElementById('workflows-title')?.scrollIntoView();
+    });
   };
   const act = async (what: Act, offer?: number): Promise<void> => {
     setSending(true);

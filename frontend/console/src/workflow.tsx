@@ -45,6 +45,11 @@ export function Workflow({
       </header>
       <p class="purpose">{purpose}</p>
       {picture && (
+        <p class="scrolls quiet" aria-hidden="true">
+          ↔ The picture is wider than its place: scroll it sideways.
+        </p>
+      )}
+      {picture && (
         // it scrolls by itself where it is wider than the page, so the keyboard must reach it
         <div class="picture" ref={place} tabIndex={0} role="region" aria-label={`Picture of ${machine}`} />
       )}

@@ -33,7 +33,7 @@ const APPS = {
     const onRequestId = (id) => (told(id), setRequestId(id));
     return createElement(ServiceRequest, { ...inputs, requestId, onRequestId });
   }
-  createRoot(document.querySelector('main')).render(createElement(App));`,
+  createRoot(document.querySelector('main').appendChild(document.createElement('div'))).render(createElement(App));`,
   angular: `import '@angular/compiler';
   import { createComponent, provideZonelessChangeDetection } from '@angular/core';
   import { createApplication } from '@angular/platform-browser';
@@ -82,6 +82,10 @@ for (const [framework, app] of Object.entries(APPS)) {
 
     const ben = await open('ben', { forcedColors: 'active', request });
     await expect(ben.getByText('ANA')).toBeVisible();
+    const signs = await ben.locator('.hourbank li').evaluateAll((all) => all.map((li) => getComputedStyle(li, '::before').content));
+    expect(signs.map((sign) => sign.slice(1, 2))).toEqual(['✓', '✓', '●', '○', '○']);
+    const widths = await ben.locator('.hourbank button').evaluateAll((all) => all.map((one) => getComputedStyle(one).borderTopWidth));
+    expect(widths).toEqual(['3px', '1px', '1px']);
     await expectAccessible(ben, 10);
     await ben.screenshot({ path: join(PICTURES, `${framework}-forced-colours.png`) });
     await ben.getByRole('button', { name: 'Accept', exact: true }).click();

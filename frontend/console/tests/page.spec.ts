@@ -184,6 +184,21 @@ test('the address holds person and request, and Back goes back', async ({ open }
   }
 });
 
+test('on a phone the picture comes into view, and says that it scrolls', async ({ open }) => {
+  const [ana, wide] = [await open('ana', { viewport: { width: 360, height: 640 } }), await open('ana')];
+  const hint = ({ page }: Window): Locator => page.getByText('scroll it sideways').first();
+  await expect(hint(ana)).toBeVisible();
+  await expect(wide.page.getByRole('region', { name: 'Picture of ServiceRequestWorkflow' })).toBeVisible();
+  await expect(hint(wide)).toBeHidden();
+  for (const service of ['A near one', 'A far one']) await ana.ask('Ben', service, '0.25');
+  await ana.request('A near one').getByRole('button', { name: 'Show its workflow' }).click();
+  await expect(ana.page.getByRole('heading', { name: 'The workflows of “A near one”' })).toBeInViewport();
+  for (const service of ['A near one', 'A far one']) {
+    await ana.do(service, 'Cancel');
+    await ana.expectStatus(service, 'Cancelled');
+  }
+});
+
 test('the clock is the server’s', async ({ open }) => {
   const ana = await open('ana');
   // a browser whose clock is a day ahead
