@@ -17,7 +17,7 @@ from rich.text import Text
 from hourbank import names
 from hourbank.errors import HourBankError
 from hourbank.local import machine, running
-from hourbank.local.deployment import Deployment
+from hourbank.local.deployment import APPSYNC_ENDPOINT, Deployment
 from hourbank.local.emulator import Emulator
 from hourbank.local.people import DEEDS
 from hourbank.local.running import RunningState
@@ -41,6 +41,7 @@ def serve(console: Console, minutes: float) -> None:
         raise HourBankError(f"already running on {state.console} (process {state.pid}): `make down` ends it")
     from handlers.aws.dynamodb import now
     from hourbank.local import deploy, people
+    from hourbank.local.page import realtime
     from hourbank.local.page import server as page
 
     machine.make_state_folder(running.STATE.parent)
@@ -52,10 +53,12 @@ def serve(console: Console, minutes: float) -> None:
             deployment = deploy.deploy(
                 emulator,
                 response_timeout_seconds=seconds,
-                config={"hourbank:startRequestsFrom": now()},
+                config={"hourbank:startRequestsFrom": now(), "hourbank:appsyncEndpoint": APPSYNC_ENDPOINT},
             )
             deploy.start_a_function(deployment)
-        address = at_end.enter_context(page.serve(page.Console(deployment, seconds)))
+        shown = page.Console(deployment, seconds)
+        at_end.enter_context(realtime.listening(deployment, shown.realtime))
+        address = at_end.enter_context(page.serve(shown, warn=lambda words: console.print(words, style="yellow")))
         for number in (signal.SIGINT, signal.SIGTERM):
             end_at(number, STOPPED, 0, forget=running.STATE)
         at_end.callback(running.STATE.unlink, missing_ok=True)

@@ -4,7 +4,10 @@ What the API has, and who may do what, is read from that file: its types, its @m
 Amplify reads these is taken from the resolvers that its transformer generates (`make schema` compares). A caller
 is believed to be whom the token names: nothing is verified, so this is for the loopback interface alone.
 
-Not here: subscriptions, `delete`, indexes, relations, and rules other than an owner's with a claim of its own.
+Beside the models it has what docs/app/subscriptions.md adds to an API: the mutation that the rule on the bus calls, and
+the subscription that it wakes (`hourbank.local.page.realtime` speaks with the subscribers).
+
+Not here: other subscriptions, `delete`, indexes, relations, and rules other than an owner's with a claim of its own.
 """
 
 from __future__ import annotations
@@ -16,13 +19,14 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import graphql
 from boto3.dynamodb.types import DYNAMODB_CONTEXT
 from botocore.exceptions import ClientError, ParamValidationError
 from graphql.language import ast
 
+from components.subscriptions import ARGUMENTS, MUTATION, OPERATION
 from handlers.aws.dynamodb import now
 from hourbank.errors import HourBankError
 from hourbank.local import people
@@ -34,6 +38,15 @@ from hourbank.local.tables import plain
 PAGE = 100
 # far more than a page's queries have, and too few to keep a validator busy
 MOST_TOKENS = 5000
+SUBSCRIPTION = "onRequestEvent"
+_TYPES = [f"{name}: {type_}" for name, (type_, _) in ARGUMENTS.items()]
+_EVENTS = f"""
+type RequestEvent {{ {" ".join(_TYPES)} }}
+extend type Mutation {{ {MUTATION}({", ".join(_TYPES)}): RequestEvent }}
+type Subscription {{ {SUBSCRIPTION}(userId: ID!): RequestEvent }}
+"""
+# who comes by IAM, as the rule on the bus does, has no claims
+THE_RULE: Claims = {}
 
 
 class AppSyncRefusal(Exception):
@@ -72,6 +85,20 @@ def token_for(user: str) -> str:
     return ".".join([*encoded, ""])
 
 
+class NotSubscribed(Exception):
+    """A subscription that was not let in, with `answer`: AppSync's, which has `errors`."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        super().__init__(answer)
+        self.answer = answer
+
+
+Event = Mapping[str, str]
+"""What `ARGUMENTS` of the mutation were given, which is what it answers and what subscribers choose from."""
+Subscriber = Callable[[Event], dict[str, Any] | None]
+"""Makes of an event the answer to one subscription, or None where the event is another's."""
+
+
 class Api:
     """The API over the tables.
 
@@ -87,34 +114,88 @@ class Api:
         self._dynamodb = dynamodb
         models, sdl = amplify_schema.load()
         self._tables = {model.name: _table_of(model, tables) for model in models}
-        self.schema = _with_exact_hours(sdl)
+        self.schema = _with_exact_hours(sdl + _EVENTS)
         for model in models:
             for operation, name in model.operations.items():
                 kind = "Query" if operation in amplify_schema.QUERIES else "Mutation"
                 self._field(kind, name).resolve = self._resolver(model, operation)
             for field in filter(model.readers_differ, model.types):
                 self._field(model.name, field).resolve = _readers_only(model.field_rules[field])
+        self._field("Mutation", MUTATION).resolve = _the_rule_alone
+        self._field("Subscription", SUBSCRIPTION).resolve = _own_events_alone
 
     def answer(self, body: bytes, authorization: str | None) -> tuple[int, dict[str, Any]]:
         """Return the HTTP status and the JSON of the answer to a POST."""
         try:
             caller = caller_of(authorization)
-            query, variables, operation = _request(body)
-            document = graphql.parse(query, max_tokens=MOST_TOKENS)
+            request = _request(body)
         except AppSyncRefusal as refusal:
             status = 401 if refusal.error_type == "UnauthorizedException" else 400
             return status, refused(refusal.error_type, str(refusal))
-        except (graphql.GraphQLError, RecursionError):
-            return 400, refused("MalformedHttpRequestException", "Unable to parse GraphQL query.")
-        if errors := graphql.validate(self.schema, document):
-            return 200, {"data": None, "errors": [_in_appsyncs_form(error) for error in errors]}
+        if errors := self._invalid(request):
+            return 200, {"data": None, "errors": errors}
+        if request.kind == "subscription":
+            return 400, refused("BadRequestException", "A subscription is asked for over a WebSocket.")
+        return 200, self._execute(request, caller)
+
+    def subscribe(self, body: str, caller: Claims) -> Subscriber:
+        """Let a subscription in.
+
+        Raises
+        ------
+        NotSubscribed
+            If it is none, is not known, or is not for this caller.
+        """
+        try:
+            request = _request(body)
+            if request.kind != "subscription":
+                words = f"{request.kind or 'unknown'} not supported through the realtime channel"
+                raise AppSyncRefusal("UnsupportedOperation", words)
+        except AppSyncRefusal as refusal:
+            raise NotSubscribed(refused(refusal.error_type, str(refusal))) from None
+        if errors := self._invalid(request):
+            for error in errors:
+                error["message"] += f" The local stand-in has the subscription {SUBSCRIPTION}, and no other."
+            raise NotSubscribed({"errors": errors})
+        # AppSync runs the subscription's resolver once, when it begins
+        if "errors" in (answer := self._execute(request, caller)):
+            raise NotSubscribed({"errors": answer["errors"]})
+
+        def told(event: Event) -> dict[str, Any] | None:
+            answer = self._execute(request, caller, event)
+            return answer if "errors" in answer or any(answer["data"].values()) else None
+
+        return told
+
+    def publish(self, event: Event) -> Event:
+        """Call the mutation as the rule on the bus does, and return what it says to subscribers.
+
+        Raises
+        ------
+        ValueError
+            If the API does not take it.
+        """
+        answer = self._execute(_Request(graphql.parse(OPERATION), dict(event), None), THE_RULE)
+        if "errors" in answer:
+            raise ValueError(answer["errors"][0]["message"])
+        return answer["data"][MUTATION]
+
+    def _invalid(self, request: _Request) -> list[dict[str, Any]]:
+        return [_in_appsyncs_form(error) for error in graphql.validate(self.schema, request.document)]
+
+    def _execute(self, request: _Request, caller: Claims, root: Event | None = None) -> dict[str, Any]:
         result = graphql.execute_sync(
-            self.schema, document, variable_values=variables, operation_name=operation, context_value=caller
+            self.schema,
+            request.document,
+            root_value=root,
+            variable_values=request.variables,
+            operation_name=request.operation,
+            context_value=caller,
         )
         answer: dict[str, Any] = {"data": result.data}
         if result.errors:
             answer["errors"] = [_in_appsyncs_form(error) for error in result.errors]
-        return 200, answer
+        return answer
 
     def _field(self, type_: str, name: str) -> graphql.GraphQLField:
         found: Any = self.schema.type_map[type_]
@@ -228,14 +309,27 @@ def refused(error_type: str, message: str) -> dict[str, Any]:
     return {"errors": [{"errorType": error_type, "message": message}]}
 
 
-def _request(body: bytes) -> tuple[str, dict[str, Any] | None, str | None]:
+class _Request(NamedTuple):
+    document: graphql.DocumentNode
+    variables: dict[str, Any] | None
+    operation: str | None
+
+    @property
+    def kind(self) -> str | None:
+        """`query`, `mutation`, `subscription`, or None where it is not clear which is asked for."""
+        node: Any = graphql.get_operation_ast(self.document, self.operation)
+        return node.operation.value if node else None
+
+
+def _request(body: bytes | str) -> _Request:
     try:
         request = json.loads(body, parse_float=Decimal, parse_constant=_no_number)
         query, variables, operation = request["query"], request.get("variables"), request.get("operationName")
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
         query = variables = operation = None
     if isinstance(query, str) and isinstance(variables, dict | None) and isinstance(operation, str | None):
-        return query, variables, operation
+        with contextlib.suppress(graphql.GraphQLError, RecursionError):
+            return _Request(graphql.parse(query, max_tokens=MOST_TOKENS), variables, operation)
     raise AppSyncRefusal("MalformedHttpRequestException", "Unable to parse GraphQL query.")
 
 
@@ -294,6 +388,20 @@ def _read_rules(
     if not is_own and not whose:
         raise PermissionError
     return is_own, whose
+
+
+def _the_rule_alone(_: Any, info: graphql.GraphQLResolveInfo, **event: str) -> Event:
+    """As amplify/publishRequestEvent.js."""
+    if info.context is not THE_RULE:
+        raise _unauthorized(info)
+    return event
+
+
+def _own_events_alone(event: Event | None, info: graphql.GraphQLResolveInfo, **asked: str) -> Event | None:
+    """As amplify/onRequestEvent.js, and AppSync, which compares the arguments with what the mutation says."""
+    if info.context["sub"] != asked["userId"]:
+        raise _unauthorized(info)
+    return event if event and all(event[name] == value for name, value in asked.items()) else None
 
 
 def _start_of(token: str) -> dict[str, Any]:
