@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -58,7 +59,8 @@ def serve(console: Console, minutes: float) -> None:
             deploy.start_a_function(deployment)
         shown = page.Console(deployment, seconds)
         at_end.enter_context(realtime.listening(deployment, shown.realtime))
-        address = at_end.enter_context(page.serve(shown, warn=lambda words: console.print(words, style="yellow")))
+        warn = partial(console.print, style="yellow", highlight=False, soft_wrap=True)
+        address = at_end.enter_context(page.serve(shown, warn=warn))
         for number in (signal.SIGINT, signal.SIGTERM):
             end_at(number, STOPPED, 0, forget=running.STATE)
         at_end.callback(running.STATE.unlink, missing_ok=True)
@@ -70,7 +72,8 @@ def serve(console: Console, minutes: float) -> None:
 def _explain(console: Console, deployment: Deployment, address: str, minutes: float, *, page_is_built: bool) -> None:
     call = names.command()
     lines = [
-        ("GraphQL", f"{address}/graphql (stands in for Amplify's API: docs/try.md)"),
+        # in capitals Amplify's client asks for a WebSocket without TLS
+        ("GraphQL", f"{address.replace('http', 'HTTP')}/graphql (stands in for Amplify's API: docs/try.md)"),
         ("endpoint", f"{deployment.endpoint} (all of AWS)"),
         *((f"table {name}", table) for name, table in deployment.tables.items()),
         ("requests", deployment.outputs["serviceRequestWorkflowArn"]),
