@@ -29,7 +29,9 @@ class Subscriber:
         given = [] if query else [protocol or f"header-{encoded}"]
         protocols = [Subprotocol(one) for one in ("graphql-ws", *given)]
         uri = f"ws://{address}/graphql/realtime{query}"
-        self.socket = connect(uri, subprotocols=protocols, open_timeout=ENDLESS_SECONDS, proxy=None, **options)
+        self.socket = connect(
+            uri, subprotocols=protocols, open_timeout=ENDLESS_SECONDS, proxy=None, ping_interval=None, **options
+        )
         self.user = user
 
     def __enter__(self):

@@ -79,8 +79,8 @@ def test_each_subscription_of_a_socket_gets_what_it_selects(address, console):
 
 
 def test_authorization_may_stand_in_the_address(address, console):
-    # with what base64 has for a URL has to escape
-    encoded = base64.b64encode(json.dumps(header("ana") | {"x": "~~~???"}, ensure_ascii=False).encode()).decode()
+    # a + that would be read as something else, wherever it falls
+    encoded = base64.b64encode(json.dumps(header("ana") | {"x": "s€s€s€"}, ensure_ascii=False).encode()).decode()
     assert "+" in encoded
     with Subscriber(address, query=f"?header={encoded}&payload=e30=").subscribed() as ana:
         console.realtime.publish(event("ana"))
@@ -205,6 +205,15 @@ def test_who_does_not_listen_holds_up_the_others_for_a_moment_only(address, cons
         assert other.hear() == data("1", event("chloé"))
         until(lambda: deaf not in console.realtime._open, what="the end of who does not listen")
     raw.close()
+
+
+def test_a_fault_of_the_stand_in_ends_the_conversation(address, console, monkeypatch):
+    with Subscriber(address) as ana:
+        ana.initiate()
+        monkeypatch.setattr(console.api, "subscribe", lambda *_: 1 / 0)
+        with pytest.raises(ConnectionClosed) as closed:
+            ana.start("1", userId="ana")
+        assert closed.value.rcvd.code == 1011
 
 
 def test_many_people_listen_at_once(address, console):

@@ -116,8 +116,8 @@ class _Conversation:
                     if time.monotonic() >= keep_alive:
                         self._send({"type": "ka"})
                         keep_alive += KEEP_ALIVE_SECONDS
-        except (OSError, ProtocolError):  # it went away
-            self.end(BROKEN)
+        except (OSError, ProtocolError):
+            return  # it went away
         except BaseException:
             self.end(INTERNAL_ERROR)
             raise
