@@ -17,7 +17,8 @@ from components.models import MODELS
 from hourbank.errors import HourBankError
 from hourbank.local import people
 from hourbank.local.page import amplify_schema
-from hourbank.local.page.api import MOST_TOKENS, Api, token_for
+from hourbank.local.page.api import Api, token_for
+from hourbank.local.page.appsync import MOST_TOKENS
 from hourbank.names import ROOT
 
 EXPECTED = json.loads((ROOT / "tools/amplify/authorisation.json").read_text(encoding="utf-8"))

@@ -19,7 +19,7 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 import graphql
 from boto3.dynamodb.types import DYNAMODB_CONTEXT
@@ -32,12 +32,19 @@ from hourbank.errors import HourBankError
 from hourbank.local import people
 from hourbank.local.page import amplify_schema
 from hourbank.local.page.amplify_schema import AmplifyModel, Claims, Rule
+from hourbank.local.page.appsync import (
+    AppSyncRefusal,
+    Request,
+    in_appsyncs_form,
+    of_dynamodb,
+    read_request,
+    refused,
+    unauthorized,
+)
 from hourbank.local.page.filters import FilterExpressions, NotUnderstoodError
 from hourbank.local.tables import plain
 
 PAGE = 100
-# far more than a page's queries have, and too few to keep a validator busy
-MOST_TOKENS = 5000
 SUBSCRIPTION = "onRequestEvent"
 _TYPES = [f"{name}: {type_}" for name, (type_, _) in ARGUMENTS.items()]
 _EVENTS = f"""
@@ -47,14 +54,6 @@ type Subscription {{ {SUBSCRIPTION}(userId: ID!): RequestEvent }}
 """
 # who comes by IAM, as the rule on the bus does, has no claims
 THE_RULE: Claims = {}
-
-
-class AppSyncRefusal(Exception):
-    """An answer of AppSync's with an errorType."""
-
-    def __init__(self, error_type: str, message: str) -> None:
-        super().__init__(message)
-        self.error_type = error_type
 
 
 def caller_of(authorization: str | None) -> Claims:
@@ -128,7 +127,7 @@ class Api:
         """Return the HTTP status and the JSON of the answer to a POST."""
         try:
             caller = caller_of(authorization)
-            request = _request(body)
+            request = read_request(body)
         except AppSyncRefusal as refusal:
             status = 401 if refusal.error_type == "UnauthorizedException" else 400
             return status, refused(refusal.error_type, str(refusal))
@@ -147,7 +146,7 @@ class Api:
             If it is none, is not known, or is not for this caller.
         """
         try:
-            request = _request(body)
+            request = read_request(body)
             if request.kind != "subscription":
                 words = f"{request.kind or 'unknown'} not supported through the realtime channel"
                 raise AppSyncRefusal("UnsupportedOperation", words)
@@ -175,15 +174,15 @@ class Api:
         ValueError
             If the API does not take it.
         """
-        answer = self._execute(_Request(graphql.parse(OPERATION), dict(event), None), THE_RULE)
+        answer = self._execute(Request(graphql.parse(OPERATION), dict(event), None), THE_RULE)
         if "errors" in answer:
             raise ValueError(answer["errors"][0]["message"])
         return answer["data"][MUTATION]
 
-    def _invalid(self, request: _Request) -> list[dict[str, Any]]:
-        return [_in_appsyncs_form(error) for error in graphql.validate(self.schema, request.document)]
+    def _invalid(self, request: Request) -> list[dict[str, Any]]:
+        return [in_appsyncs_form(error) for error in graphql.validate(self.schema, request.document)]
 
-    def _execute(self, request: _Request, caller: Claims, root: Event | None = None) -> dict[str, Any]:
+    def _execute(self, request: Request, caller: Claims, root: Event | None = None) -> dict[str, Any]:
         result = graphql.execute_sync(
             self.schema,
             request.document,
@@ -194,7 +193,7 @@ class Api:
         )
         answer: dict[str, Any] = {"data": result.data}
         if result.errors:
-            answer["errors"] = [_in_appsyncs_form(error) for error in result.errors]
+            answer["errors"] = [in_appsyncs_form(error) for error in result.errors]
         return answer
 
     def _field(self, type_: str, name: str) -> graphql.GraphQLField:
@@ -208,9 +207,9 @@ class Api:
             try:
                 return do(model, info.context, arguments)
             except PermissionError:
-                raise _unauthorized(info) from None
+                raise unauthorized(info) from None
             except ClientError as error:
-                raise _of_dynamodb(error) from None
+                raise of_dynamodb(error) from None
             except NotUnderstoodError:
                 raise AppSyncRefusal("Unrecognized Filter", "Unable to process the filter expression") from None
             except ParamValidationError as error:  # DynamoDB would say it, did the SDK not say it first
@@ -304,66 +303,6 @@ def _table_of(model: AmplifyModel, tables: Mapping[str, str]) -> str:
         raise HourBankError(f"{model.name}: a local run has no table of this model") from None
 
 
-def refused(error_type: str, message: str) -> dict[str, Any]:
-    """Return AppSync's answer to a request of which nothing was executed."""
-    return {"errors": [{"errorType": error_type, "message": message}]}
-
-
-class _Request(NamedTuple):
-    document: graphql.DocumentNode
-    variables: dict[str, Any] | None
-    operation: str | None
-
-    @property
-    def kind(self) -> str | None:
-        """`query`, `mutation`, `subscription`, or None where it is not clear which is asked for."""
-        node: Any = graphql.get_operation_ast(self.document, self.operation)
-        return node.operation.value if node else None
-
-
-def _request(body: bytes | str) -> _Request:
-    try:
-        request = json.loads(body, parse_float=Decimal, parse_constant=_no_number)
-        query, variables, operation = request["query"], request.get("variables"), request.get("operationName")
-    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
-        query = variables = operation = None
-    if isinstance(query, str) and isinstance(variables, dict | None) and isinstance(operation, str | None):
-        with contextlib.suppress(graphql.GraphQLError, RecursionError):
-            return _Request(graphql.parse(query, max_tokens=MOST_TOKENS), variables, operation)
-    raise AppSyncRefusal("MalformedHttpRequestException", "Unable to parse GraphQL query.")
-
-
-def _no_number(word: str) -> None:
-    raise ValueError(word)
-
-
-def _in_appsyncs_form(error: graphql.GraphQLError) -> dict[str, Any]:
-    places = [{"line": at.line, "column": at.column, "sourceName": None} for at in error.locations or ()]
-    cause, message = error.original_error, error.message
-    answer: dict[str, Any] = {"path": error.path, "locations": places or None}
-    if isinstance(cause, AppSyncRefusal):
-        answer |= {"data": None, "errorType": cause.error_type, "errorInfo": None}
-    elif cause is not None and not isinstance(cause, graphql.GraphQLError):
-        # whatever it says, it was not written for a client
-        answer |= {"data": None, "errorType": "InternalFailure", "errorInfo": None}
-        message = f"The stand-in failed ({type(cause).__name__})"
-    return answer | {"message": message}
-
-
-def _unauthorized(info: graphql.GraphQLResolveInfo) -> AppSyncRefusal:
-    words = f"Not Authorized to access {info.field_name} on type {info.parent_type.name}"
-    return AppSyncRefusal("Unauthorized", words)
-
-
-def _of_dynamodb(error: ClientError) -> AppSyncRefusal:
-    code = error.response["Error"]["Code"].rpartition("#")[2]
-    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-    message = error.response["Error"].get("Message", code)
-    if code == "ConditionalCheckFailedException":
-        message = "The conditional request failed"
-    return AppSyncRefusal(f"DynamoDB:{code}", f"{message} (Service: DynamoDb, Status Code: {status})")
-
-
 def _deny_others(given: Mapping[str, Any], allowed: set[str]) -> None:
     if not allowed:
         raise PermissionError
@@ -393,14 +332,14 @@ def _read_rules(
 def _the_rule_alone(_: Any, info: graphql.GraphQLResolveInfo, **event: str) -> Event:
     """As amplify/publishRequestEvent.js."""
     if info.context is not THE_RULE:
-        raise _unauthorized(info)
+        raise unauthorized(info)
     return event
 
 
 def _own_events_alone(event: Event | None, info: graphql.GraphQLResolveInfo, **asked: str) -> Event | None:
     """As amplify/onRequestEvent.js, and AppSync, which compares the arguments with what the mutation says."""
     if info.context["sub"] != asked["userId"]:
-        raise _unauthorized(info)
+        raise unauthorized(info)
     return event if event and all(event[name] == value for name, value in asked.items()) else None
 
 
@@ -417,7 +356,7 @@ def _start_of(token: str) -> dict[str, Any]:
 def _readers_only(rules: tuple[Rule, ...]) -> Callable[..., Any]:
     def resolve(record: Mapping[str, Any], info: graphql.GraphQLResolveInfo) -> Any:
         if not any(rule.covers("get") and rule.is_owner(record, info.context) for rule in rules):
-            raise _unauthorized(info)
+            raise unauthorized(info)
         return record.get(info.field_name)
 
     return resolve

@@ -25,7 +25,8 @@ from wsproto.events import AcceptConnection, CloseConnection, Event, Ping, Reque
 from wsproto.utilities import ProtocolError, RemoteProtocolError
 
 from hourbank.local.deployment import APPSYNC_QUEUE, Deployment
-from hourbank.local.page.api import Api, AppSyncRefusal, NotSubscribed, Subscriber, caller_of, refused
+from hourbank.local.page.api import Api, NotSubscribed, Subscriber, caller_of
+from hourbank.local.page.appsync import AppSyncRefusal, refused
 
 PROTOCOL = "graphql-ws"
 KEEP_ALIVE_SECONDS = 60

@@ -30,7 +30,8 @@ from hourbank.drawing.graph import places, waits_for_token
 from hourbank.drawing.svg import svg
 from hourbank.local.deployment import MACHINES, Deployment, entered
 from hourbank.local.emulator import REGION
-from hourbank.local.page.api import Api, refused, token_for
+from hourbank.local.page.api import Api, token_for
+from hourbank.local.page.appsync import refused
 from hourbank.local.page.realtime import Realtime
 from hourbank.local.tables import read_ledger, scan
 from hourbank.names import ROOT, workflow_name
