@@ -25,7 +25,7 @@ import pulumi
 from components.models import MODELS
 from hourbank.errors import HourBankError
 from hourbank.local import lambda_runtime
-from hourbank.local.deployment import Deployment
+from hourbank.local.deployment import APPSYNC_QUEUE, Deployment
 from hourbank.local.emulator import Emulator
 from hourbank.local.patience import Patience
 from hourbank.program import cloudformation, recorder
@@ -63,6 +63,12 @@ def missing_attributes(mapping: Properties) -> None:
             filters.append({"Pattern": json.dumps(pattern)})
 
 
+def queue_for_appsync(rule: Properties) -> None:
+    for target in rule["Targets"]:
+        if target.pop("AppSyncParameters", None):
+            target["Arn"] = {"Fn::Sub": f"arn:aws:sqs:${{AWS::Region}}:${{AWS::AccountId}}:{APPSYNC_QUEUE}"}
+
+
 DIFFERENCES = (
     Difference(
         what="runs on provided.al2023, with a bootstrap in the archive that starts hourbank/local/lambda_runtime.py",
@@ -75,6 +81,12 @@ DIFFERENCES = (
         why='it matches {"S": [{"exists": false}]} where the attribute is NULL, not where it is missing',
         type="AWS::Lambda::EventSourceMapping",
         apply=missing_attributes,
+    ),
+    Difference(
+        what="a queue gets what a rule would give AppSync's mutation, and hourbank/local/page/realtime.py gives it on",
+        why="its rules do not call its AppSync, which has no subscriptions",
+        type="AWS::Events::Rule",
+        apply=queue_for_appsync,
     ),
 )
 

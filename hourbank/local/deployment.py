@@ -16,6 +16,10 @@ from hourbank.names import execution_arn, workflow_name
 # What begins the names of a machine's executions, by the stack's output that has the machine.
 MACHINES = {"serviceRequestWorkflowArn": REQUEST_PREFIX, "escrowManagementWorkflowArn": RELEASE_PREFIX}
 
+# AppSync's place in a local run: what the stack is told, and the queue to which its rule brings events instead
+APPSYNC_ENDPOINT = f"https://local.appsync-api.{emulator.REGION}.amazonaws.com/graphql"
+APPSYNC_QUEUE = "hourbank-appsync-local"
+
 
 @dataclass(frozen=True)
 class Deployment:

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -17,7 +18,7 @@ from rich.text import Text
 from hourbank import names
 from hourbank.errors import HourBankError
 from hourbank.local import machine, running
-from hourbank.local.deployment import Deployment
+from hourbank.local.deployment import APPSYNC_ENDPOINT, Deployment
 from hourbank.local.emulator import Emulator
 from hourbank.local.people import DEEDS
 from hourbank.local.running import RunningState
@@ -42,6 +43,7 @@ def serve(console: Console, minutes: float) -> None:
         raise HourBankError(f"already running on {state.console} (process {state.pid}): `{end}` ends it")
     from handlers.aws.dynamodb import now
     from hourbank.local import deploy
+    from hourbank.local.page import realtime
     from hourbank.local.page import server as page
 
     machine.make_state_folder(running.STATE.parent)
@@ -52,11 +54,14 @@ def serve(console: Console, minutes: float) -> None:
             deployment = deploy.deploy(
                 emulator,
                 response_timeout_seconds=seconds,
-                config={"hourbank:startRequestsFrom": now()},
+                config={"hourbank:startRequestsFrom": now(), "hourbank:appsyncEndpoint": APPSYNC_ENDPOINT},
             )
             deploy.start_a_function(deployment)
             deploy.grant_hours(deployment, PEOPLE)
-        address = at_end.enter_context(page.serve(page.Console(deployment, seconds)))
+        shown = page.Console(deployment, seconds)
+        at_end.enter_context(realtime.listening(deployment, shown.realtime))
+        warn = partial(console.print, style="yellow", highlight=False, soft_wrap=True)
+        address = at_end.enter_context(page.serve(shown, warn=warn))
         for number in (signal.SIGINT, signal.SIGTERM):
             end_at(number, STOPPED, 0, forget=running.STATE)
         at_end.callback(running.STATE.unlink, missing_ok=True)
@@ -69,7 +74,8 @@ def serve(console: Console, minutes: float) -> None:
 def _explain(console: Console, deployment: Deployment, address: str, minutes: float, *, to_build: str) -> None:
     call = names.command()
     lines = [
-        ("GraphQL", f"{address}/graphql (stands in for Amplify's API: docs/try.md)"),
+        # in capitals Amplify's client asks for a WebSocket without TLS
+        ("GraphQL", f"{address.replace('http', 'HTTP')}/graphql (stands in for Amplify's API: docs/try.md)"),
         ("endpoint", f"{deployment.endpoint} (all of AWS)"),
         *((f"table {name}", table) for name, table in deployment.tables.items()),
         ("requests", deployment.outputs["serviceRequestWorkflowArn"]),

@@ -7,12 +7,16 @@ from decimal import Decimal
 
 import pytest
 
+from components.subscriptions import ARGUMENTS
 from handlers.aws.dynamodb import date_time, now
 from hourbank import laws
 from hourbank.local import deploy, people
+from hourbank.local.deployment import APPSYNC_ENDPOINT
 from hourbank.local.emulator import Emulator
+from hourbank.local.page.realtime import listening
 from hourbank.local.page.server import Console, serve
 from hourbank.local.tables import read_ledger
+from tests.helpers.subscriber import Subscriber
 from tests.helpers.waiting import ENDLESS_SECONDS, until
 
 pytestmark = [pytest.mark.thorough, pytest.mark.xdist_group("local-api")]
@@ -65,10 +69,12 @@ def test_a_counter_offer_is_made_accepted_and_paid_by_mutations_alone():
         dynamodb, tables = emulator.client("dynamodb"), deploy.create_tables(emulator)
         people.give_hours(dynamodb, tables, {"ana": Decimal(10), "chloé": Decimal(10)})
         before = read_ledger(dynamodb, tables)
-        config = {"hourbank:startRequestsFrom": now()}
+        config = {"hourbank:startRequestsFrom": now(), "hourbank:appsyncEndpoint": APPSYNC_ENDPOINT}
         deployment = deploy.deploy(emulator, response_timeout_seconds=MINUTES * 60, config=config)
-        with serve(Console(deployment, MINUTES * 60), port=0) as address:
+        console = Console(deployment, MINUTES * 60)
+        with listening(deployment, console.realtime), serve(console, port=0) as address:
             browser, tokens = Browser(address), set()
+            told = {who: Subscriber(address.removeprefix("http://"), who).subscribed() for who in ("ana", "chloé")}
 
             def remember_the_token(request_id: str) -> None:
                 item = dynamodb.get_item(TableName=tables["serviceRequest"], Key={"id": {"S": request_id}})["Item"]
@@ -112,6 +118,14 @@ def test_a_counter_offer_is_made_accepted_and_paid_by_mutations_alone():
             assert executions[0]["status"] == "SUCCEEDED"
             assert executions[0]["path"][-1] == "StartServiceExecution"
             assert executions[0]["deadline"] is None
+            # and each has heard, at least once, what concerns them, and nothing else
+            for who, status in (("chloé", "AWAITING_PROVIDER"), ("ana", "COMPLETED")):
+                heard: list[dict[str, str]] = []
+                while status not in [one["status"] for one in heard]:
+                    heard.append(told[who].hear()["payload"]["data"]["onRequestEvent"])
+                told[who].socket.close()
+                assert all(one.keys() == ARGUMENTS.keys() for one in heard)
+                assert {(one["userId"], one["requestId"]) for one in heard} == {(who, request_id)}
             for machine in ("ServiceRequestWorkflow", "EscrowManagementWorkflow"):
                 assert browser.load(f"/local/diagrams/{machine}.svg").startswith("<svg")
         assert laws.made_or_lost(before, read_ledger(dynamodb, tables)) == []

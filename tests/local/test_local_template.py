@@ -6,6 +6,7 @@ import json
 import pytest
 
 from hourbank.local import deploy
+from hourbank.local.deployment import APPSYNC_ENDPOINT, APPSYNC_QUEUE
 from hourbank.program import cloudformation, recorder
 
 BY_TYPE = {difference.type: difference for difference in deploy.DIFFERENCES}
@@ -13,7 +14,8 @@ BY_TYPE = {difference.type: difference for difference in deploy.DIFFERENCES}
 
 @pytest.fixture(scope="module")
 def original():
-    return cloudformation.template(recorder.record("local"), bucket="bucket", key="key")
+    recording = recorder.record("local", config={"hourbank:appsyncEndpoint": APPSYNC_ENDPOINT})
+    return cloudformation.template(recording, bucket="bucket", key="key")
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +24,9 @@ def adapted(original):
 
 
 def of_type(template: dict, type_: str) -> dict:
-    return {name: one["Properties"] for name, one in template["Resources"].items() if one["Type"] == type_}
+    return {
+        name: copy.deepcopy(one["Properties"]) for name, one in template["Resources"].items() if one["Type"] == type_
+    }
 
 
 def test_only_resources_of_the_listed_types_change(original, adapted):
@@ -44,6 +48,15 @@ def test_a_status_that_is_missing_has_a_filter_of_its_own(original, adapted):
     assert json.loads(added["Pattern"]) == {
         "dynamodb": {"NewImage": {"id": {"S": [{"exists": True}]}, "status": [{"exists": False}]}}
     }
+
+
+def test_a_queue_gets_what_appsync_would_and_in_its_form(original, adapted):
+    queue = {"Arn": {"Fn::Sub": "arn:aws:sqs:${AWS::Region}:${AWS::AccountId}:" + APPSYNC_QUEUE}}
+    before, after = (of_type(template, "AWS::Events::Rule") for template in (original, adapted))
+    calls = [target for rule in before.values() for target in rule["Targets"] if target.pop("AppSyncParameters", None)]
+    assert len(calls) == 1
+    calls[0].update(queue)
+    assert after == before
 
 
 def test_the_bootstrap_is_an_executable_of_the_archive_that_survives_spaces(monkeypatch):

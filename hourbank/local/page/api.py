@@ -4,7 +4,10 @@ What the API has, and who may do what, is read from that file: its types, its @m
 Amplify reads these is taken from the resolvers that its transformer generates (`make schema` compares). A caller
 is believed to be whom the token names: nothing is verified, so this is for the loopback interface alone.
 
-Not here: subscriptions, `delete`, indexes, relations, and rules other than an owner's with a claim of its own.
+Beside the models it has what docs/app/subscriptions.md adds to an API: the mutation that the rule on the bus calls, and
+the subscription that it wakes (`hourbank.local.page.realtime` speaks with the subscribers).
+
+Not here: other subscriptions, `delete`, indexes, relations, and rules other than an owner's with a claim of its own.
 """
 
 from __future__ import annotations
@@ -23,25 +26,34 @@ from boto3.dynamodb.types import DYNAMODB_CONTEXT
 from botocore.exceptions import ClientError, ParamValidationError
 from graphql.language import ast
 
+from components.subscriptions import ARGUMENTS, MUTATION, OPERATION
 from handlers.aws.dynamodb import now
 from hourbank.errors import HourBankError
 from hourbank.local import people
 from hourbank.local.page import amplify_schema
 from hourbank.local.page.amplify_schema import AmplifyModel, Claims, Rule
+from hourbank.local.page.appsync import (
+    AppSyncRefusal,
+    Request,
+    in_appsyncs_form,
+    of_dynamodb,
+    read_request,
+    refused,
+    unauthorized,
+)
 from hourbank.local.page.filters import FilterExpressions, NotUnderstoodError
 from hourbank.local.tables import plain
 
 PAGE = 100
-# far more than a page's queries have, and too few to keep a validator busy
-MOST_TOKENS = 5000
-
-
-class AppSyncRefusal(Exception):
-    """An answer of AppSync's with an errorType."""
-
-    def __init__(self, error_type: str, message: str) -> None:
-        super().__init__(message)
-        self.error_type = error_type
+SUBSCRIPTION = "onRequestEvent"
+_TYPES = [f"{name}: {type_}" for name, (type_, _) in ARGUMENTS.items()]
+_EVENTS = f"""
+type RequestEvent {{ {" ".join(_TYPES)} }}
+extend type Mutation {{ {MUTATION}({", ".join(_TYPES)}): RequestEvent }}
+type Subscription {{ {SUBSCRIPTION}(userId: ID!): RequestEvent }}
+"""
+# who comes by IAM, as the rule on the bus does, has no claims
+THE_RULE: Claims = {}
 
 
 def caller_of(authorization: str | None) -> Claims:
@@ -72,6 +84,20 @@ def token_for(user: str) -> str:
     return ".".join([*encoded, ""])
 
 
+class NotSubscribed(Exception):
+    """A subscription that was not let in, with `answer`: AppSync's, which has `errors`."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        super().__init__(answer)
+        self.answer = answer
+
+
+Event = Mapping[str, str]
+"""What `ARGUMENTS` of the mutation were given, which is what it answers and what subscribers choose from."""
+Subscriber = Callable[[Event], dict[str, Any] | None]
+"""Makes of an event the answer to one subscription, or None where the event is another's."""
+
+
 class Api:
     """The API over the tables.
 
@@ -87,34 +113,88 @@ class Api:
         self._dynamodb = dynamodb
         models, sdl = amplify_schema.load()
         self._tables = {model.name: _table_of(model, tables) for model in models}
-        self.schema = _with_exact_hours(sdl)
+        self.schema = _with_exact_hours(sdl + _EVENTS)
         for model in models:
             for operation, name in model.operations.items():
                 kind = "Query" if operation in amplify_schema.QUERIES else "Mutation"
                 self._field(kind, name).resolve = self._resolver(model, operation)
             for field in filter(model.readers_differ, model.types):
                 self._field(model.name, field).resolve = _readers_only(model.field_rules[field])
+        self._field("Mutation", MUTATION).resolve = _the_rule_alone
+        self._field("Subscription", SUBSCRIPTION).resolve = _own_events_alone
 
     def answer(self, body: bytes, authorization: str | None) -> tuple[int, dict[str, Any]]:
         """Return the HTTP status and the JSON of the answer to a POST."""
         try:
             caller = caller_of(authorization)
-            query, variables, operation = _request(body)
-            document = graphql.parse(query, max_tokens=MOST_TOKENS)
+            request = read_request(body)
         except AppSyncRefusal as refusal:
             status = 401 if refusal.error_type == "UnauthorizedException" else 400
             return status, refused(refusal.error_type, str(refusal))
-        except (graphql.GraphQLError, RecursionError):
-            return 400, refused("MalformedHttpRequestException", "Unable to parse GraphQL query.")
-        if errors := graphql.validate(self.schema, document):
-            return 200, {"data": None, "errors": [_in_appsyncs_form(error) for error in errors]}
+        if errors := self._invalid(request):
+            return 200, {"data": None, "errors": errors}
+        if request.kind == "subscription":
+            return 400, refused("BadRequestException", "A subscription is asked for over a WebSocket.")
+        return 200, self._execute(request, caller)
+
+    def subscribe(self, body: str, caller: Claims) -> Subscriber:
+        """Let a subscription in.
+
+        Raises
+        ------
+        NotSubscribed
+            If it is none, is not known, or is not for this caller.
+        """
+        try:
+            request = read_request(body)
+            if request.kind != "subscription":
+                words = f"{request.kind or 'unknown'} not supported through the realtime channel"
+                raise AppSyncRefusal("UnsupportedOperation", words)
+        except AppSyncRefusal as refusal:
+            raise NotSubscribed(refused(refusal.error_type, str(refusal))) from None
+        if errors := self._invalid(request):
+            for error in errors:
+                error["message"] += f" The local stand-in has the subscription {SUBSCRIPTION}, and no other."
+            raise NotSubscribed({"errors": errors})
+        # AppSync runs the subscription's resolver once, when it begins
+        if "errors" in (answer := self._execute(request, caller)):
+            raise NotSubscribed({"errors": answer["errors"]})
+
+        def told(event: Event) -> dict[str, Any] | None:
+            answer = self._execute(request, caller, event)
+            return answer if "errors" in answer or any(answer["data"].values()) else None
+
+        return told
+
+    def publish(self, event: Event) -> Event:
+        """Call the mutation as the rule on the bus does, and return what it says to subscribers.
+
+        Raises
+        ------
+        ValueError
+            If the API does not take it.
+        """
+        answer = self._execute(Request(graphql.parse(OPERATION), dict(event), None), THE_RULE)
+        if "errors" in answer:
+            raise ValueError(answer["errors"][0]["message"])
+        return answer["data"][MUTATION]
+
+    def _invalid(self, request: Request) -> list[dict[str, Any]]:
+        return [in_appsyncs_form(error) for error in graphql.validate(self.schema, request.document)]
+
+    def _execute(self, request: Request, caller: Claims, root: Event | None = None) -> dict[str, Any]:
         result = graphql.execute_sync(
-            self.schema, document, variable_values=variables, operation_name=operation, context_value=caller
+            self.schema,
+            request.document,
+            root_value=root,
+            variable_values=request.variables,
+            operation_name=request.operation,
+            context_value=caller,
         )
         answer: dict[str, Any] = {"data": result.data}
         if result.errors:
-            answer["errors"] = [_in_appsyncs_form(error) for error in result.errors]
-        return 200, answer
+            answer["errors"] = [in_appsyncs_form(error) for error in result.errors]
+        return answer
 
     def _field(self, type_: str, name: str) -> graphql.GraphQLField:
         found: Any = self.schema.type_map[type_]
@@ -127,9 +207,9 @@ class Api:
             try:
                 return do(model, info.context, arguments)
             except PermissionError:
-                raise _unauthorized(info) from None
+                raise unauthorized(info) from None
             except ClientError as error:
-                raise _of_dynamodb(error) from None
+                raise of_dynamodb(error) from None
             except NotUnderstoodError:
                 raise AppSyncRefusal("Unrecognized Filter", "Unable to process the filter expression") from None
             except ParamValidationError as error:  # DynamoDB would say it, did the SDK not say it first
@@ -225,53 +305,6 @@ def _table_of(model: AmplifyModel, tables: Mapping[str, str]) -> str:
         raise HourBankError(f"{model.name}: a local run has no table of this model") from None
 
 
-def refused(error_type: str, message: str) -> dict[str, Any]:
-    """Return AppSync's answer to a request of which nothing was executed."""
-    return {"errors": [{"errorType": error_type, "message": message}]}
-
-
-def _request(body: bytes) -> tuple[str, dict[str, Any] | None, str | None]:
-    try:
-        request = json.loads(body, parse_float=Decimal, parse_constant=_no_number)
-        query, variables, operation = request["query"], request.get("variables"), request.get("operationName")
-    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
-        query = variables = operation = None
-    if isinstance(query, str) and isinstance(variables, dict | None) and isinstance(operation, str | None):
-        return query, variables, operation
-    raise AppSyncRefusal("MalformedHttpRequestException", "Unable to parse GraphQL query.")
-
-
-def _no_number(word: str) -> None:
-    raise ValueError(word)
-
-
-def _in_appsyncs_form(error: graphql.GraphQLError) -> dict[str, Any]:
-    places = [{"line": at.line, "column": at.column, "sourceName": None} for at in error.locations or ()]
-    cause, message = error.original_error, error.message
-    answer: dict[str, Any] = {"path": error.path, "locations": places or None}
-    if isinstance(cause, AppSyncRefusal):
-        answer |= {"data": None, "errorType": cause.error_type, "errorInfo": None}
-    elif cause is not None and not isinstance(cause, graphql.GraphQLError):
-        # whatever it says, it was not written for a client
-        answer |= {"data": None, "errorType": "InternalFailure", "errorInfo": None}
-        message = f"The stand-in failed ({type(cause).__name__})"
-    return answer | {"message": message}
-
-
-def _unauthorized(info: graphql.GraphQLResolveInfo) -> AppSyncRefusal:
-    words = f"Not Authorized to access {info.field_name} on type {info.parent_type.name}"
-    return AppSyncRefusal("Unauthorized", words)
-
-
-def _of_dynamodb(error: ClientError) -> AppSyncRefusal:
-    code = error.response["Error"]["Code"].rpartition("#")[2]
-    status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-    message = error.response["Error"].get("Message", code)
-    if code == "ConditionalCheckFailedException":
-        message = "The conditional request failed"
-    return AppSyncRefusal(f"DynamoDB:{code}", f"{message} (Service: DynamoDb, Status Code: {status})")
-
-
 def _deny_others(given: Mapping[str, Any], allowed: set[str]) -> None:
     if not allowed:
         raise PermissionError
@@ -298,6 +331,20 @@ def _read_rules(
     return is_own, whose
 
 
+def _the_rule_alone(_: Any, info: graphql.GraphQLResolveInfo, **event: str) -> Event:
+    """As amplify/publishRequestEvent.js."""
+    if info.context is not THE_RULE:
+        raise unauthorized(info)
+    return event
+
+
+def _own_events_alone(event: Event | None, info: graphql.GraphQLResolveInfo, **asked: str) -> Event | None:
+    """As amplify/onRequestEvent.js, and AppSync, which compares the arguments with what the mutation says."""
+    if info.context["sub"] != asked["userId"]:
+        raise unauthorized(info)
+    return event if event and all(event[name] == value for name, value in asked.items()) else None
+
+
 def _start_of(token: str) -> dict[str, Any]:
     try:
         key = json.loads(base64.urlsafe_b64decode(token))
@@ -311,7 +358,7 @@ def _start_of(token: str) -> dict[str, Any]:
 def _readers_only(rules: tuple[Rule, ...]) -> Callable[..., Any]:
     def resolve(record: Mapping[str, Any], info: graphql.GraphQLResolveInfo) -> Any:
         if not any(rule.covers("get") and rule.is_owner(record, info.context) for rule in rules):
-            raise _unauthorized(info)
+            raise unauthorized(info)
         return record.get(info.field_name)
 
     return resolve

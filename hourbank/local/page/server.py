@@ -12,13 +12,16 @@ import json
 import re
 import threading
 import urllib.parse
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
-from functools import partial
+from functools import cache, partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socket import MSG_PEEK
 from typing import Any
+
+from wsproto.utilities import RemoteProtocolError
 
 from handlers.aws.dynamodb import date_time, now
 from handlers.bank.hours import in_words
@@ -27,16 +30,26 @@ from hourbank.drawing.graph import places, waits_for_token
 from hourbank.drawing.svg import svg
 from hourbank.local.deployment import MACHINES, Deployment, entered
 from hourbank.local.emulator import REGION
-from hourbank.local.page.api import Api, refused, token_for
+from hourbank.local.page.api import Api, token_for
+from hourbank.local.page.appsync import refused
+from hourbank.local.page.realtime import Realtime
 from hourbank.local.tables import read_ledger, scan
 from hourbank.names import IS_INSTALLED, ROOT, workflow_name
 
 PAGES = ROOT / "frontend" / "console" / "dist"
 PORT = 4800
+# what Amplify's client makes of an endpoint that is not AppSync's own: its path, and /realtime
+API = GRAPHQL, REALTIME = ("/graphql", "/graphql/realtime")
 LOOPBACK = r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?"
 NOTICE = (
     "A stand-in for Amplify on this machine: it verifies nobody, and whoever opens this page may play everybody. "
     "Nothing here is AWS."
+)
+# the first byte of who wants TLS: https://www.rfc-editor.org/rfc/rfc8446#section-5.1
+HANDSHAKE = b"\x16"
+WANTS_TLS = (
+    "An app asks for TLS, which is not spoken here. For Amplify's subscriptions, write the endpoint with HTTP:// in "
+    "capitals: docs/try.md"
 )
 MOST_BYTES = 1_000_000
 SECONDS_TO_SPEAK = 10
@@ -96,6 +109,8 @@ class Console:
     ----------
     api : Api
         The stand-in for Amplify's.
+    realtime : Realtime
+        Its subscribers.
     pictures : dict
         The SVG of each workflow, by its name without the stack's.
     """
@@ -105,6 +120,7 @@ class Console:
         self._dynamodb = deployment.client("dynamodb")
         self._response_timeout_seconds = response_timeout_seconds
         self.api = Api(self._dynamodb, deployment.tables)
+        self.realtime = Realtime(self.api)
         states = deployment.client("stepfunctions")
         machines = [states.describe_state_machine(stateMachineArn=deployment.outputs[one]) for one in MACHINES]
         self._definitions = {machine["name"]: json.loads(machine["definition"]) for machine in machines}
@@ -121,7 +137,7 @@ class Console:
             ],
             "responseTimeoutSeconds": self._response_timeout_seconds,
             "region": REGION,
-            "graphqlEndpoint": "/graphql",
+            "graphqlEndpoint": GRAPHQL,
         }
 
     def ledger(self) -> dict[str, Any]:
@@ -207,12 +223,13 @@ class Refused(Exception):
 
 
 @contextlib.contextmanager
-def serve(console: Console, port: int = PORT) -> Iterator[str]:
+def serve(console: Console, port: int = PORT, warn: Callable[[str], object] = lambda _: None) -> Iterator[str]:
     """Answer on the loopback interface while the context lasts; yields the address, such as http://127.0.0.1:4800.
 
-    Where the port is taken, another one is. After the context neither a thread nor the port is left.
+    Where the port is taken, another one is. After the context neither a thread nor the port is left. `warn` is told
+    once where an app cannot get through.
     """
-    handler = partial(_Handler, console)
+    handler = partial(_Handler, console, cache(warn))
     try:
         server = _Server(("127.0.0.1", port), handler)
     except OSError:
@@ -224,6 +241,7 @@ def serve(console: Console, port: int = PORT) -> Iterator[str]:
     finally:
         server.shutdown()
         thread.join()
+        console.realtime.end()
         server.server_close()
 
 
@@ -238,9 +256,15 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = SECONDS_TO_SPEAK
     server_version, sys_version = "hourbank", ""
 
-    def __init__(self, console: Console, *connection: Any) -> None:
-        self._console = console
+    def __init__(self, console: Console, warn: Callable[[str], object], *connection: Any) -> None:
+        self._console, self._warn = console, warn
         super().__init__(*connection)
+
+    def handle(self) -> None:
+        if self.connection.recv(1, MSG_PEEK) == HANDSHAKE:
+            self._warn(WANTS_TLS)
+        else:
+            super().handle()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
         """Say nothing: the terminal shows what the workflows do."""
@@ -272,9 +296,11 @@ class _Handler(BaseHTTPRequestHandler):
         host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
         if not re.fullmatch(LOOPBACK, host):
             raise Refused(HTTPStatus.FORBIDDEN, "Only 127.0.0.1 and localhost are answered to")
-        if path == "/graphql":
-            if origin is not None and not re.fullmatch(f"https?://{LOOPBACK}", origin):
-                raise Refused(HTTPStatus.FORBIDDEN, "Only pages of this machine may use the API")
+        if path in API and origin is not None and not re.fullmatch(f"https?://{LOOPBACK}", origin):
+            raise Refused(HTTPStatus.FORBIDDEN, "Only pages of this machine may use the API")
+        if path == REALTIME:
+            self._realtime()
+        elif path == GRAPHQL:
             self._graphql({"Access-Control-Allow-Origin": origin, "Vary": "Origin"} if origin else {})
         elif self.command not in ("GET", "HEAD"):
             raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, "Only the API at /graphql takes anything but a GET")
@@ -306,6 +332,12 @@ class _Handler(BaseHTTPRequestHandler):
         if status == HTTPStatus.UNAUTHORIZED:
             headers["x-amzn-ErrorType"] = "UnauthorizedException"
         self._send_json(status, answer, headers)
+
+    def _realtime(self) -> None:
+        try:
+            self._console.realtime.converse(self.connection, self.path, self.headers)
+        except RemoteProtocolError as error:
+            raise Refused(HTTPStatus.UPGRADE_REQUIRED, f"Subscribers come by WebSocket ({error})") from None
 
     def _local(self, what: str) -> None:
         console = self._console
