@@ -568,7 +568,7 @@ class TestOnTheEmulator:
         assert world.finds(appsyncEndpoint=another) == [
             ("appsyncEndpoint", f"{another} is not the URL of API {world.api_id}"),
             *told,
-            ("appsyncEndpoint", "mutation publishRequestEvent has no status"),
+            ("appsyncEndpoint", "mutation publishRequestEvent has no role, status"),
         ]
 
     def test_what_is_proposed_for_an_amplify_project_fits(self, world, tmp_path):

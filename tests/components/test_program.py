@@ -501,6 +501,7 @@ def test_an_event_calls_the_published_mutation_with_all_it_says(opted_in: Record
         "type": "$.detail-type",
         "requestId": "$.detail.requestId",
         "userId": "$.detail.userId",
+        "role": "$.detail.role",
         "status": "$.detail.status",
     }
     filled = target["inputTransformer"]["inputTemplate"]
