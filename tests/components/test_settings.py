@@ -30,6 +30,10 @@ def refusal(stack: str = "dev", **arguments: Any) -> str:
     return line
 
 
+def test_who_mails_must_say_whose_addresses_it_asks() -> None:
+    assert "hourbank:userPoolId is missing" in refusal(config={"hourbank:notifyFrom": "hours@example.com"})
+
+
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
