@@ -25,7 +25,7 @@ PAGE := frontend/console/dist/index.html
 PACKAGE := frontend/dist/src/index.js
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down frontend test test-all test-frontend test-angular test-browser check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench docs clean .venv .venv-emulator
+.PHONY: help demo up down frontend test test-all test-frontend test-angular test-browser interpreter check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench docs clean .venv .venv-emulator
 .SUFFIXES:
 
 help:
@@ -80,8 +80,17 @@ test: .venv .venv-emulator
 	  [ -z "$$CI" ]; \
 	fi
 
+# the npm package that tests hold moto against
+interpreter:
+	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
+	  $(MAKE) --silent tools/asl/node_modules/.locked; \
+	else \
+	  echo "make interpreter: Node is not here, so the state machines are not run in a second interpreter" >&2; \
+	  [ -z "$$CI" ]; \
+	fi
+
 # ARGS is pytest's alone here
-test-all: .venv .venv-emulator
+test-all: .venv .venv-emulator interpreter
 	$(BIN)/pytest --numprocesses auto --dist loadgroup -m "not engine and not sam" --hypothesis-profile thorough $(ARGS)
 	@$(MAKE) --silent test-frontend
 	@$(MAKE) --silent test-angular

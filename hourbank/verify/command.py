@@ -53,7 +53,9 @@ def verify(
         found = list(told(account.examine(program, is_deployed=stack is not None), status))
         performances: list[Performance] = []
         if plays_stories:
-            run = playing.Run(playing.deployment_of(program), seconds=playing.shortest_seconds(program))
+            run = playing.Run(
+                playing.deployment_of(program), env=program.stack, seconds=playing.shortest_seconds(program)
+            )
             performances = run.stage.performances
             try:
                 found += run.play(teller(progress, status, performances))

@@ -31,6 +31,7 @@ from hourbank.stories.stage import ENDS, Performance, Stage
 from hourbank.stories.stories import BALANCES, DEMO, Story, expected_balances
 from hourbank.terminal import one_line
 from hourbank.verify.account import client
+from hourbank.verify.events import Hearing
 from hourbank.verify.program import Program
 from hourbank.verify.verdicts import Verdict, found
 
@@ -104,6 +105,7 @@ class Run:
         deployment: Deployment,
         stories: Sequence[Story] = DEMO,
         *,
+        env: str,
         seconds: int,
         patience: Patience | None = None,
     ) -> None:
@@ -115,6 +117,8 @@ class Run:
         self.balances = {f"{self.name}{who}": hours for who, hours in BALANCES.items()}
         self.people = sorted({*self.balances, *(who for story in own for who in (story.requester, story.provider))})
         self.stage = Stage(deployment, own, prefix=self.name, look_every=LOOK_EVERY_SECONDS)
+        machine = deployment.outputs["serviceRequestWorkflowArn"]
+        self.hearing = Hearing(deployment.client, env, machine, self.name)
 
     def play(self, say: Say) -> Iterator[Verdict]:
         """Play all, judge, and remove all whatever happens; what could not be removed is said last.
@@ -125,9 +129,10 @@ class Run:
             It did not come to its end, and something could not be removed: the line says what.
         """
         try:
+            self.hearing.begin()
             people.give_hours(self._dynamodb, self.deployment.tables, self.balances)
             self.stage.play(say)
-            verdicts = list(self.judged())
+            verdicts = [*self.judged(), *self.hearing.judged(self.stage.performances)]
         except BaseException as why:
             if left := [verdict.problem for verdict in self.removed() if verdict.problem]:
                 raise HourBankError("; ".join([in_words_of(why), *left])) from why
@@ -196,6 +201,8 @@ class Run:
         """Remove what this run wrote, each request with its escrow and entries at once; say what is left, and why."""
         left: set[str] = set()
         try:
+            for problem in self.hearing.end():
+                yield found(REMOVED, "what listened to the bus", problem, "remove it by hand")
             self._let_end()
             for performance in self.stage.performances:
                 if (request_id := performance.request_id) and (why := self._remove_request(request_id)):

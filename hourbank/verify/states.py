@@ -193,13 +193,17 @@ def of_choice(name: str, state: Mapping[str, Any], given: Any) -> Iterator[Trial
         yield Trial(claim=BRANCHES, state=name, how=way.name, input=data, expected=expected)
 
 
+def errors(state: Mapping[str, Any]) -> list[str]:
+    """Return each error that a Task names, a time-out, and an error that nobody names."""
+    named = [error for rule in (*state.get("Retry", ()), *state.get("Catch", ())) for error in rule["ErrorEquals"]]
+    return [error for error in dict.fromkeys([*named, TIMED_OUT, NO_ERROR_OF_OURS]) if error not in WILDCARDS]
+
+
 def of_errors(name: str, state: Mapping[str, Any], given: Any) -> Iterator[Trial]:
     """Each error that is named, a time-out, and an error that nobody names; then each retrier used up."""
-    retriers, catchers = state.get("Retry", []), state.get("Catch", [])
-    named = [error for handler in (*retriers, *catchers) for error in handler["ErrorEquals"]]
-    errors = [error for error in dict.fromkeys([*named, TIMED_OUT, NO_ERROR_OF_OURS]) if error not in WILDCARDS]
+    retriers = state.get("Retry", [])
     used_up = set()
-    for error in errors:
+    for error in errors(state):
         expected = after_error(state, error, 0)
         yield of_error(name, given, error, 0, expected)
         number = expected.get("retryIndex")

@@ -10,7 +10,9 @@ from botocore.exceptions import ClientError
 from botocore.stub import ANY, Stubber
 from rich.console import Console
 
+from hourbank.account import bus
 from hourbank.account.stack import Stack
+from hourbank.errors import HourBankError
 from hourbank.operate import events
 
 DEV = Stack(
@@ -52,13 +54,13 @@ class Aws:
             stub.activate()
             self.clients[name].meta.events.register(f"before-parameter-build.{name}", self._note)
         monkeypatch.setattr(events, "client", self.clients.__getitem__)
-        monkeypatch.setattr(events.secrets, "token_hex", lambda _: "c0ffee00")
+        monkeypatch.setattr(bus.secrets, "token_hex", lambda _: "c0ffee00")
 
     def _note(self, model, **_: object) -> None:
         self.asked.append(model.name)
 
     def makes(self, *, allowed: bool = True) -> None:
-        attributes = {"Policy": ANY, "MessageRetentionPeriod": "300"}
+        attributes = {"Policy": ANY, "MessageRetentionPeriod": "3600"}
         self.stubs["sqs"].add_response("create_queue", {"QueueUrl": URL}, {"QueueName": NAME, "Attributes": attributes})
         if not allowed:
             self.stubs["events"].add_client_error("put_rule", "AccessDeniedException")
@@ -72,12 +74,16 @@ class Aws:
         self.stubs["events"].add_response("remove_targets", {}, {"Rule": NAME, "EventBusName": BUS, "Ids": ["queue"]})
         self.stubs["events"].add_response("delete_rule", {}, {"Name": NAME, "EventBusName": BUS})
 
+    def removes_no_target(self) -> None:
+        self.stubs["events"].add_client_error("remove_targets", "AccessDeniedException", "no")
+        self.stubs["events"].add_response("delete_rule", {}, {"Name": NAME, "EventBusName": BUS})
+
     def removes_queue(self) -> None:
         self.stubs["sqs"].add_response("delete_queue", {}, {"QueueUrl": URL})
 
     def brings(self, *brought: dict) -> None:
         messages = [{"ReceiptHandle": str(number), "Body": json.dumps(event)} for number, event in enumerate(brought)]
-        asked = {"QueueUrl": URL, "MaxNumberOfMessages": 10, "WaitTimeSeconds": events.WAIT_SECONDS}
+        asked = {"QueueUrl": URL, "MaxNumberOfMessages": 10, "WaitTimeSeconds": bus.WAIT_SECONDS}
         self.stubs["sqs"].add_response("receive_message", {"Messages": messages} if messages else {}, asked)
         for message in messages:
             handle = {"QueueUrl": URL, "ReceiptHandle": message["ReceiptHandle"]}
@@ -149,4 +155,26 @@ def test_where_the_rule_may_not_be_made_the_queue_is_removed(aws):
     aws.removes_queue()
     with pytest.raises(ClientError), events.subscribed(DEV):
         pass
+    aws.assert_nothing_is_left()
+
+
+def test_what_could_not_be_removed_is_said_and_the_rest_is_removed(aws):
+    aws.makes()
+    aws.removes_no_target()
+    aws.removes_queue()
+    said = f"^target of rule {NAME} of bus {BUS} was not removed: "
+    with pytest.raises(HourBankError, match=said), events.subscribed(DEV):
+        pass
+    aws.assert_nothing_is_left()
+
+
+def test_an_interrupt_while_it_is_made_waits_until_it_can_all_be_removed(aws):
+    aws.makes()
+    aws.removes()
+    aws.removes_queue()
+    aws.clients["sqs"].meta.events.register(
+        "before-parameter-build.sqs.CreateQueue", lambda **_: signal.raise_signal(signal.SIGINT)
+    )
+    with pytest.raises(KeyboardInterrupt), events.subscribed(DEV):
+        pytest.fail("it was not interrupted")
     aws.assert_nothing_is_left()

@@ -5,6 +5,7 @@ The stories' emulator plays the demo elsewhere; here it is that verify leaves no
 
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ from hourbank.local.tables import read_ledger
 from hourbank.names import ROOT
 from hourbank.program import cloudformation
 from hourbank.stories.stories import DECLINED, DEMO, RELEASED
-from hourbank.verify import account, playing, roles, states
+from hourbank.verify import account, events, playing, roles, states
 from hourbank.verify.playing import OnAws, Run
 from hourbank.verify.program import Program
 from tests.helpers.processes import HOURBANK
@@ -65,10 +66,17 @@ def nothing_left(emulator: Emulator, deployment: deploy.Deployment) -> Iterator[
     before = read_ledger(emulator.client("dynamodb"), deployment.tables)
     yield
     assert read_ledger(emulator.client("dynamodb"), deployment.tables) == before
+    assert listeners(emulator) == []
+
+
+def listeners(emulator: Emulator) -> list[str]:
+    rules = emulator.client("events").list_rules(EventBusName="hourbank-event-bus-local")["Rules"]
+    queues = emulator.client("sqs").list_queues(QueueNamePrefix="hourbank-events-").get("QueueUrls", [])
+    return [rule["Name"] for rule in rules] + queues
 
 
 def a_run(program: Program, *stories: Any, **options: Any) -> Run:
-    return Run(playing.deployment_of(program), stories or DEMO, seconds=5, **options)
+    return Run(playing.deployment_of(program), stories or DEMO, env=program.stack, seconds=5, **options)
 
 
 def verifier(emulator: Emulator) -> dict[str, str]:
@@ -79,9 +87,18 @@ def verifier(emulator: Emulator) -> dict[str, str]:
     iam = emulator.client("iam")
     iam.create_user(UserName="verifier")
     iam.put_user_policy(UserName="verifier", PolicyName="verify", PolicyDocument=policy)
-    # the emulator checks this against no role, AWS against the one that is asked about
-    anywhere = {"Statement": {"Effect": "Allow", "Action": "iam:SimulatePrincipalPolicy", "Resource": "*"}}
-    iam.put_user_policy(UserName="verifier", PolicyName="emulator", PolicyDocument=json.dumps(anywhere))
+    # the emulator checks the first against no role, AWS against the one that is asked about; the others against the
+    # bus, AWS against the rule
+    otherwise = [
+        {"Effect": "Allow", "Action": "iam:SimulatePrincipalPolicy", "Resource": "*"},
+        {
+            "Effect": "Allow",
+            "Action": ["events:PutTargets", "events:RemoveTargets"],
+            "Resource": "arn:aws:events:us-east-1:000000000000:event-bus/hourbank-event-bus-local",
+        },
+    ]
+    emulators = json.dumps({"Statement": otherwise})
+    iam.put_user_policy(UserName="verifier", PolicyName="emulator", PolicyDocument=emulators)
     key = iam.create_access_key(UserName="verifier")["AccessKey"]
     return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
 
@@ -108,12 +125,16 @@ def test_all_holds_after_a_deployment_and_nothing_is_left(
     report = tmp_path / "report.md"
     process = verify(emulator, "--stories", "--json", "--report", str(report), **verifier(emulator))
     out, err = process.communicate()
-    assert process.returncode == 0, err
     assert "Nobody answers: TIMED_OUT" in err, "no progress"
     told = json.loads(out)
     assert [one for one in told["rows"] if not one["holds"]] == []
+    assert process.returncode == 0
     asked = {one["claim"]: one["asked"] for one in told["rows"]}
-    assert asked[states.SAME] == 2 and asked[playing.ENDED] == len(DEMO) and asked[roles.MUST_NOT] > 1000
+    assert (
+        asked[states.SAME] == 2
+        and asked[playing.ENDED] == asked[events.TOLD] == len(DEMO)
+        and asked[roles.MUST_NOT] > 1000
+    )
     assert [one["ended"] for one in told["stories"]] == [story.status for story in DEMO]
     assert all(one["requestId"].startswith("verify-") for one in told["stories"])
     assert "| ✓ | Nobody answers | TIMED_OUT |" in report.read_text()
@@ -287,18 +308,39 @@ def test_what_cannot_be_removed_is_said(program: Program, monkeypatch: pytest.Mo
 # ---- a handler that is wrong
 
 
-def test_a_handler_that_pays_too_much_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = (cloudformation.handler_files()["handlers/bank/ledger.py"]).read_text()
-    wrong = right.replace("_credit(user_id, amount),", "_credit(user_id, amount + 1),")
-    assert wrong != right
+def test_handlers_that_pay_too_much_or_tell_nobody_or_the_wrong_person_are_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wrong = {}
+    for name, right, planted in (
+        ("handlers/bank/ledger.py", "_credit(user_id, amount),", "_credit(user_id, amount + 1),"),
+        ("handlers/start_service_execution.py", "    events.publish(", "    (lambda *_: None)("),
+        ("handlers/notify_provider.py", 'request.get("providerId")', 'request.get("requesterId")'),
+    ):
+        text = cloudformation.handler_files()[name].read_text()
+        assert right in text
+        wrong[name] = text.replace(right, planted).encode()
     pack = cloudformation.archive_bytes
-    monkeypatch.setattr(
-        cloudformation, "archive_bytes", lambda extra: pack(extra | {"handlers/bank/ledger.py": wrong.encode()})
-    )
+    monkeypatch.setattr(cloudformation, "archive_bytes", lambda extra: pack(extra | wrong))
     with Emulator() as emulator:
         deployed = deploy.deploy(emulator, config=CONFIG)
         with asking(emulator):
-            found = misses(list(a_run(account.program_here("local", "us-east-1"), RELEASED, DECLINED).play(silent)))
-        assert [one.what for one in found] == ["no hour is made or lost", "everybody has what the stories say"]
+            run = a_run(account.program_here("local", "us-east-1"), RELEASED, DECLINED)
+
+            def stop_waiting(_performance: object, _what: str) -> None:
+                # the emulator brings an event before it answers whoever told it
+                run.hearing.patience = Patience(0)
+
+            found = misses(list(run.play(stop_waiting)))
+        assert [one.what for one in found] == [
+            "no hour is made or lost",
+            "everybody has what the stories say",
+            RELEASED.title,
+            DECLINED.title,
+        ]
         assert "-ben has 10 h, not 8 h" in found[1].problem
+        assert re.sub(r"verify-\w+-", "", found[2].problem) == (
+            "ProviderAsked to ben (AWAITING_PROVIDER) was not told; ServiceStarted to ana (IN_PROGRESS) was not told; "
+            "ProviderAsked to ana (AWAITING_PROVIDER) was told, and must not be"
+        )
         assert read_ledger(emulator.client("dynamodb"), deployed.tables).balances == {}
