@@ -10,6 +10,7 @@ from components.browser_starts import BrowserStarts
 from components.dashboard import Dashboard
 from components.event_bus import EventBus
 from components.functions import workflow_functions
+from components.notifications import Notifications
 from components.stream_trigger import StreamTrigger
 from components.subscriptions import Subscriptions
 from components.workflow import Workflow
@@ -51,16 +52,22 @@ trigger = StreamTrigger(
 # Every hour the books are held against each other; what the stream may have missed is shown to it again.
 auditor = Auditor("auditLedger", {"settings": settings, "tables": tables, "requests": requests})
 
-# Only where the stack asks for it: AppSync's subscribers are told of events; a browser starts requests itself.
+# Only where the stack asks for it: AppSync's subscribers are told of events; people are mailed; a browser starts
+# requests itself.
 subscriptions = None
 if settings.appsync:
     subscriptions = Subscriptions("subscriptions", {"settings": settings, "api": settings.appsync, "bus": bus})
+notifications = None
+if settings.mailing:
+    notifications = Notifications("sendNotification", {"settings": settings, "mailing": settings.mailing, "bus": bus})
 if settings.amplify_auth_role_name:
     role_name = settings.amplify_auth_role_name
     BrowserStarts("browserStarts", {"settings": settings, "role_name": role_name, "requests": requests})
 
 # One page shows a person all of it.
 everything = {**functions, "routeServiceRequest": trigger.router, "auditLedger": auditor.function}
+if notifications:
+    everything["sendNotification"] = notifications.function
 Dashboard(
     "dashboard",
     {
@@ -71,6 +78,7 @@ Dashboard(
         "trigger": trigger,
         "auditor": auditor,
         "subscriptions": subscriptions,
+        "notifications": notifications,
     },
 )
 

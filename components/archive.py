@@ -25,6 +25,9 @@ POWERTOOLS = (
     "utilities/__init__.py",
     "utilities/batch/*.py",
     "utilities/data_classes/*.py",
+    "utilities/idempotency/*.py",
+    "utilities/idempotency/persistence/*.py",
+    "utilities/idempotency/serialization/*.py",
     "utilities/jmespath_utils/*.py",
     "warnings/*.py",
 )

@@ -8,6 +8,7 @@ import pulumi_aws as aws
 
 from components.alarms import RUNBOOK
 from components.auditor import Auditor
+from components.notifications import Notifications
 from components.settings import Settings
 from components.stream_trigger import FIFTEEN_MINUTES_IN_MILLISECONDS, StreamTrigger
 from components.subscriptions import Subscriptions
@@ -51,6 +52,8 @@ class DashboardArgs(TypedDict):
     """The auditor."""
     subscriptions: Subscriptions | None
     """What tells AppSync, where the stack asks for it."""
+    notifications: Notifications | None
+    """What mails people, where the stack asks for it."""
 
 
 class Dashboard(pulumi.ComponentResource):
@@ -91,7 +94,8 @@ def rows(args: DashboardArgs) -> list[list[Widget]]:
 def at_risk(args: DashboardArgs) -> list[list[Widget]]:
     settings, trigger, auditor = args["settings"], args["trigger"], args["auditor"]
     machines = {"requests": args["requests"], "releases": args["releases"]}
-    told = args["subscriptions"].alarms if args["subscriptions"] else []
+    listeners = [one for one in (args["subscriptions"], args["notifications"]) if one]
+    told = [alarm for one in listeners for alarm in one.alarms]
     books = [*auditor.alarms, *(one for machine in machines.values() for one in machine.alarms), *trigger.alarms, *told]
     failed = [
         [*states(machine, metric), {"label": f"{name}: {words}"}]
@@ -190,9 +194,12 @@ IGNORED = {
 
 
 def stream(args: DashboardArgs) -> list[list[Widget]]:
-    settings, trigger, told = args["settings"], args["trigger"], args["subscriptions"]
+    settings, trigger = args["settings"], args["trigger"]
     age = [["AWS/Lambda", "IteratorAge", "FunctionName", trigger.router.name, {"label": "milliseconds"}]]
-    queues = [("not routed", trigger.failures), *([("not told to AppSync", told.failures)] if told else [])]
+    listeners = (("not told to AppSync", args["subscriptions"]), ("not mailed", args["notifications"]))
+    queues = [("not routed", trigger.failures), *((label, one.failures) for label, one in listeners if one)]
+    if args["notifications"]:
+        queues.append(("still to be mailed", args["notifications"].events))
     waiting = [
         ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", queue.name, {"label": label}]
         for label, queue in queues

@@ -26,6 +26,8 @@ KEYS = (
     "permissionsBoundaryArn",
     "amplifyAuthRoleName",
     "appsyncEndpoint",
+    "notifyFrom",
+    "userPoolId",
 )
 PROTECTED_STACKS = ("staging", "prod")
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
@@ -45,6 +47,9 @@ APPSYNC_ENDPOINT = re.compile(r"https://([a-z0-9]+)\.appsync-api\.([a-z0-9-]+)\.
 TOPIC = r"arn:[a-z0-9-]+:sns:[a-z0-9-]+:[0-9]{12}:\S+"
 # one of the account's, or one of AWS's own
 POLICY = r"arn:[a-z0-9-]+:iam::([0-9]{12}|aws):policy/\S+"
+# No wildcard and no variable of IAM, because it is a part of an ARN in a policy: fewer than mail allows.
+ADDRESS = re.compile(r"[A-Za-z0-9._+-]{1,64}@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63})")
+USER_POOL = re.compile(r"([a-z]{2}(?:-[a-z]+)+-[0-9])_[0-9A-Za-z]{1,45}")
 ROLE_NAME = re.compile(r"[\w+=,.@-]{1,64}", re.ASCII)
 
 
@@ -56,6 +61,21 @@ class AppSync:
     """The API's id, which its tables' names and IAM's ARNs have."""
     endpoint_id: str
     """The id of its endpoint, another one: the first part of the host."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mailing:
+    """How people are told by mail."""
+
+    sender: str
+    """The address that mails come from, which SES has verified, itself or its domain."""
+    user_pool_id: str
+    """The Cognito user pool that has people's addresses."""
+
+    @property
+    def identities(self) -> tuple[str, str]:
+        """What SES may have verified."""
+        return self.sender, self.sender.rpartition("@")[2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +108,8 @@ class Settings:
     """The role of Amplify's signed-in users, where they may start executions themselves."""
     appsync: AppSync | None
     """The API whose subscribers are told of events."""
+    mailing: Mailing | None
+    """Where people are told by mail."""
     managed_by: str = "pulumi"
     """The tool that deploys: an exported template names another."""
 
@@ -140,6 +162,7 @@ def load() -> Settings:
         "permissions_boundary_arn": arn("permissionsBoundaryArn", POLICY, "arn:aws:iam::123456789012:policy/boundary"),
         "amplify_auth_role_name": role_name("amplifyAuthRoleName"),
         "appsync": appsync(),
+        "mailing": mailing(),
     }
     account_id, region, partition = place()
     refuse_topic_elsewhere(checked["alarm_topic_arn"], region, partition)
@@ -280,6 +303,24 @@ def appsync() -> AppSync | None:
         raise wrong("appsyncEndpoint", f"is in {region}", f"a rule in {here}, which is aws:region, cannot reach it")
     api_id = required("amplifyApiId", "set the id of the API that hourbank:appsyncEndpoint is the URL of")
     return AppSync(api_id=api_id, endpoint_id=endpoint_id)
+
+
+def mailing() -> Mailing | None:
+    sender, pool = text("notifyFrom"), text("userPoolId")
+    found = USER_POOL.fullmatch(pool)
+    if pool and not found:
+        raise wrong("userPoolId", f"is {pool!r}", "set a user pool's id, such as us-east-1_AbCdEfGhI, or nothing")
+    if found and found[1] != (here := pulumi.Config("aws").get("region") or found[1]):
+        raise wrong("userPoolId", f"is in {found[1]}", f"a function in {here}, which is aws:region, asks a pool there")
+    if not sender:
+        return None
+    if not ADDRESS.fullmatch(sender):
+        example = "set an address that SES has verified, such as hours@example.com, or nothing"
+        raise wrong("notifyFrom", f"is {sender!r}", example)
+    required(
+        "userPoolId", "set the id of the Cognito user pool that has the addresses of whom hourbank:notifyFrom mails"
+    )
+    return Mailing(sender=sender, user_pool_id=pool)
 
 
 def table_names() -> dict[str, str]:

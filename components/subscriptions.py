@@ -22,6 +22,8 @@ ARGUMENTS = {
     "type": ("String!", "$.detail-type"),
     "requestId": ("ID!", "$.detail.requestId"),
     "userId": ("ID!", "$.detail.userId"),
+    # Nullable: a schema that has it takes the calls of a stack from before it too, so the schema is deployed first.
+    "role": ("String", "$.detail.role"),
     "status": ("String!", "$.detail.status"),
 }
 # Subscribers get what the mutation selects, and nothing else: so it selects all.

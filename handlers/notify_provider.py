@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from handlers.aws import dynamodb
 from handlers.aws.telemetry import logged
-from handlers.bank import events, waiting
+from handlers.bank import events, requests, waiting
 from handlers.bank.execution import Execution
 
 
@@ -11,5 +12,7 @@ from handlers.bank.execution import Execution
 def handler(event: dict[str, Any], context: Any) -> None:
     """Nothing: the answer comes with the token."""
     run = Execution.of(event)
-    request = waiting.enter(run, event["taskToken"], "AWAITING_PROVIDER", lambda _: ({}, ()))
-    events.publish("ProviderAsked", run.request_id, request.get("providerId"), "AWAITING_PROVIDER")
+    request = waiting.enter(
+        run, event["taskToken"], "AWAITING_PROVIDER", lambda _: ({requests.ASKED: dynamodb.now()}, ())
+    )
+    events.publish("ProviderAsked", request)

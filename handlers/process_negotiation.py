@@ -14,7 +14,7 @@ def handler(event: dict[str, Any], context: Any) -> None:
     """Nothing: the answer comes with the token."""
     run = Execution.of(event)
     request = waiting.enter(run, event["taskToken"], "NEGOTIATING", fix_offer)
-    events.publish("RequesterAsked", run.request_id, request.get("requesterId"), "NEGOTIATING")
+    events.publish("RequesterAsked", request)
 
 
 def fix_offer(request: Item) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -32,5 +32,5 @@ def handler(event: dict[str, Any], context: Any) -> str:
         return Plan(request, (started,), Plan(request, (shorter,)))
 
     request, _ = dynamodb.commit(plan)
-    events.publish("ServiceStarted", run.request_id, request.get("requesterId"), "IN_PROGRESS")
+    events.publish("ServiceStarted", request)
     return "IN_PROGRESS"

@@ -21,6 +21,13 @@ _NUMBERS_OF_RULES = {
     Decimal(number) for number in (0, 1, 2, 30, 60, 100, 255, 256, 1024, 10**6, 30 * 24 * 3600, 384 * 1024)
 }
 WAITING = ("AWAITING_PROVIDER", "NEGOTIATING")
+ENDS = ("COMPLETED", "REJECTED", "DECLINED", "CANCELLED", "TIMED_OUT", "FAILED")
+# what is told of a status on the way, and to whom
+TOLD = {
+    "AWAITING_PROVIDER": ("ProviderAsked", ("provider",)),
+    "NEGOTIATING": ("RequesterAsked", ("requester",)),
+    "IN_PROGRESS": ("ServiceStarted", ("requester", "provider")),
+}
 
 
 @dataclass
@@ -271,6 +278,45 @@ def told_too_early(
     if status == told or told not in reachable(status, legal):
         return []
     return [f"{event['DetailType']} says {told}, but the request is {status}"]
+
+
+def told_to_others(event: Item, others: Collection[Item], seen: Collection[Any]) -> list[str]:
+    """Return what is wrong with whom an event is for, beside those before it and the statuses that were seen.
+
+    Each event is one person's, by an id that nothing else has, and says nothing but what everybody may know.
+    """
+    detail, kind = event["Detail"], event["DetailType"]
+    event_id, role, status = detail["eventId"], detail["role"], detail["status"]
+    what = f"{kind} of {status} to the {role}"
+    problems = []
+    if detail.keys() != {"requestId", "userId", "role", "status", "eventId"}:
+        problems.append(f"{what} says {', '.join(detail)}")
+    if event_id != f"{detail['requestId']}#{status}#{role}":
+        problems.append(f"{what} has the id {event_id}")
+    if any(one["DetailType"] != kind for one in others if one["Detail"]["eventId"] == event_id):
+        problems.append(f"{what} has the id of another event")
+    if kind == "RequestEnded" and role == "provider" and status != "COMPLETED" and not {*seen} & TOLD.keys():
+        problems.append(f"{what}, who was never asked")
+    return problems
+
+
+def untold(written: Collection[str], told: Collection[Item], *, only_ends: bool = False) -> list[str]:
+    """Return who was not told of the statuses that were written to a request."""
+    was_asked = bool({*written} & TOLD.keys())
+    missing = []
+    for status in written:
+        if status in ENDS:
+            concerned = ("requester", "provider") if was_asked or status == "COMPLETED" else ("requester",)
+            event = "RequestEnded"
+        elif status in TOLD and not only_ends:
+            event, concerned = TOLD[status]
+        else:
+            continue
+        known = {
+            one["Detail"]["role"] for one in told if (one["DetailType"], one["Detail"]["status"]) == (event, status)
+        }
+        missing += [f"nobody told the {role}: {event} ({status})" for role in concerned if role not in known]
+    return missing
 
 
 def reachable(status: str | None, legal: Mapping[str | None, Collection[str]]) -> set[str | None]:

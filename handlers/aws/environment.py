@@ -1,6 +1,7 @@
 """What a deployment tells its functions: the one place that reads it.
 
-What each of them is told is declared beside what it may do, in `components/`: functions, stream_trigger, auditor.
+What each of them is told is declared beside what it may do, in `components/`: functions, stream_trigger, auditor,
+notifications.
 """
 
 import os
@@ -56,3 +57,18 @@ def confirmation_days() -> int:
 def audit_cursor() -> str:
     """The name of the parameter in which the auditor leaves where it goes on."""
     return os.environ["AUDIT_CURSOR_NAME"]
+
+
+def notify_from() -> str:
+    """The address that mails come from."""
+    return os.environ["NOTIFY_FROM"]
+
+
+def user_pool() -> str:
+    """The id of the Cognito user pool that has people's addresses."""
+    return os.environ["USER_POOL_ID"]
+
+
+def mailed_table() -> str:
+    """The name of the table that has the ids of the events that were mailed."""
+    return os.environ["MAILED_TABLE_NAME"]

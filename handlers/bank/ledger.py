@@ -39,12 +39,13 @@ LONGEST_REASON_BYTES = 256
 class Ended(NamedTuple):
     """What an ending found or did.
 
-    ``outcome`` is the request's status, NOT_OWNER or NOTHING_TO_DO; ``requester_id`` whom to tell; ``hours`` what
-    moved; ``answer`` what a time-out found instead of silence.
+    ``outcome`` is the request's status, NOT_OWNER or NOTHING_TO_DO; ``requester_id`` and ``provider_id`` whom to tell,
+    the provider only where asked or paid; ``hours`` what moved; ``answer`` what a time-out found instead of silence.
     """
 
     outcome: str
     requester_id: Any = None
+    provider_id: Any = None
     hours: Decimal | None = None
     answer: str | None = None
 
@@ -201,14 +202,16 @@ def _give_back(
     requester = escrow.get("requesterId")
     if not requests.is_owned(request, run.arn):
         not_owned = Change("ServiceRequest", run.request_id).differs(OWNER, run.arn).check()
-        return Plan(Ended(status, requester, _amount(escrow)), (*_close(escrow, "REFUNDED"), not_owned))
+        # Whether the provider was asked has gone with the record.
+        return Plan(Ended(status, requester, hours=_amount(escrow)), (*_close(escrow, "REFUNDED"), not_owned))
     answer = unless(request) if unless else None
     current = requests.status_of(request)
     if answer or current == "IN_PROGRESS":
         return Plan(Ended(current, requester, answer=answer))
     decided_on = ("providerResponse", "requesterResponse") if unless else ()
     as_it_is = Change("ServiceRequest", run.request_id).unchanged(request, "status", OWNER, *decided_on).check()
-    ended, closed = Ended(status, requester, _amount(escrow)), _close(escrow, "REFUNDED")
+    provider = escrow.get("providerId") if requests.was_asked(request) else None
+    ended, closed = Ended(status, requester, provider, _amount(escrow)), _close(escrow, "REFUNDED")
     # Nobody is told of an end that is not in the record.
     without = Plan(ended._replace(outcome=_known(current)), (*closed, as_it_is))
     return _with_status(ended, closed, request, status, reason, decided_on, without)
@@ -219,7 +222,8 @@ def _as_it_ended(run: Execution, escrow: Item | None, status: str) -> Plan:
     # Read again: a run that was given up for dead may have ended it between the two reads.
     request = requests.load(run.request_id)
     if requests.is_owned(request, run.arn):
-        return Plan(Ended(requests.status_of(request), request.get("requesterId")))
+        provider = request.get("providerId") if requests.was_asked(request) else None
+        return Plan(Ended(requests.status_of(request), request.get("requesterId"), provider))
     return Plan(Ended(status, escrow.get("requesterId")) if escrow else Ended(NOT_OWNER))
 
 
@@ -274,13 +278,14 @@ def _finish(request_id: str, wanted: str, settled: str, status: str, metric: str
         request = requests.load(request_id)
         escrow = dynamodb.read("Escrow", request_id)
         if escrow and not is_held(escrow):
-            done = escrow["status"] == settled
-            return Plan(Ended(status, escrow.get("requesterId")) if done else Ended(NOTHING_TO_DO))
+            ended = Ended(status, escrow.get("requesterId"), escrow.get("providerId"))
+            return Plan(ended if escrow["status"] == settled else Ended(NOTHING_TO_DO))
         request, escrow = matched(request, escrow)
         if requests.decision(request) != wanted:
             return Plan(Ended(NOTHING_TO_DO))
         decided_on = ("requesterId", "providerId", "requesterResponse", "providerResponse")
-        ended, closed = Ended(status, escrow["requesterId"], _amount(escrow)), _close(escrow, settled)
+        ended = Ended(status, escrow["requesterId"], escrow["providerId"], _amount(escrow))
+        closed = _close(escrow, settled)
         full = requests.move(request, status, reason.attributes() if reason else None, unchanged=decided_on)
         # Both ends are shorter than IN_PROGRESS, so a record that is full takes them without the reason.
         shorter = requests.move(request, status, unchanged=decided_on)
@@ -319,10 +324,11 @@ def settle(request_id: str, decision: str, reason: str) -> Ended:
         current = requests.status_of(own) if own else None
         undone = "CANCELLED" if current == "IN_PROGRESS" else "FAILED"
         status = "COMPLETED" if decision == "RELEASE" else undone
-        requester = escrow.get("requesterId")
+        is_concerned = decision == "RELEASE" or (own is not None and requests.was_asked(own))
+        people = escrow.get("requesterId"), escrow.get("providerId") if is_concerned else None
         if not is_held(escrow):
-            return Plan(Ended(current or status if escrow["status"] == settled else NOTHING_TO_DO, requester))
-        ended, closed = Ended(status, requester, _amount(escrow)), _close(escrow, settled)
+            return Plan(Ended(current or status if escrow["status"] == settled else NOTHING_TO_DO, *people))
+        ended, closed = Ended(status, *people, _amount(escrow)), _close(escrow, settled)
         if own is None:
             return Plan(ended, closed)
         without = Plan(ended._replace(outcome=_known(requests.status_of(own))), closed)

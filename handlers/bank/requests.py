@@ -36,8 +36,9 @@ TRANSITIONS: dict[str, frozenset[str]] = {
 }
 FINAL = frozenset(status for status, following in TRANSITIONS.items() if not following)
 OWNER = "stepFunctionExecutionArn"
-# When the service began, and when the auditor first showed the record to the stream again since its status moved: both
-# are in no GraphQL schema, so nobody but the handlers moves them.
+# When the provider was asked, when the service began, and when the auditor first showed the record to the stream again
+# since its status moved: all are in no GraphQL schema, so nobody but the handlers moves them.
+ASKED = "askedAt"
 STARTED = "startedAt"
 TOUCHED = "touchedAt"
 # Whether anything can still become of a request, for an index that has nothing else: Amplify's default sets it when a
@@ -142,6 +143,12 @@ def is_open(request: Item) -> bool:
 
 def is_validating(request: Item | None) -> TypeGuard[Item]:
     return request is not None and status_of(request) == "VALIDATING"
+
+
+def was_asked(request: Item) -> bool:
+    """Whether the provider was asked, also of a request that has ended since."""
+    # the status too: a version of the function from before the mark may have asked
+    return request.get(ASKED) is not None or status_of(request) in (*WAITS, "IN_PROGRESS")
 
 
 def move(

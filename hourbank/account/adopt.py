@@ -39,7 +39,7 @@ def write(out: Path, stack: str, region: str | None) -> int:
     config, env = configuration(stack), stack_name(stack)
     # these decide what there is to adopt
     if config.environments:
-        for key in ("appsyncEndpoint", "amplifyAuthRoleName"):
+        for key in ("appsyncEndpoint", "notifyFrom", "amplifyAuthRoleName"):
             if f"{PROJECT}:{key}" not in config.own:
                 where = f"may come from {' and '.join(config.environments)} of Pulumi ESC, which only Pulumi can open"
                 raise HourBankError(

@@ -20,6 +20,7 @@ from rich.text import Text
 from components.models import MODELS, key_of
 from components.tables import STREAMED, Description, objection_to
 from handlers.aws.dynamodb import client
+from hourbank.account import mail
 from hourbank.account.app_schema import schema
 from hourbank.account.checks import GONE, Account, Check, Outcome
 from hourbank.account.published import unpublished
@@ -394,4 +395,6 @@ SETTING_CHECKS: Mapping[str, Callable[[str, Account], Iterator[Check]]] = {
     "amplifyAuthRoleName": auth_role,
     "alarmTopicArn": alarm_topic,
     "permissionsBoundaryArn": boundary,
+    "notifyFrom": lambda address, _: mail.sender(address),
+    "userPoolId": lambda pool_id, _: mail.user_pool(pool_id),
 }

@@ -33,7 +33,8 @@ MEASURED = (
 )
 NOT_COUNTED = (
     "Amplify's own: AppSync for people's writes and reads, indexes but those of amplify/, backups",
-    "the mutation for each event where the stack has appsyncEndpoint; what a listener on the bus does",
+    "the mutation for each event where the stack has appsyncEndpoint; what a listener of your own on the bus does",
+    "the mail for each event where the stack has notifyFrom: SES, a call of a function, the queue, two writes",
     "log storage ($0.03 a GB and month), free tiers, data transfer between regions",
 )
 

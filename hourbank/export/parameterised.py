@@ -29,6 +29,8 @@ CONFIG = {
     "hourbank:allowConflictResolution": "false",
     "hourbank:amplifyAuthRoleName": "",
     "hourbank:appsyncEndpoint": "",
+    "hourbank:notifyFrom": "",
+    "hourbank:userPoolId": "",
     # replaced, and legal whatever the project says
     "hourbank:providerResponseTimeoutSeconds": "604800",
     "hourbank:confirmationDays": "14",
@@ -152,6 +154,7 @@ LEFT_OUT = {
     ),
     "amplifyAuthRoleName": "browsers start requests by writing records; starting executions is offered by Pulumi alone",
     "appsyncEndpoint": "telling AppSync's subscribers is offered by Pulumi alone",
+    "notifyFrom": "mailing people is offered by Pulumi alone; the bus is there for a consumer of your own",
     "table checks": "a template cannot look at tables: `hourbank doctor` does",
 }
 

@@ -55,7 +55,7 @@ def own_runtime(function: Properties) -> None:
 
 
 def missing_attributes(mapping: Properties) -> None:
-    filters = mapping["FilterCriteria"]["Filters"]
+    filters = mapping.get("FilterCriteria", {}).get("Filters", [])
     for pattern in [json.loads(one["Pattern"]) for one in filters]:
         image = pattern["dynamodb"]["NewImage"]
         if optional := [name for name, types in image.items() if {"exists": False} in types.get("S", [])]:

@@ -137,6 +137,13 @@ def lengthen_tokens() -> None:
     states["_invoke_with_callback"] = wait_for_token
 
 
+def know_people_by_their_names() -> None:
+    """Find a pool's user by a `sub` that is their name: ministack chooses subs, and a local run's people have names."""
+    cognito = vars(importlib.import_module("ministack.services.cognito"))
+    find = cognito["_apply_user_filter"]
+    cognito["_apply_user_filter"] = lambda users, text: find(users, re.sub(r"^sub\b", "username", text))
+
+
 def refuse_other_sites() -> None:
     """Answer this machine's programs and pages alone.
 
@@ -184,6 +191,7 @@ def main() -> None:
     if os.environ["AUTH"] == "true":
         know_machines_of_tokens()
     lengthen_tokens()
+    know_people_by_their_names()
     refuse_other_sites()
     sys.argv = ["ministack"]
     runpy.run_module("ministack", run_name="__main__")

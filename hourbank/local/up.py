@@ -17,7 +17,7 @@ from rich.text import Text
 
 from hourbank import names
 from hourbank.errors import HourBankError
-from hourbank.local import machine, running
+from hourbank.local import machine, mails, running
 from hourbank.local.deployment import APPSYNC_ENDPOINT, Deployment
 from hourbank.local.emulator import Emulator
 from hourbank.local.people import DEEDS
@@ -54,7 +54,11 @@ def serve(console: Console, minutes: float) -> None:
             deployment = deploy.deploy(
                 emulator,
                 response_timeout_seconds=seconds,
-                config={"hourbank:startRequestsFrom": now(), "hourbank:appsyncEndpoint": APPSYNC_ENDPOINT},
+                config={
+                    "hourbank:startRequestsFrom": now(),
+                    "hourbank:appsyncEndpoint": APPSYNC_ENDPOINT,
+                    **mails.prepare(emulator, PEOPLE),
+                },
             )
             deploy.start_a_function(deployment)
             deploy.grant_hours(deployment, PEOPLE)
@@ -106,12 +110,16 @@ def _explain(console: Console, deployment: Deployment, address: str, minutes: fl
 def _follow(console: Console, deployment: Deployment) -> None:
     dynamodb, table = deployment.client("dynamodb"), deployment.tables["serviceRequest"]
     seen: dict[str, str] = {}
+    mailed = 0
     while True:
         for request in scan(dynamodb, table):
             status = request.get("status")
             if status and seen.get(request["id"]) != status:
                 seen[request["id"]] = status
                 console.print(_news(request), soft_wrap=True)
+        for mail in list(mails.sent(deployment.endpoint))[mailed:]:
+            mailed += 1
+            console.print(Text.assemble((time.strftime("%H:%M:%S  "), "dim"), f"mail to {mail.to}: {mail.subject}"))
         time.sleep(LOOK_EVERY_SECONDS)
 
 

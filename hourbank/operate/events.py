@@ -72,5 +72,5 @@ def _row(event: dict[str, Any]) -> dict[str, Any]:
     detail = event.get("detail")
     told = detail if isinstance(detail, dict) else {}
     return {"time": event.get("time"), "event": str(event.get("detail-type"))} | {
-        name: told.get(name) for name in ("requestId", "userId", "status", "eventId")
+        name: told.get(name) for name in ("requestId", "userId", "role", "status", "eventId")
     }

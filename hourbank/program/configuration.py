@@ -27,6 +27,7 @@ UNKNOWN = "unknown"
 LEGAL = {
     "tables": go_yaml.json_of({key: f"{UNKNOWN}-{key}" for key in MODELS}),
     "startRequestsFrom": "2026-01-01T00:00:00Z",
+    "notifyFrom": f"{UNKNOWN}@example.com",
     "permissionsBoundaryArn": f"arn:aws:iam::000000000000:policy/{UNKNOWN}",
 }
 # Begins what stands for a secret where two versions are compared; a digest of what is encrypted follows.
@@ -223,6 +224,8 @@ def placeholder(name: str, given: Mapping[str, Any], defaults: Mapping[str, Any]
         return f"arn:aws:sns:{region}:000000000000:{UNKNOWN}"
     if name == "appsyncEndpoint":
         return f"https://{UNKNOWN}.appsync-api.{region}.amazonaws.com/graphql"
+    if name == "userPoolId":
+        return f"{region}_{UNKNOWN}"
     if name == "tables" and isinstance(value, dict) and not is_secret(value):
         told = {key: f"{UNKNOWN}-{key}" if has_secret(one) else one for key, one in value.items()}
         return go_yaml.text_of(told)

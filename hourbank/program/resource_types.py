@@ -102,6 +102,7 @@ RESOURCE_TYPES = {
                 "DestinationConfig",
                 lambda value: {"OnFailure": {"Destination": value["onFailure"]["destinationArn"]}},
             ),
+            "scalingConfig": ("ScalingConfig", lambda value: {"MaximumConcurrency": value["maximumConcurrency"]}),
             "tags": ("Tags", tags),
         },
         import_id="{uuid of functionName}",
@@ -288,6 +289,8 @@ RESOURCE_TYPES = {
         properties={
             "name": "QueueName",
             "messageRetentionSeconds": "MessageRetentionPeriod",
+            "visibilityTimeoutSeconds": "VisibilityTimeout",
+            "redrivePolicy": ("RedrivePolicy", json.loads),
             "sqsManagedSseEnabled": "SqsManagedSseEnabled",
             "tags": ("Tags", tags),
         },
@@ -295,6 +298,27 @@ RESOURCE_TYPES = {
         references={"name": "${%s.QueueName}", "arn": "${%s.Arn}", "url": "${%s}"},
         replaced_by=("name", "fifoQueue"),
         defaults={"fifoQueue": False},
+    ),
+    "aws:dynamodb/table:Table": ResourceType(
+        word="table",
+        template="AWS::DynamoDB::Table",
+        properties={
+            "name": "TableName",
+            "billingMode": "BillingMode",
+            "hashKey": ("KeySchema", lambda value: [{"AttributeName": value, "KeyType": "HASH"}]),
+            "attributes": (
+                "AttributeDefinitions",
+                lambda value: [{"AttributeName": one["name"], "AttributeType": one["type"]} for one in value],
+            ),
+            "ttl": (
+                "TimeToLiveSpecification",
+                lambda value: {"AttributeName": value["attributeName"], "Enabled": value["enabled"]},
+            ),
+            "tags": ("Tags", tags),
+        },
+        import_id="{name}",
+        references={"name": "${%s}", "arn": "${%s.Arn}"},
+        replaced_by=("name", "hashKey"),
     ),
     "aws:sqs/queuePolicy:QueuePolicy": ResourceType(
         word="queue policy",

@@ -17,6 +17,7 @@ from hourbank.review.markdown import code, listed
 # Transitive, for what follows; what is not here is said by its action.
 VERBS = {
     "dynamodb:GetItem": "read",
+    "cognito-idp:ListUsers": "list people of",
     "dynamodb:BatchGetItem": "read",
     "dynamodb:Query": "query",
     "dynamodb:Scan": "read all of",
@@ -31,6 +32,10 @@ VERBS = {
     "lambda:InvokeFunction": "call",
     "logs:CreateLogStream": "write",
     "logs:PutLogEvents": "write",
+    "ses:SendEmail": "send mails as",
+    "sqs:DeleteMessage": "delete messages of",
+    "sqs:GetQueueAttributes": "look at",
+    "sqs:ReceiveMessage": "receive messages of",
     "sqs:SendMessage": "send messages to",
     "states:DescribeExecution": "look at",
     "states:GetExecutionHistory": "read the history, with task tokens, of",

@@ -17,7 +17,7 @@ from datetime import timedelta
 from typing import Any
 
 from handlers.bank.execution import REQUEST_PREFIX, execution_name
-from hourbank.laws import Item, Ledger
+from hourbank.laws import TOLD, Item, Ledger, untold
 from hourbank.simulate.executions import Call, Invocation, Killed, Moment, SimulatedExecution, SteppedCall
 from hourbank.simulate.faults import (
     AFTER,
@@ -405,6 +405,7 @@ class Simulation:
             is_beyond = self.repair == "redrive" and (is_anew or self._is_beyond_redrive(key, ledger))
             if is_repaired and not right and not is_beyond:
                 self._problems.append(f"not repaired by {self.repair}: {state}")
+            self._problems += [f"{problem} {when}" for problem in self._untold(key)]
             if right and found.missed and not world.legacy and world.is_stream_read:
                 self._problems.append(f"still missed {when}: {state}")
 
@@ -424,12 +425,24 @@ class Simulation:
         kinds = [fault.kind for fault in self.faults]
         return not self.story.fails and bool(kinds) and all(k.startswith(("pause-pro", "pause-req")) for k in kinds)
 
+    def _untold(self, key: str) -> list[str]:
+        """Return who was not told of a request, where no execution failed that should have told them.
+
+        An answer can come before its question was told, where telling it was struck.
+        """
+        mine = [execution for execution in self.world.remembered if execution.request_id == key]
+        mine = [execution for execution in mine if execution.error != "ReleaseRefused"]
+        if any(execution.status != "SUCCEEDED" and execution.error != "RequestFailed" for execution in mine):
+            return []
+        told = [event for event in self.world.events if event["Detail"]["requestId"] == key]
+        return untold(self.world.written[key], told, only_ends=bool(self.faults) or any(e.error for e in mine))
+
     def _told_wrongly(self) -> list[str]:
         """Return what is wrong with the events about a request: its start must be told before its end, and one end."""
         told = [(event["DetailType"], event["Detail"]["status"]) for event in self.world.events]
         ends = {status for kind, status in told if kind == "RequestEnded"}
         problems = [f"told to have ended as {sorted(ends)}"] if len(ends) > 1 else []
-        if "COMPLETED" in ends and ("ServiceStarted", "IN_PROGRESS") not in told:
+        if "COMPLETED" in ends and told.count(("ServiceStarted", "IN_PROGRESS")) < len(TOLD["IN_PROGRESS"][1]):
             problems.append("told to be COMPLETED, and never to have started")
         return problems
 
@@ -704,7 +717,7 @@ def outcome(simulation: Simulation) -> dict[str, Any]:
     """Return what a run ended with, without names and times: what must be the same after a harmless fault."""
     end, volatile = (
         simulation.end,
-        ("updatedAt", "createdAt", "startedAt", "taskToken", "taskTokenAttempt", "touchedAt", "startedAt"),
+        ("updatedAt", "createdAt", "askedAt", "startedAt", "touchedAt", "taskToken", "taskTokenAttempt"),
     )
     tables = {
         name: {key: {k: v for k, v in row.items() if k not in volatile and v is not None} for key, row in rows.items()}

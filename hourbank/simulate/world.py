@@ -23,6 +23,7 @@ import importlib
 import json
 import os
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ from hourbank.laws import (
     illegal_hours,
     illegal_transition,
     tokens_outside_a_wait,
+    told_to_others,
     told_too_early,
 )
 from hourbank.simulate.engine import Machines
@@ -157,6 +159,9 @@ class World:
         self._asked: dict[Any, set[Decimal]] = {}
         self.is_stream_read = True
         self._escrows_seen: set[str] = set()
+        # by request: the statuses that its row has had, and those that handlers wrote to it
+        self._statuses_seen: defaultdict[Any, set[Any]] = defaultdict(set)
+        self.written: defaultdict[Any, list[Any]] = defaultdict(list)
         self.on_invoke: Callable[[Invocation, Moment], None] | None = None
         self.on_pause: Callable[[], bool] | None = None
         self.on_call: Callable[[Call, Moment], Any] | None = None
@@ -267,6 +272,7 @@ class World:
         owner = call.invocation.event["execution"]["Id"]
         for event in told:
             self.problems += told_too_early(self.ledger(), event, owner, self._legal or {})
+            self.problems += told_to_others(event, self.events, self._statuses_seen[event["Detail"]["requestId"]])
         self.events += told
         return {"FailedEntryCount": 0, "Entries": [{"EventId": "1"} for _ in told]}
 
@@ -470,6 +476,16 @@ class World:
 
     # --- the stream
 
+    def _note_status(self, old: Row | None, new: Row | None) -> None:
+        key = (old or new or Row({})).plain.get("id")
+        before, after = old.plain.get("status") if old else None, new.plain.get("status") if new else None
+        if old is None or new is None:
+            self.written[key].clear()
+        if isinstance(after, str):
+            self._statuses_seen[key].add(after)
+            if self._invocation and after != before:
+                self.written[key].append(after)
+
     def _on_change(self, table: str, old: Row | None, new: Row | None) -> None:
         self._ledger = None
         if table != TABLES["ServiceRequest"]:
@@ -477,6 +493,7 @@ class World:
         self._sequence += 1
         asked = self._asked.setdefault((old or new or Row({})).plain.get("id"), set())
         asked |= {value for value in (new.plain.values() if new else ()) if isinstance(value, Decimal)}
+        self._note_status(old, new)
         images = {"OldImage": old, "NewImage": new}
         written = old or new
         change: dict[str, Any] = {
@@ -573,6 +590,7 @@ class World:
             self._ledger = None
             self._pending.clear()
             self.events.clear()
+            self.written.clear()
             self._escrows_seen = set(self.ledger().escrows)
 
         return restore

@@ -8,6 +8,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from handlers.bank.events import TOLD
 from hourbank.account.bus import SOURCE, Listener
 from hourbank.account.checks import Outcome
 from hourbank.account.stack import error_in_words
@@ -15,31 +16,32 @@ from hourbank.local.patience import Patience
 from hourbank.stories.stage import Performance
 from hourbank.verify.verdicts import Verdict, found
 
-TOLD = "people are told what happens, on the bus"
+CLAIM = "people are told what happens, on the bus"
 WHY = "the function that tells it has a log; the contract is in handlers/bank/events.py"
 RIGHTS = "the rights are in docs/review/policies/verify.json"
 # what verify puts on the bus itself, to know when the rule has begun to work: nobody else's rule is for it
 TRIAL = "hourbank.verify"
 # a new rule works after a short while, and what was told comes at once
 HEARS_WITHIN_SECONDS = 90
-# the state that tells: the event, who is told, and the status
+# the state that tells, and the event: to whom, the contract says
 TELLING = {
-    "WaitForProviderResponse": ("ProviderAsked", "provider", "AWAITING_PROVIDER"),
-    "ProcessNegotiation": ("RequesterAsked", "requester", "NEGOTIATING"),
-    "StartServiceExecution": ("ServiceStarted", "requester", "IN_PROGRESS"),
+    "WaitForProviderResponse": "ProviderAsked",
+    "ProcessNegotiation": "RequesterAsked",
+    "StartServiceExecution": "ServiceStarted",
 }
-# an event, who is told, and the status
-Told = tuple[str, str, str]
+# an event, the role and the id of who is told, and the status
+Told = tuple[str, str, str, str]
 
 
 def must_be_told(performance: Performance) -> set[Told]:
     """Return what people must be told of a story that has ended, by the states that it passed."""
     story = performance.story
     people = {"requester": story.requester, "provider": story.provider}
-    passed = [TELLING[state] for _, states in performance.paths for state in states if state in TELLING]
-    return {
-        (event, people[who], status) for event, who, status in [*passed, ("RequestEnded", "requester", story.status)]
-    }
+    events = [TELLING[state] for _, states in performance.paths for state in states if state in TELLING]
+    told = {(event, role, people[role], TOLD[event][0]) for event in events for role in TOLD[event][1]}
+    end = {("RequestEnded", role, people[role], story.status) for role in people}
+    # the provider of a request that ends before it is asked hears nothing of it
+    return told | {one for one in end if events or one[1] == "requester"}
 
 
 class Hearing:
@@ -99,12 +101,12 @@ class Hearing:
             self._deaf = error_in_words(error)
         if self._deaf:
             problem = f"not heard: {self._deaf}"
-            yield Verdict(claim=TOLD, what="the bus", outcome=Outcome.UNSEEN, problem=problem, remedy=RIGHTS)
+            yield Verdict(claim=CLAIM, what="the bus", outcome=Outcome.UNSEEN, problem=problem, remedy=RIGHTS)
             return
         for performance in performances:
             if performance.request_id in must:
                 problem = self._problem(performance.request_id, must[performance.request_id])
-                yield found(TOLD, performance.story.title, problem, WHY)
+                yield found(CLAIM, performance.story.title, problem, WHY)
 
     def _hear(self, must: dict[str, set[Told]]) -> None:
         """Look until there is nothing more, and all that must be there is, or will not come."""
@@ -121,7 +123,8 @@ class Hearing:
         for event in self._heard:
             detail = event["detail"]
             if event["source"] == SOURCE and detail["requestId"] == request_id:
-                one = (event["detail-type"], str(detail.get("userId")), str(detail.get("status")))
+                role, who, status = (str(detail.get(name)) for name in ("role", "userId", "status"))
+                one = (event["detail-type"], role, who, status)
                 told.setdefault(one, set()).add(detail.get("eventId"))
         return told
 
@@ -140,5 +143,5 @@ class Hearing:
 
 
 def in_words(told: Told) -> str:
-    event, who, status = told
-    return f"{event} to {who} ({status})"
+    event, role, who, status = told
+    return f"{event} to {who} as the {role} ({status})"

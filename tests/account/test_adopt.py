@@ -23,6 +23,8 @@ from tests.helpers.recordings import recorded
 OPT_IN = {
     "hourbank:appsyncEndpoint": "https://zyxwvutsrqponmlkjihgfedcba.appsync-api.us-east-1.amazonaws.com/graphql",
     "hourbank:amplifyAuthRoleName": "amplify-app-dev-123456-authRole",
+    "hourbank:notifyFrom": "hours@example.com",
+    "hourbank:userPoolId": "us-east-1_AbCdEfGhI",
 }
 PLACE = "us-east-1:123456789012"
 
@@ -92,6 +94,7 @@ def test_a_part_stands_after_the_component_that_it_is_a_part_of(made: dict[str, 
             "aws:lambda/eventSourceMapping:EventSourceMapping routeServiceRequest-stream",
             "mapping of hourbank-routeServiceRequest-dev",
         ),
+        ("aws:dynamodb/table:Table sendNotification-mailed", "hourbank-mailed-dev"),
         ("aws:lambda/function:Function createEscrow", "hourbank-createEscrow-dev"),
         ("aws:scheduler/schedule:Schedule auditLedger-schedule", "default/hourbank-auditLedger-dev"),
         (

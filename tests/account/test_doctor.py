@@ -19,7 +19,7 @@ from botocore.stub import Stubber
 from rich.console import Console
 
 from components.models import MODELS, Model
-from hourbank.account import app_schema, doctor
+from hourbank.account import app_schema, doctor, mail
 from hourbank.account.checks import Account, Check, Outcome
 from hourbank.local import deploy
 from hourbank.local.emulator import Emulator
@@ -40,12 +40,15 @@ TOPIC = "arn:aws:sns:us-east-1:123456789012:alarms"
 @pytest.fixture
 def aws(monkeypatch):
     """Stubs of the services that are asked, by name."""
-    names = ("appsync", "cloudformation", "dynamodb", "iam", "kms", "lambda", "sns", "stepfunctions", "sts")
+    names = (
+        *("appsync", "cloudformation", "cognito-idp", "dynamodb", "iam", "kms", "lambda", "sesv2", "sns"),
+        *("stepfunctions", "sts"),
+    )
     clients = {name: boto3.client(name, region_name="us-east-1") for name in names}
     stubs = {name: Stubber(client) for name, client in clients.items()}
     for stub in stubs.values():
         stub.activate()
-    for module in (doctor, app_schema):
+    for module in (doctor, app_schema, mail):
         monkeypatch.setattr(module, "client", clients.__getitem__)
     yield stubs
     for stub in stubs.values():
@@ -310,6 +313,40 @@ def test_a_topic_must_be_here_and_somebody_should_hear_it(aws, topic, confirmed,
     (check,) = doctor.alarm_topic(topic, HERE)
     assert check.outcome is state
     assert found in check.found
+
+
+@pytest.mark.parametrize(
+    ("address", "domain", "production", "state", "found"),
+    [
+        (True, None, True, Outcome.FITS, "hours@example.com"),
+        (False, True, True, Outcome.FITS, "hours@example.com"),
+        (None, True, False, Outcome.NOTE, "SES is in its sandbox here"),
+        (None, False, None, Outcome.MISS, "SES has verified neither hours@example.com nor example.com"),
+        (None, None, None, Outcome.MISS, "SES has verified neither hours@example.com nor example.com"),
+    ],
+)
+def test_ses_must_have_verified_who_mails(aws, address, domain, production, state, found):
+    for name, verified in (("hours@example.com", address), ("example.com", domain)):
+        if verified is None:
+            aws["sesv2"].add_client_error("get_email_identity", "NotFoundException", "none")
+        else:
+            answer = {"VerifiedForSendingStatus": verified}
+            aws["sesv2"].add_response("get_email_identity", answer, {"EmailIdentity": name})
+        if verified:
+            break
+    if production is not None:
+        aws["sesv2"].add_response("get_account", {"ProductionAccessEnabled": production})
+    (check,) = mail.sender("hours@example.com")
+    assert (check.what, check.outcome) == ("notifyFrom", state)
+    assert found in check.found
+
+
+def test_the_user_pool_must_be_there(aws):
+    pool = "us-east-1_AbCdEfGhI"
+    aws["cognito-idp"].add_response("describe_user_pool", {"UserPool": {"Id": pool}}, {"UserPoolId": pool})
+    aws["cognito-idp"].add_client_error("describe_user_pool", "ResourceNotFoundException", "none")
+    (there,), (gone,) = mail.user_pool(pool), mail.user_pool(pool)
+    assert (there.outcome, gone.outcome, gone.found) == (Outcome.FITS, Outcome.MISS, f"there is no user pool {pool}")
 
 
 # ---- who has the names
@@ -601,7 +638,7 @@ class TestOnTheEmulator:
         assert world.finds(appsyncEndpoint=another) == [
             ("appsyncEndpoint", f"{another} is not the URL of API {world.api_id}"),
             *told,
-            ("appsyncEndpoint", "mutation publishRequestEvent has no status"),
+            ("appsyncEndpoint", "mutation publishRequestEvent has no role, status"),
         ]
 
     def test_what_is_proposed_for_an_amplify_project_fits(self, world, tmp_path):

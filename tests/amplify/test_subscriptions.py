@@ -41,7 +41,7 @@ def test_the_schema_of_gen_1_has_the_mutation_that_is_called() -> None:
 
 def test_the_schema_of_gen_2_has_the_mutation_that_is_called() -> None:
     schema = code_block("ts", "a.customType")
-    words = {"ID!": "a.id().required()", "String!": "a.string().required()"}
+    words = {"ID!": "a.id().required()", "String!": "a.string().required()", "String": "a.string()"}
     for opening in (r"RequestEvent: a\.customType\(\{", rf"{subscriptions.MUTATION}: a\n.*?\.arguments\(\{{"):
         fields = re.search(rf"{opening}(.*?)\}}\)", schema, re.DOTALL)[1]
         found = dict(line.strip().rstrip(",").split(": ") for line in fields.strip().splitlines())

@@ -34,13 +34,15 @@ METRICS = {
     ("AWS/SQS", "QueueName", "Queue", r"\$\{(\w+)\.QueueName\}"): {"ApproximateNumberOfMessagesVisible"},
 }
 
+MAILS = {"hourbank:notifyFrom": "hours@example.com", "hourbank:userPoolId": "us-east-1_AbCdEfGhI"}
+
 
 @pytest.fixture(scope="module", params=["dev", "opted in"])
 def recording(request: pytest.FixtureRequest) -> Recording:
     if request.param == "dev":
         return recorded("dev")
     endpoint = "https://zyxwvutsrqponmlkjihgfedcba.appsync-api.us-east-1.amazonaws.com/graphql"
-    return recorded("dev", {"hourbank:appsyncEndpoint": endpoint})
+    return recorded("dev", {"hourbank:appsyncEndpoint": endpoint} | MAILS)
 
 
 def body(recording: Recording) -> dict[str, Any]:

@@ -21,6 +21,7 @@ ARNS = {
     "Function": f"arn:aws:lambda:{PLACE}:function:",
     "Queue": f"arn:aws:sqs:{PLACE}:",
     "Role": "arn:aws:iam::123456789012:role/",
+    "Table": f"arn:aws:dynamodb:{PLACE}:table/",
     "StateMachine": f"arn:aws:states:{PLACE}:stateMachine:",
 }
 
@@ -47,10 +48,12 @@ EXPLAINED = {
     ("routeServiceRequest-policy", "RESOURCE_MISMATCH", f"dynamodb:GetShardIterator on {STREAM}"): COLONS,
     ("routeServiceRequest-policy", "RESOURCE_MISMATCH", "states:SendTaskSuccess on *"): BY_MACHINE,
 }
-# where the stack opts in: the subscriptions of AppSync, and executions that a browser starts
+# where the stack opts in: the subscriptions of AppSync, mails, and executions that a browser starts
 OPT_IN = {
     "hourbank:appsyncEndpoint": "https://zyxwvutsrqponmlkjihgfedcba.appsync-api.us-east-1.amazonaws.com/graphql",
     "hourbank:amplifyAuthRoleName": "amplify-app-dev-123456-authRole",
+    "hourbank:notifyFrom": "hours@example.com",
+    "hourbank:userPoolId": "us-east-1_AbCdEfGhI",
 }
 EXPLAINED_OF_OPT_IN = {
     ("browserStarts-policy", "RESOURCE_MISMATCH", f"states:DescribeExecution on {EXPRESS}"): STANDARD,

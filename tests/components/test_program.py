@@ -75,13 +75,19 @@ ONLY_STAR = {
     "xray:PutTelemetryRecords",
     "xray:PutTraceSegments",
 }
-# What a stack may opt in to: AppSync's subscribers are told of events; a browser starts executions.
+# What a stack may opt in to: AppSync's subscribers are told of events; people are mailed; a browser starts executions.
 AUTH_ROLE = "amplify-app-dev-123456-authRole"
 ENDPOINT = "https://zyxwvutsrqponmlkjihgfedcba.appsync-api.%s.amazonaws.com/graphql"
 OPT_IN = {
     "hourbank:appsyncEndpoint": ENDPOINT % "us-east-1",
     "hourbank:amplifyAuthRoleName": AUTH_ROLE,
+    "hourbank:notifyFrom": "hours@example.com",
+    "hourbank:userPoolId": "us-east-1_AbCdEfGhI",
 }
+NOTIFICATION_PARTS = (
+    *("", "-rule", "-target", "-events", "-events-policy", "-mapping", "-mailed", "-queue", "-queue-policy"),
+    *("-role", "-policy", "-logs", "-errors", "-failures"),
+)
 VARIABLES = {
     "SR": ("SERVICE_REQUEST_TABLE_NAME", "ServiceRequest"),
     "E": ("ESCROW_TABLE_NAME", "Escrow"),
@@ -490,6 +496,7 @@ def test_opting_in_adds_what_it_is_for_and_changes_nothing_else(dev: Recording, 
             for part in ("rule", "target", "role", "policy", "queue", "queue-policy", "failures")
         ),
         "browserStarts-policy",
+        *(f"sendNotification{part}" for part in NOTIFICATION_PARTS),
     }
     # the page that shows everything shows these too
     del before["dashboard"]
@@ -514,6 +521,7 @@ def test_an_event_calls_the_published_mutation_with_all_it_says(opted_in: Record
         "type": "$.detail-type",
         "requestId": "$.detail.requestId",
         "userId": "$.detail.userId",
+        "role": "$.detail.role",
         "status": "$.detail.status",
     }
     filled = target["inputTransformer"]["inputTemplate"]
@@ -527,6 +535,47 @@ def test_an_event_calls_the_published_mutation_with_all_it_says(opted_in: Record
     assert {part.split(":")[0] for part in declared.split(", ")} == {f"${name}" for name in paths}
     assert set(arguments.split(", ")) == {f"{name}: ${name}" for name in paths}
     assert set(selected.split()) == set(paths), "subscribers get what the mutation selects"
+
+
+def test_mails_are_sent_by_a_queue_that_only_the_rule_writes(opted_in: Recording) -> None:
+    rule, target = opted_in.named("sendNotification-rule").inputs, opted_in.named("sendNotification-target").inputs
+    assert json.loads(rule["eventPattern"]) == {
+        "source": ["hourbank.workflows"],
+        "detail": {"userId": [{"prefix": ""}]},
+    }
+    assert (rule["eventBusName"], target["eventBusName"]) == ("${EventBus}", "${EventBus}")
+    queue, failures = opted_in.named("sendNotification-events"), opted_in.named("sendNotification-queue")
+    assert target["arn"] == f"${{{queue.logical_id}.Arn}}"
+    given_up = json.loads(queue.inputs["redrivePolicy"])["deadLetterTargetArn"]
+    assert given_up == target["deadLetterConfig"]["arn"] == f"${{{failures.logical_id}.Arn}}"
+    mapping, function = opted_in.named("sendNotification-mapping").inputs, opted_in.named("sendNotification")
+    assert mapping["functionResponseTypes"] == ["ReportBatchItemFailures"]
+    # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+    assert queue.inputs["visibilityTimeoutSeconds"] >= 6 * function.inputs["timeout"]
+    source = f"arn:${{AWS::Partition}}:events:{PLACE}:rule/hourbank-event-bus-dev/hourbank-sendNotification-dev"
+    for name in ("events", "queue"):
+        (statement,) = json.loads(opted_in.named(f"sendNotification-{name}-policy").inputs["policy"])["Statement"]
+        assert statement["Condition"]["ArnEquals"] == {"aws:SourceArn": source}
+    assert opted_in.named("sendNotification-mailed").inputs["ttl"] == {"attributeName": "expiration", "enabled": True}
+
+
+def test_what_mails_may_read_one_pool_and_send_from_one_address(opted_in: Recording) -> None:
+    policy = json.loads(opted_in.named("sendNotification-policy").inputs["policy"])["Statement"]
+    (pool,) = [one for one in policy if one["Action"] == "cognito-idp:ListUsers"]
+    assert pool["Resource"] == f"arn:${{AWS::Partition}}:cognito-idp:{PLACE}:userpool/us-east-1_AbCdEfGhI"
+    (mail,) = [one for one in policy if one["Action"] == "ses:SendEmail"]
+    identity = f"arn:${{AWS::Partition}}:ses:{PLACE}:identity"
+    assert mail["Resource"] == [f"{identity}/hours@example.com", f"{identity}/example.com"]
+    assert mail["Condition"] == {"StringEquals": {"ses:FromAddress": "hours@example.com"}}
+    of_tables = [one["Resource"] for one in policy if "dynamodb" in str(one["Action"])]
+    assert of_tables == ["${SendNotificationMailed.Arn}"], "none of the app's"
+    variables = opted_in.named("sendNotification").inputs["environment"]["variables"]
+    told = {name: value for name, value in variables.items() if not name.startswith("POWERTOOLS")}
+    assert told == {
+        "NOTIFY_FROM": "hours@example.com",
+        "USER_POOL_ID": "us-east-1_AbCdEfGhI",
+        "MAILED_TABLE_NAME": "${SendNotificationMailed}",
+    }
 
 
 def test_the_rule_may_call_the_mutation_and_nothing_else(opted_in: Recording) -> None:

@@ -30,6 +30,10 @@ def refusal(stack: str = "dev", **arguments: Any) -> str:
     return line
 
 
+def test_who_mails_must_say_whose_addresses_it_asks() -> None:
+    assert "hourbank:userPoolId is missing" in refusal(config={"hourbank:notifyFrom": "hours@example.com"})
+
+
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
@@ -62,6 +66,13 @@ def refusal(stack: str = "dev", **arguments: Any) -> str:
         ("permissionsBoundaryArn", "arn:aws:iam::123456789012:role/boundary", "set an ARN such as arn:aws:iam"),
         ("amplifyAuthRoleName", "arn:aws:iam::123456789012:role/authRole", "not its ARN"),
         ("amplifyAuthRoleName", "auth role", "set a role's name"),
+        ("notifyFrom", "hours at example.com", "set an address that SES has verified"),
+        ("notifyFrom", "*@example.com", "set an address that SES has verified"),
+        ("notifyFrom", "Hours <hours@example.com>", "set an address that SES has verified"),
+        ("notifyFrom", "${aws:username}@example.com", "set an address that SES has verified"),
+        ("userPoolId", "AbCdEfGhI", "set a user pool's id, such as us-east-1_AbCdEfGhI"),
+        ("userPoolId", "us-east-1_*", "set a user pool's id, such as us-east-1_AbCdEfGhI"),
+        ("userPoolId", "eu-west-1_AbCdEfGhI", "a function in us-east-1, which is aws:region, asks a pool there"),
         ("appsyncEndpoint", "abcdefghijklmnopqrstuvwxyz", "set the URL that AppSync shows"),
         ("appsyncEndpoint", "https://api.example.com/graphql", "set the URL that AppSync shows"),
         ("appsyncEndpoint", "https://a1.appsync-realtime-api.us-east-1.amazonaws.com/graphql", "set the URL"),

@@ -245,7 +245,7 @@ class TestMeasured:
         assert declined["write"] == 1 + 8 + 3 + (2 + 2 + 2 + 2 * 3)
         assert accepted["write"] == 1 + 8 + 3 + 3 + 8
         assert accepted["read"] > declined["read"] > invalid["read"] > 0
-        assert (accepted["events"], declined["events"], invalid["events"]) == (3, 2, 1)
+        assert (accepted["events"], declined["events"], invalid["events"]) == (5, 3, 1)
         assert made["memory"] == [512]
         assert made["idleMonth"][0]["count"] == "31"
         page = (ROOT / "docs" / "why" / "cost.md").read_text(encoding="utf-8")

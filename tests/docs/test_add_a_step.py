@@ -12,31 +12,16 @@ import shutil
 import subprocess
 import sysconfig
 import venv
-from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from components.functions import ACCESS
 from hourbank.names import ROOT
+from tests.helpers.pages import Block, blocks
 
 PAGE = ROOT / "docs" / "app" / "add-a-step.md"
-
-
-class Block(NamedTuple):
-    """A fence of the page: its kind, the file that the words before it name, and what it says."""
-
-    kind: str
-    file: str
-    text: str
-
-
-def blocks(page: str) -> Iterator[Block]:
-    for before, kind, text in re.findall(r"(.*)\n\n```(\w+)\n((?:.*\n)*?)```$", page, re.MULTILINE):
-        named = re.search(r"`([\w/.]+)`:$", before)
-        yield Block(kind, named[1] if named else "", text)
 
 
 class Reader:

@@ -81,6 +81,7 @@ def test_preview_of_a_stack_that_opts_in_creates_what_it_is_for(engine: Engine) 
     settings = yaml.safe_load((engine.program / "Pulumi.dev.yaml").read_text())
     endpoint = "https://zyxwvutsrqponmlkjihgfedcba.appsync-api.us-east-1.amazonaws.com/graphql"
     settings["config"] |= {"hourbank:appsyncEndpoint": endpoint, "hourbank:amplifyAuthRoleName": "authRole"}
+    settings["config"] |= {"hourbank:notifyFrom": "hours@example.com", "hourbank:userPoolId": "us-east-1_AbCdEfGhI"}
     (engine.program / "Pulumi.optedin.yaml").write_text(yaml.safe_dump(settings))
     engine.succeed("optedin", "stack", "init")
 
@@ -92,6 +93,7 @@ def test_preview_of_a_stack_that_opts_in_creates_what_it_is_for(engine: Engine) 
         "aws:cloudwatch/eventTarget:EventTarget subscriptions-target",
         "aws:sqs/queuePolicy:QueuePolicy subscriptions-queue-policy",
         "aws:iam/rolePolicy:RolePolicy browserStarts-policy",
+        "aws:dynamodb/table:Table sendNotification-mailed",
     } <= operations.keys()
 
 

@@ -64,7 +64,12 @@ def test_every_resource_of_the_program_is_there(recording: Recording, made: dict
 
 def test_what_the_stack_may_ask_for_and_the_template_cannot_is_listed(recording: Recording) -> None:
     endpoint = "https://abcdefghijklm.appsync-api.us-east-1.amazonaws.com/graphql"
-    options = {"hourbank:amplifyAuthRoleName": "authRole", "hourbank:appsyncEndpoint": endpoint}
+    options = {
+        "hourbank:amplifyAuthRoleName": "authRole",
+        "hourbank:appsyncEndpoint": endpoint,
+        "hourbank:notifyFrom": "hours@example.com",
+        "hourbank:userPoolId": "us-east-1_AbCdEfGhI",
+    }
     for key, value in options.items():
         more = {resource.logical_id for resource in recorded("dev", {key: value}).resources}
         assert more > {resource.logical_id for resource in recording.resources}

@@ -329,8 +329,8 @@ def test_the_provider_is_asked_after_token_and_status_are_stored(bank: Bank) -> 
     assert (request["status"], request["taskToken"]) == ("AWAITING_PROVIDER", "token-1")
     assert bank.told == [
         {
-            "event": "ProviderAsked", "requestId": "r1", "userId": "ben", "status": "AWAITING_PROVIDER",
-            "eventId": "r1#AWAITING_PROVIDER",
+            "event": "ProviderAsked", "requestId": "r1", "userId": "ben", "role": "provider",
+            "status": "AWAITING_PROVIDER", "eventId": "r1#AWAITING_PROVIDER#provider",
         }
     ]  # fmt: skip
 
@@ -366,8 +366,8 @@ def test_entering_the_negotiation_replaces_the_token_and_fixes_the_offer(bank: B
     assert (request["status"], request["taskToken"], request["offeredHours"]) == ("NEGOTIATING", "token-2", 4)
     assert "requesterResponse" not in request, "an answer from before is not an answer to the offer"
     assert bank.told[-1] == {
-        "event": "RequesterAsked", "requestId": "r1", "userId": "ana", "status": "NEGOTIATING",
-        "eventId": "r1#NEGOTIATING",
+        "event": "RequesterAsked", "requestId": "r1", "userId": "ana", "role": "requester", "status": "NEGOTIATING",
+        "eventId": "r1#NEGOTIATING#requester",
     }  # fmt: skip
 
 
@@ -401,7 +401,7 @@ def test_an_illegal_offer_is_refused_and_the_request_declined(bank: Bank, offer:
 
 
 def test_an_event_that_the_bus_refuses_is_an_error(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
-    refused = {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailure"}]}
+    refused = {"FailedEntryCount": 1, "Entries": [{"EventId": "1"}, {"ErrorCode": "InternalFailure"}]}
     monkeypatch.setattr(events, "client", lambda _: SimpleNamespace(put_events=lambda Entries: refused))  # noqa: N803
     with pytest.raises(events.EventRefused, match="ProviderAsked: InternalFailure"):
         awaiting(bank)
@@ -472,7 +472,8 @@ def test_a_service_starts_without_token_and_without_a_confirmation_from_before(b
     request = bank.get("ServiceRequest", "r1")
     assert request["status"] == "IN_PROGRESS"
     assert not {"taskToken", "taskTokenAttempt", "requesterResponse"} & request.keys()
-    assert bank.told[-1]["event"] == "ServiceStarted"
+    told = [(event["event"], event["role"], event["userId"]) for event in bank.told[-2:]]
+    assert told == [("ServiceStarted", "requester", "ana"), ("ServiceStarted", "provider", "ben")]
 
 
 def test_a_confirmation_after_the_start_survives_a_second_run(bank: Bank) -> None:
@@ -531,9 +532,11 @@ def test_a_refund_gives_back_and_ends_in_one_transaction(bank: Bank) -> None:
     assert bank.get("Escrow", "r1")["status"] == "REFUNDED" and bank.balance("ana") == 10
     entry = bank.get("TransactionLog", "r1#ESCROW_REFUND")
     assert (entry["fromAccount"], entry["toAccount"], entry["hours"]) == ("escrow:r1", "user:ana", Decimal("2.5"))
-    assert bank.told[-1] == {
-        "event": "RequestEnded", "requestId": "r1", "userId": "ana", "status": "DECLINED", "eventId": "r1#DECLINED",
-    }  # fmt: skip
+    event = {"event": "RequestEnded", "requestId": "r1", "status": "DECLINED"}
+    assert bank.told[-2:] == [
+        event | {"userId": "ana", "role": "requester", "eventId": "r1#DECLINED#requester"},
+        event | {"userId": "ben", "role": "provider", "eventId": "r1#DECLINED#provider"},
+    ]
 
 
 def meets_a_twin(monkeypatch: pytest.MonkeyPatch, twin: Callable[[], Any]) -> None:
@@ -565,7 +568,8 @@ def test_an_ending_that_meets_itself_says_how_it_ended(
 
     run(handler, state, states=states)
 
-    assert [told["status"] for told in bank.told if told["event"] == "RequestEnded"] == [status, status]
+    ends = [(told["status"], told["role"]) for told in bank.told if told["event"] == "RequestEnded"]
+    assert ends == [(status, "requester"), (status, "provider")] * 2
     assert bank.get("ServiceRequest", "r1")["status"] == status and bank.balance("ana") == 10
 
 
@@ -803,17 +807,36 @@ STEPS = {
 }  # fmt: skip
 
 
+BOTH = {"requester", "provider"}
+TELLS = {
+    "WaitForProviderResponse": {"provider"},
+    "ProcessNegotiation": {"requester"},
+    "StartServiceExecution": BOTH,
+    "TimeoutRequest": BOTH,
+    "TimeoutNegotiation": BOTH,
+    "RefundEscrow": BOTH,
+    # here of a request whose provider was not asked yet
+    "RefundAfterFailure": {"requester"},
+    "RejectRequest": {"requester"},
+    "ProcessEscrowRelease": BOTH,
+    "withdrawal": BOTH,
+}
+
+
 @pytest.mark.parametrize("state", STEPS)
 def test_a_second_run_changes_nothing_and_answers_the_same(bank: Bank, state: str) -> None:
     prepare, handler, more = STEPS[state]
     prepare(bank)
+    bank.told.clear()
     first = run(handler, state, **more)
-    once, told = bank.everything(), bank.told[-1:]
+    once, told = bank.everything(), bank.told[:]
+    assert {event["role"] for event in told} == TELLS.get(state, set())
+    bank.told.clear()
 
     assert run(handler, state, **more) == first
 
     assert bank.everything() == once
-    assert bank.told[-1:] == told, "whoever missed the event gets it again, with the same eventId"
+    assert bank.told == told, "whoever missed an event gets it again, with the same eventId"
     assert bank.total() == 10
 
 
@@ -836,10 +859,12 @@ def test_a_crash_after_the_commit_loses_nothing(bank: Bank, monkeypatch: pytest.
         else:
             assert state == "ProcessNegotiation", "every other step writes"
     committed = bank.everything()
+    bank.told.clear()
 
     run(handler, state, **more)
 
     assert bank.everything() == committed and bank.total() == 10
+    assert {event["role"] for event in bank.told} == TELLS.get(state, set())
 
 
 # --- what people and logs may see -----------------------------------------------------------------
@@ -983,7 +1008,11 @@ def test_an_operator_settles(
     prepare(bank)
     status = "COMPLETED" if decision == "RELEASE" else "CANCELLED" if prepare is in_progress else "FAILED"
 
+    bank.told.clear()
     assert settle(monkeypatch, owner, decision=decision) == status
+    is_concerned = decision == "RELEASE" or prepare is not escrowed
+    people = [("requester", "ana"), ("provider", "ben")] if is_concerned else [("requester", "ana")]
+    assert [(told["role"], told["userId"]) for told in bank.told] == people
 
     request = bank.get("ServiceRequest", "r1")
     assert request["status"] == status and request.get("taskToken") is None

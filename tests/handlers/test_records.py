@@ -656,7 +656,8 @@ def test_a_service_that_ended_before_its_start_was_told_has_started(
         bank.change(providerResponse="WITHDRAWN")
         refund_escrow.handler(release_event("RefundEscrow", decision="REFUND"), CONTEXT)
     assert run(start_service_execution, "StartServiceExecution", retry=1) == "IN_PROGRESS"
-    assert sorted(told["event"] for told in bank.told) == ["RequestEnded", "ServiceStarted"]
+    told = sorted((event["event"], event["role"]) for event in bank.told)
+    assert told == [(event, role) for event in ("RequestEnded", "ServiceStarted") for role in ("provider", "requester")]
     assert bank.get("ServiceRequest", "r1")["status"] == end and bank.total() == 10
 
 

@@ -32,7 +32,13 @@ EVENT = {
     "detail-type": "ProviderAsked",
     "source": "hourbank.workflows",
     "time": "2026-11-20T10:00:00Z",
-    "detail": {"requestId": "r1", "userId": "ben", "status": "AWAITING_PROVIDER", "eventId": "r1#AWAITING_PROVIDER"},
+    "detail": {
+        "requestId": "r1",
+        "userId": "ben",
+        "role": "provider",
+        "status": "AWAITING_PROVIDER",
+        "eventId": "r1#AWAITING_PROVIDER#provider",
+    },
 }
 ROW = {"time": EVENT["time"], "event": "ProviderAsked", **EVENT["detail"]}
 
@@ -137,7 +143,7 @@ def test_an_interrupt_removes_all_of_it_and_each_event_is_told_once(aws):
     with pytest.raises(KeyboardInterrupt):
         events.show_events(out, DEV, follow=True, as_json=True)
     lines = [json.loads(line) for line in out.file.getvalue().splitlines()]
-    nothing = dict.fromkeys(("requestId", "userId", "status", "eventId"))
+    nothing = dict.fromkeys(("requestId", "userId", "role", "status", "eventId"))
     assert lines == [ROW, {"time": EVENT["time"], "event": "ProviderAsked"} | nothing]
     aws.assert_nothing_is_left()
     # while it was removed a second interrupt did nothing; afterwards it does again

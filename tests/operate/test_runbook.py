@@ -30,10 +30,13 @@ def sections() -> dict[str, str]:
     return {anchor(heading): text for heading, text in zip(parts[::2], parts[1::2], strict=True)}
 
 
+MAILS = {"hourbank:notifyFrom": "hours@example.com", "hourbank:userPoolId": "us-east-1_AbCdEfGhI"}
+
+
 @pytest.fixture(scope="module")
 def recording() -> Recording:
     endpoint = "https://zyxwvutsrqponmlkjihgfedcba.appsync-api.us-east-1.amazonaws.com/graphql"
-    return recorded("dev", {"hourbank:appsyncEndpoint": endpoint})
+    return recorded("dev", {"hourbank:appsyncEndpoint": endpoint} | MAILS)
 
 
 def test_each_alarm_has_its_section_and_no_section_is_without_one(recording: Recording) -> None:

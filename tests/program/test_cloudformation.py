@@ -31,6 +31,8 @@ def opted_in() -> Recording:
     config = {
         "hourbank:appsyncEndpoint": "https://zyxwvutsrqponmlkjihgfedcba.appsync-api.us-east-1.amazonaws.com/graphql",
         "hourbank:amplifyAuthRoleName": "amplify-app-dev-123456-authRole",
+        "hourbank:notifyFrom": "hours@example.com",
+        "hourbank:userPoolId": "us-east-1_AbCdEfGhI",
     }
     return recorded("dev", config)
 

@@ -79,7 +79,10 @@ def assert_ended(world: World, execution: SimulatedExecution, story: PathStory) 
     assert ledger.held() == ({"r1": held} if ends and ends[0] == "IN_PROGRESS" else {})
     assert ledger.balance("bob") == (3 if ends and ends[0] == "COMPLETED" else 0)
     ended = {event["Detail"]["eventId"] for event in world.events if event["DetailType"] == "RequestEnded"}
-    assert ended == ({f"r1#{outcome}"} if ends and ends[0] != "IN_PROGRESS" else ended if ends is None else set())
+    if ends:
+        was_asked = any(event["DetailType"] == "ProviderAsked" for event in world.events)
+        people = ["requester", "provider"] if was_asked else ["requester"]
+        assert ended == ({f"r1#{ends[0]}#{role}" for role in people} if ends[0] != "IN_PROGRESS" else set())
 
 
 def assert_retried(execution: SimulatedExecution, story: PathStory) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import re
 from collections.abc import Collection
 from datetime import timedelta
@@ -14,7 +15,13 @@ from typing import Any
 import pytest
 from boto3.dynamodb.types import TypeDeserializer
 
-from handlers import process_escrow_release, route_service_request, start_service_execution, validate_service_request
+from handlers import (
+    process_escrow_release,
+    reject_request,
+    route_service_request,
+    start_service_execution,
+    validate_service_request,
+)
 from handlers.aws import dynamodb
 from handlers.aws.dynamodb import Change, Item, Plan
 from handlers.bank import audit, events, execution, hours, ledger, requests, waiting
@@ -85,7 +92,7 @@ def test_without_the_tokens_storage_before_the_event() -> None:
         run = Execution.of(event)
         request = requests.load(run.request_id)
         assert request
-        events.publish("ProviderAsked", run.request_id, request["providerId"], "AWAITING_PROVIDER")
+        events.publish("ProviderAsked", request)
         waiting.enter(run, event["taskToken"], "AWAITING_PROVIDER", lambda _: ({}, ()))
 
     said = caught(ACCEPTED, handlers={"notifyProvider": ask_first})
@@ -95,11 +102,43 @@ def test_without_the_tokens_storage_before_the_event() -> None:
 def test_where_the_end_of_a_service_is_told_before_it_is_written() -> None:
     def tell_first(event: dict[str, Any], context: Any) -> str:
         run = Execution.of(event)
-        events.publish("RequestEnded", run.request_id, "ann", "COMPLETED")
+        events.publish_end(run.request_id, ledger.Ended("COMPLETED", "ann"))
         return process_escrow_release.handler(event, context)
 
     said = caught(RELEASE, handlers={"processEscrowRelease": tell_first})
     assert "RequestEnded says COMPLETED, but the request is IN_PROGRESS" in str(said)
+
+
+def test_where_only_the_requester_hears_of_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    publish_end = events.publish_end
+    monkeypatch.setattr(
+        process_escrow_release, "publish_end", lambda key, ended: publish_end(key, ended._replace(provider_id=None))
+    )
+    assert "nobody told the provider: RequestEnded (COMPLETED)" in str(caught(RELEASE))
+
+
+def test_where_the_provider_hears_of_a_request_that_was_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        reject_request, "publish_end", lambda key, ended: events.publish_end(key, ended._replace(provider_id="bob"))
+    )
+    said = caught("EscrowHours.InsufficientBalance")
+    assert "RequestEnded of REJECTED to the provider, who was never asked" in str(said)
+
+
+def test_where_two_people_share_an_events_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    dumps = json.dumps
+    monkeypatch.setattr(
+        events, "json", SimpleNamespace(dumps=lambda told: dumps(told | {"eventId": f"r1#{told['status']}"}))
+    )
+    assert "ServiceStarted of IN_PROGRESS to the provider has the id r1#IN_PROGRESS" in str(caught(ACCEPTED))
+
+
+def test_where_nothing_says_that_the_provider_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ending is killed before it tells, and its second run finds a request that has ended."""
+    waits = (*requests.WAITS, "IN_PROGRESS")
+    monkeypatch.setattr(requests, "was_asked", lambda request: request.get("status") in waits)
+    said = caught("CheckProviderResponse.REJECTED", ("killed",))
+    assert "nobody told the provider: RequestEnded (DECLINED)" in str(said)
 
 
 @pytest.mark.parametrize("whose", ["providerId", "requesterId"])

@@ -333,6 +333,7 @@ MAKES = {
     "EventBus": ("events:CreateEventBus", "arn:aws:events:R:A:event-bus/{name}"),
     "EventRule": ("events:PutRule", "arn:aws:events:R:A:rule/hourbank-event-bus-dev/{name}"),
     "EventTarget": ("events:PutTargets", "arn:aws:events:R:A:rule/hourbank-event-bus-dev/hourbank-subscriptions-dev"),
+    "Table": ("dynamodb:CreateTable", "arn:aws:dynamodb:R:A:table/{name}"),
     "Role": ("iam:CreateRole", "arn:aws:iam::A:role/{name}"),
     "Function": ("lambda:CreateFunction", "arn:aws:lambda:R:A:function:{name}"),
     "EventSourceMapping": ("lambda:CreateEventSourceMapping", "*"),
@@ -347,7 +348,8 @@ MAKES = {
 def test_a_deployment_may_make_everything_that_the_program_declares(name: str) -> None:
     endpoint = "https://zyxwvutsrqponmlkjihgfedcba.appsync-api.us-east-1.amazonaws.com/graphql"
     place = {"aws:index/getRegion:getRegion": lambda _: {"region": "us-east-1"}}
-    program: Recording = record("dev", config={"hourbank:appsyncEndpoint": endpoint}, invokes=place)
+    mails = {"hourbank:notifyFrom": "hours@example.com", "hourbank:userPoolId": "us-east-1_AbCdEfGhI"}
+    program: Recording = record("dev", config={"hourbank:appsyncEndpoint": endpoint} | mails, invokes=place)
     allowed = list(rights(name))
     for resource in program.resources:
         kind = resource.type.rpartition(":")[2]

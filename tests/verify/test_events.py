@@ -9,10 +9,11 @@ from botocore.exceptions import ClientError
 from hourbank.account.checks import Outcome
 from hourbank.local.patience import Patience
 from hourbank.stories.stage import Performance
-from hourbank.stories.stories import DECLINED, OFFER_ACCEPTED, Story
+from hourbank.stories.stories import DECLINED, NOT_ENOUGH_HOURS, OFFER_ACCEPTED, Story
 from hourbank.verify.events import Hearing
 from tests.helpers.verifying import misses
 
+BOTH = ("requester", "provider")
 MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:ServiceRequestWorkflow-dev"
 
 
@@ -54,7 +55,7 @@ class Bus:
     def put_events(self, Entries: list[dict[str, str]]) -> None:  # noqa: N803  as boto3
         (entry,) = Entries
         if not self._is_silent:
-            self._tells[0] = [event(entry["DetailType"], "", "", source=entry["Source"])]
+            self._tells[0] = [event(entry["DetailType"], "", "", "", source=entry["Source"])]
 
     def receive_message(self, **_: Any) -> dict[str, Any]:
         brought = self._tells.pop(0) if self._tells and not self._is_silent else []
@@ -64,8 +65,10 @@ class Bus:
         pass
 
 
-def event(kind: str, who: str, status: str, *, of: str = "verify-1-a", source: str = "hourbank.workflows") -> Any:
-    detail = {"requestId": of, "userId": who, "status": status, "eventId": f"{of}#{status}#{who}"}
+def event(
+    kind: str, role: str, who: str, status: str, *, of: str = "verify-1-a", source: str = "hourbank.workflows"
+) -> Any:
+    detail = {"requestId": of, "userId": who, "role": role, "status": status, "eventId": f"{of}#{status}#{role}"}
     return {"detail-type": kind, "source": source, "detail": detail}
 
 
@@ -75,7 +78,9 @@ def ended(story: Story, *states: str, of: str = "verify-1-a", problem: str = "")
 
 
 DECLINED_WAY = ended(DECLINED, "ValidateRequest", "WaitForProviderResponse", "CheckProviderResponse", "RefundEscrow")
-ASKED, END = event("ProviderAsked", "chloé", "AWAITING_PROVIDER"), event("RequestEnded", "ben", "DECLINED")
+ASKED = event("ProviderAsked", "provider", "chloé", "AWAITING_PROVIDER")
+END = event("RequestEnded", "requester", "ben", "DECLINED")
+FOR_BOTH = event("RequestEnded", "provider", "chloé", "DECLINED")
 
 
 def heard(bus: Bus, *performances: Performance) -> list[Any]:
@@ -89,22 +94,23 @@ def heard(bus: Bus, *performances: Performance) -> list[Any]:
 @pytest.mark.parametrize(
     ("told", "problem"),
     [
-        ([ASKED, END], ""),
-        ([END, ASKED, ASKED], ""),
-        ([ASKED], "RequestEnded to ben (DECLINED) was not told"),
+        ([ASKED, END, FOR_BOTH], ""),
+        ([FOR_BOTH, END, ASKED, ASKED], ""),
+        ([ASKED, END], "RequestEnded to chloé as the provider (DECLINED) was not told"),
+        ([ASKED, FOR_BOTH], "RequestEnded to ben as the requester (DECLINED) was not told"),
         (
-            [event("ProviderAsked", "ben", "AWAITING_PROVIDER"), END],
+            [event("ProviderAsked", "requester", "ben", "AWAITING_PROVIDER"), END, FOR_BOTH],
             (
-                "ProviderAsked to chloé (AWAITING_PROVIDER) was not told; "
-                "ProviderAsked to ben (AWAITING_PROVIDER) was told, and must not be"
+                "ProviderAsked to chloé as the provider (AWAITING_PROVIDER) was not told; "
+                "ProviderAsked to ben as the requester (AWAITING_PROVIDER) was told, and must not be"
             ),
         ),
         (
-            [ASKED, {**END, "detail": END["detail"] | {"eventId": ASKED["detail"]["eventId"]}}],
+            [ASKED, FOR_BOTH, {**END, "detail": END["detail"] | {"eventId": ASKED["detail"]["eventId"]}}],
             "what is told once has not one eventId of its own",
         ),
         (
-            [ASKED, END, {**END, "detail": END["detail"] | {"eventId": "another"}}],
+            [ASKED, FOR_BOTH, END, {**END, "detail": END["detail"] | {"eventId": "another"}}],
             "what is told once has not one eventId of its own",
         ),
     ],
@@ -117,17 +123,28 @@ def test_what_is_told_must_be_what_the_story_says(told: list[Any], problem: str)
 def test_who_is_told_follows_from_the_states_that_a_story_passed() -> None:
     way = ("WaitForProviderResponse", "ProcessNegotiation", "AdjustEscrow", "StartServiceExecution")
     told = [
-        event("ProviderAsked", "gus", "AWAITING_PROVIDER"),
-        event("RequesterAsked", "chloé", "NEGOTIATING"),
-        event("ServiceStarted", "chloé", "IN_PROGRESS"),
-        event("RequestEnded", "chloé", "COMPLETED"),
+        event("ProviderAsked", "provider", "gus", "AWAITING_PROVIDER"),
+        event("RequesterAsked", "requester", "chloé", "NEGOTIATING"),
+        event("ServiceStarted", "requester", "chloé", "IN_PROGRESS"),
+        event("ServiceStarted", "provider", "gus", "IN_PROGRESS"),
+        event("RequestEnded", "requester", "chloé", "COMPLETED"),
+        event("RequestEnded", "provider", "gus", "COMPLETED"),
     ]
     assert misses(heard(Bus(told), ended(OFFER_ACCEPTED, *way))) == []
 
 
+def test_a_provider_who_was_never_asked_hears_nothing() -> None:
+    way = ended(NOT_ENOUGH_HOURS, "ValidateRequest", "RejectRequest")
+    people = NOT_ENOUGH_HOURS.requester, NOT_ENOUGH_HOURS.provider
+    told = [event("RequestEnded", role, who, "REJECTED") for role, who in zip(BOTH, people, strict=True)]
+    (found,) = heard(Bus(told), way)
+    assert found.problem == f"RequestEnded to {people[1]} as the provider (REJECTED) was told, and must not be"
+    assert misses(heard(Bus(told[:1]), way)) == []
+
+
 def test_a_story_with_a_problem_of_its_own_has_none_here() -> None:
     other = ended(OFFER_ACCEPTED, of="verify-1-b", problem="expected COMPLETED, saw FAILED")
-    (found,) = heard(Bus([ASKED, END]), DECLINED_WAY, other)
+    (found,) = heard(Bus([ASKED, END, FOR_BOTH]), DECLINED_WAY, other)
     assert (found.what, found.problem) == (DECLINED.title, "")
 
 

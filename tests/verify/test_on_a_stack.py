@@ -132,7 +132,7 @@ def test_all_holds_after_a_deployment_and_nothing_is_left(
     asked = {one["claim"]: one["asked"] for one in told["rows"]}
     assert (
         asked[states.SAME] == 2
-        and asked[playing.ENDED] == asked[events.TOLD] == len(DEMO)
+        and asked[playing.ENDED] == asked[events.CLAIM] == len(DEMO)
         and asked[roles.MUST_NOT] > 1000
     )
     assert [one["ended"] for one in told["stories"]] == [story.status for story in DEMO]
@@ -315,7 +315,7 @@ def test_handlers_that_pay_too_much_or_tell_nobody_or_the_wrong_person_are_found
     for name, right, planted in (
         ("handlers/bank/ledger.py", "_credit(user_id, amount),", "_credit(user_id, amount + 1),"),
         ("handlers/start_service_execution.py", "    events.publish(", "    (lambda *_: None)("),
-        ("handlers/notify_provider.py", 'request.get("providerId")', 'request.get("requesterId")'),
+        ("handlers/notify_provider.py", ", request)", ', request | {"providerId": request["requesterId"]})'),
     ):
         text = cloudformation.handler_files()[name].read_text()
         assert right in text
@@ -340,7 +340,9 @@ def test_handlers_that_pay_too_much_or_tell_nobody_or_the_wrong_person_are_found
         ]
         assert "-ben has 10 h, not 8 h" in found[1].problem
         assert re.sub(r"verify-\w+-", "", found[2].problem) == (
-            "ProviderAsked to ben (AWAITING_PROVIDER) was not told; ServiceStarted to ana (IN_PROGRESS) was not told; "
-            "ProviderAsked to ana (AWAITING_PROVIDER) was told, and must not be"
+            "ProviderAsked to ben as the provider (AWAITING_PROVIDER) was not told; "
+            "ServiceStarted to ben as the provider (IN_PROGRESS) was not told; "
+            "ServiceStarted to ana as the requester (IN_PROGRESS) was not told; "
+            "ProviderAsked to ana as the provider (AWAITING_PROVIDER) was told, and must not be"
         )
         assert read_ledger(emulator.client("dynamodb"), deployed.tables).balances == {}
