@@ -33,6 +33,8 @@ VERBS = {
     "logs:CreateLogStream": "write",
     "logs:PutLogEvents": "write",
     "ses:SendEmail": "send mails as",
+    "ssm:GetParameter": "read",
+    "ssm:PutParameter": "write",
     "sqs:DeleteMessage": "delete messages of",
     "sqs:GetQueueAttributes": "look at",
     "sqs:ReceiveMessage": "receive messages of",
@@ -148,6 +150,11 @@ class Names:
         if found := re.fullmatch(r"table/([^/]+)(/stream/.*)?", tail):
             key = key_of(found[1])
             return f"{'the stream of ' if found[2] else ''}the table {code(MODELS[key].name if key else found[1])}"
+        if found := re.fullmatch(r"table/([^/]+)/index/(\w+)", tail):
+            key = key_of(found[1])
+            return f"the index {code(found[2])} of the table {code(MODELS[key].name if key else found[1])}"
+        if (found := re.fullmatch(r"parameter/\$\{(\w+)\}", tail)) and found[1] in self.by_id:
+            return f"the {self.of(self.by_id[found[1]])}"
         if (found := re.fullmatch(r"log-group:\$\{(\w+)\}:\*", tail)) and found[1] in self.by_id:
             return f"the {self.of(self.by_id[found[1]])}"
         if found := re.fullmatch(r"execution:([^:]+):\*", tail):

@@ -22,6 +22,7 @@ NAMES = {
     "Function": ("name", r"[a-zA-Z0-9-_]{1,64}"),
     "LogGroup": ("name", r"[.\-_/#A-Za-z0-9]{1,512}"),
     "MetricAlarm": ("name", r"[ -~]{1,255}"),
+    "Parameter": ("name", r"[a-zA-Z0-9_.-]{1,1011}"),
     "Queue": ("name", r"[0-9A-Za-z_-]{1,80}"),
     "Role": ("name", r"[\w+=,.@-]{1,64}"),
     "Schedule": ("name", r"[0-9a-zA-Z-_.]{1,64}"),

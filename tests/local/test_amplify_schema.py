@@ -226,9 +226,10 @@ def test_the_enums_are_what_the_workflows_know() -> None:
         assert enums[answers] - {"WITHDRAWN", "COMPLETED"} <= decides | {"REJECTED", "CANCELLED"}, state
 
 
-def test_the_first_hours_are_granted_as_documented_also_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    guide = (ROOT / "docs/app/schema.md").read_text(encoding="utf-8")
-    words = shlex.split(guide.split("```sh\n")[1].split("```")[0].replace("\\\n", " "))
+def test_hours_are_written_raw_as_documented_also_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = (ROOT / "docs/app/first-hours.md").read_text(encoding="utf-8")
+    (raw,) = (block for block in guide.split("```sh\n")[1:] if "dynamodb update-item" in block.split("```")[0])
+    words = shlex.split(raw.split("```")[0].replace("\\\n", " "))
     assert words[:3] == ["aws", "dynamodb", "update-item"]
     given = dict(zip(words[3::2], words[4::2], strict=True))
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):

@@ -352,6 +352,8 @@ def test_the_release_workflow_catches_nothing_but_refusals() -> None:
 
 
 def test_every_typed_error_is_caught_by_name() -> None:
+    # no state grants hours
+    thrown = TYPED - {"GrantRefused"}
     caught = {
         error
         for workflow in WORKFLOWS
@@ -359,7 +361,7 @@ def test_every_typed_error_is_caught_by_name() -> None:
         for catch in state.get("Catch", [])
         for error in catch["ErrorEquals"]
     }
-    assert caught >= TYPED, f"no state catches {sorted(TYPED - caught)}"
+    assert caught >= thrown, f"no state catches {sorted(thrown - caught)}"
 
 
 @pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov"])
