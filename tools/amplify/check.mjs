@@ -80,6 +80,9 @@ const context = (caller, args, stash = {}, result = null) =>
 function decide({ templates }, resolver, ctx) {
   const slot = (name) => templates[`${resolver.replace('.', '')}${name}0Function`];
   if (!slot('auth')) throw new Error(`${resolver} has no authorisation`);
+  // a default is in the input before anybody asks who may write it
+  const defaults = templates[`${resolver.replace('.', '')}init1Function`];
+  if (defaults && !allows(defaults.request, ctx)) return false;
   // an update is decided once the stored record is there, everything else before
   const { request, response } = slot('auth');
   return (!slot('preAuth') || allows(slot('preAuth').request, ctx)) && allows(resolver.includes('.update') ? response : request, ctx);
