@@ -413,14 +413,21 @@ describe('lists and the balance', () => {
     hours = { availableBalance: 1 };
     const watching = bank.watchBalance();
     expect((await watching.next()).value).toEqual({ hours: 1, trouble: undefined });
-    hours = { availableBalance: 2 };
-    const next = watching.next();
-    bank.refresh();
-    expect((await next).value).toEqual({ hours: 2, trouble: undefined });
-    server.script.answer = () => 'cut';
-    const last = watching.next();
-    bank.refresh('any');
-    expect((await last).value).toMatchObject({ hours: 2, trouble: { kind: 'Offline' } });
+    // time stands still: nothing but what is told makes it read
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      for (const [told, now] of [
+        [undefined, 2],
+        ['a request', 3],
+      ] as const) {
+        hours = { availableBalance: now };
+        const next = watching.next();
+        bank.refresh(told);
+        expect((await next).value).toEqual({ hours: now, trouble: undefined });
+      }
+    } finally {
+      vi.useRealTimers();
+    }
     await watching.return();
   });
 });
