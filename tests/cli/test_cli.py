@@ -230,7 +230,7 @@ class TestRunning:
             assert everything
             page = json.loads((tmp_path / "up.json").read_text())["console"]
             assert printed.startswith(f"open {page}/ in a browser\n")
-            assert f"{page}/graphql" in printed
+            assert f"{page.replace('http', 'HTTP')}/graphql" in printed
             assert config_of(page)["responseTimeoutSeconds"] == 5430
 
             second = run(environment, "up")
