@@ -8,6 +8,7 @@ import os
 import re
 from decimal import Decimal
 from itertools import combinations
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -135,7 +136,9 @@ def emitted(printed: str) -> set[tuple[str, ...]]:
 
 
 @pytest.mark.thorough
-def test_a_custom_metric_is_emitted_with_its_dimensions(log: pytest.CaptureFixture[str]) -> None:
+def test_a_custom_metric_is_emitted_with_its_dimensions(
+    log: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Given a stack in which people do all that can be counted
     variables = recorded("dev").named("auditLedger").inputs["environment"]["variables"]
     with deployed() as world:
@@ -165,6 +168,10 @@ def test_a_custom_metric_is_emitted_with_its_dimensions(log: pytest.CaptureFixtu
         with world.as_client():
             os.environ |= variables | world._environment["auditLedger"]
             os.environ["POWERTOOLS_SERVICE_NAME"] = variables["POWERTOOLS_SERVICE_NAME"]
+            parameter = SimpleNamespace(
+                get_parameter=lambda **_: {"Parameter": {"Value": "begin"}}, put_parameter=lambda **_: None
+            )
+            monkeypatch.setattr("handlers.bank.cursor.client", lambda _: parameter)
             audit_ledger.handler({}, Context())
             route_service_request.deliver("a token that nobody waits for", "ACCEPTED")
             for reason in dashboard.IGNORED:
@@ -177,7 +184,7 @@ def test_a_custom_metric_is_emitted_with_its_dimensions(log: pytest.CaptureFixtu
     shown = {tuple(line) for line in drawn(recorded("dev")) if line[0] == "HourBank"}
     assert shown - as_deployed == set()
     # and what is counted is drawn, but for the auditor's own bookkeeping
-    assert {metric[1] for metric in as_deployed - shown} == {"AuditCompleted", "RequestsAudited"}
+    assert {metric[1] for metric in as_deployed - shown} == {"AuditCompleted", "AuditHoursBehind", "RequestsAudited"}
 
 
 def fail_to_ask(invocation: Any, moment: str) -> None:
