@@ -203,11 +203,11 @@ schema: .venv
 	  rm -rf tools/amplify/build && mkdir tools/amplify/build && \
 	  cp -R tools/amplify/gen2 tools/amplify/build/amplify && mkdir tools/amplify/build/amplify/data && \
 	  cp amplify/data-resource.ts tools/amplify/build/amplify/data/resource.ts && \
-	  cp -R amplify/first-hours/gen2 tools/amplify/build/amplify/auth/post-confirmation && \
 	  mkdir tools/amplify/build/first-hours && printf '{}' >tools/amplify/build/first-hours/package.json && \
 	  cp amplify/first-hours/gen1/custom.js tools/amplify/build/first-hours/custom.js && \
 	  $(BIN)/hourbank export amplify-gen2 --into tools/amplify/build/amplify >/dev/null && \
 	  cp -R tools/amplify/build/amplify tools/amplify/build/app && \
+	  cp -R amplify/first-hours/gen2 tools/amplify/build/app/auth/post-confirmation && \
 	  cp examples/app/amplify/backend.ts tools/amplify/build/app/backend.ts && \
 	  cp examples/app/amplify/auth/resource.ts tools/amplify/build/app/auth/resource.ts && \
 	  $(BIN)/python -c 'from hourbank.local.page import amplify_schema; print(amplify_schema.load()[1])' \

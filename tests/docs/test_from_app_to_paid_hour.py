@@ -1,7 +1,7 @@
 """The page from an app to the first paid hour, followed in a copy of the sample app as far as there is no cloud.
 
-What stands in `sh` fences is run in the app's folder. A `ts` fence is the file that the words before it name. What stands
-indented runs for ever, or needs a registry or an account: it is looked at.
+What stands in `sh` fences is run in the app's folder. A `ts` fence is the file that the words before it name. What
+stands indented runs for ever, or needs a registry or an account: it is looked at.
 """
 
 import json
