@@ -23,9 +23,11 @@ unexport NODE_ENV
 PAGE := frontend/console/dist/index.html
 # the package, built
 PACKAGE := frontend/dist/src/index.js
+# the sample app has its packages, this one among them
+SAMPLE := examples/app/node_modules/hourbank-frontend/package.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down frontend test test-all test-frontend test-beside test-browser interpreter package check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench docs release clean .venv .venv-emulator
+.PHONY: help demo up down sample frontend test test-all test-frontend test-beside test-browser interpreter package check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench docs release clean .venv .venv-emulator
 .SUFFIXES:
 
 help:
@@ -33,6 +35,7 @@ help:
 	@echo '  make demo         play every story of a service request on this machine'
 	@echo '  make up           the same deployment, left running until Ctrl-C or make down'
 	@echo '  make down         end what make up started'
+	@echo '  make sample       an app on Amplify and React, on what make up started (Node)'
 	@echo '  make frontend     the browser'"'"'s side: the package and the page (Node)'
 	@echo 'develop'
 	@echo '  make test         what a change is likely to break; ARGS="-k timeout" picks some of pytest'"'"'s'
@@ -68,6 +71,13 @@ up: .venv .venv-emulator
 
 down: .venv
 	@$(BIN)/hourbank down $(ARGS)
+
+sample:
+	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
+	  $(MAKE) --silent $(SAMPLE) && exec $(NPM) --prefix examples/app --silent start; \
+	else \
+	  echo 'make sample: Node is not here: install Node 20.19 or newer' >&2; exit 1; \
+	fi
 
 # what commands print is compared letter by letter, whatever the locale
 test test-all test-engine test-sam contention: export PYTHONUTF8 := 1
@@ -107,7 +117,8 @@ frontend:
 # what needs no emulator
 test-frontend:
 	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
-	  $(MAKE) --silent $(PACKAGE) && $(NPM) --prefix frontend run --silent check && $(NPM) --prefix frontend run --silent test; \
+	  $(MAKE) --silent $(SAMPLE) && $(NPM) --prefix examples/app run --silent check && \
+	  $(NPM) --prefix frontend run --silent check && $(NPM) --prefix frontend run --silent test; \
 	else \
 	  echo "make test-frontend: Node is not here, so the browser's side was not tested" >&2; \
 	  [ -z "$$CI" ]; \
@@ -128,7 +139,7 @@ test-beside:
 # the package and the page, on local runs of their own
 test-browser: .venv .venv-emulator
 	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
-	  $(MAKE) --silent frontend && $(NPM) --prefix frontend run --silent test:emulator || exit 1; \
+	  $(MAKE) --silent frontend $(SAMPLE) && $(NPM) --prefix frontend run --silent test:emulator || exit 1; \
 	  CHROMIUM=$${CHROMIUM:-$$(command -v chromium || command -v chromium-browser || command -v google-chrome)}; \
 	  if [ -x "$$CHROMIUM" ]; then \
 	    export CHROMIUM; $(NPM) --prefix frontend run --silent test:browser -- $(ARGS); \
@@ -146,6 +157,13 @@ $(PAGE): frontend/node_modules/.locked $(shell find frontend/src frontend/consol
 
 $(PACKAGE): frontend/node_modules/.locked $(shell find frontend/src frontend/angular frontend/react -type f) $(wildcard frontend/*.json)
 	@rm -rf frontend/dist; $(NPM) --prefix frontend run --silent build
+
+# the package packed, as an app gets it; its time is the archive's, which is the same for ever
+$(SAMPLE): examples/app/node_modules/.locked $(PACKAGE)
+	@rm -rf examples/app/node_modules/hourbank-frontend
+	@(cd frontend && $(NPM) pack --pack-destination ../examples/app >/dev/null) && cd examples/app && \
+	$(NPM) $(AS_LOCKED) install --no-save ./hourbank-frontend-*.tgz >/dev/null && rm hourbank-frontend-*.tgz
+	@touch $@
 
 # what the lock pins, integrity checked, from the registry that npm is set to
 %/node_modules/.locked: %/package-lock.json
@@ -178,17 +196,20 @@ definitions: .venv
 	  [ -z "$$CI" ]; \
 	fi
 
-# the schemas, and the export for Gen 2, in an app's backend; build is where tsc finds the packages
+# the schemas, and the export for Gen 2, in an app's backend, and in the sample app's; build is where tsc finds the packages
 schema: .venv
 	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
 	  $(MAKE) --silent tools/amplify/node_modules/.locked && \
 	  rm -rf tools/amplify/build && mkdir tools/amplify/build && \
 	  cp -R tools/amplify/gen2 tools/amplify/build/amplify && mkdir tools/amplify/build/amplify/data && \
 	  cp amplify/data-resource.ts tools/amplify/build/amplify/data/resource.ts && \
-	  cp -R amplify/first-hours/gen2 tools/amplify/build/amplify/auth/post-confirmation && \
 	  mkdir tools/amplify/build/first-hours && printf '{}' >tools/amplify/build/first-hours/package.json && \
 	  cp amplify/first-hours/gen1/custom.js tools/amplify/build/first-hours/custom.js && \
 	  $(BIN)/hourbank export amplify-gen2 --into tools/amplify/build/amplify >/dev/null && \
+	  cp -R tools/amplify/build/amplify tools/amplify/build/app && \
+	  cp -R amplify/first-hours/gen2 tools/amplify/build/app/auth/post-confirmation && \
+	  cp examples/app/amplify/backend.ts tools/amplify/build/app/backend.ts && \
+	  cp examples/app/amplify/auth/resource.ts tools/amplify/build/app/auth/resource.ts && \
 	  $(BIN)/python -c 'from hourbank.local.page import amplify_schema; print(amplify_schema.load()[1])' \
 	    >tools/amplify/build/stand-in.graphql && \
 	  echo 'tsc --project tools/amplify; node tools/amplify/check.mjs, synth.mjs, trigger.mjs' && \
@@ -275,6 +296,7 @@ docs: .venv
 
 clean:
 	rm -rf .venv .venv-emulator tools/sam/.venv .uv .dynamodb-local .pytest_cache .ruff_cache .import_linter_cache .hypothesis tools/asl/node_modules tools/amplify/node_modules tools/amplify/build
+	rm -rf examples/app/node_modules examples/app/dist
 	rm -rf frontend/beside/*/node_modules frontend/beside/*/build frontend/node_modules frontend/dist frontend/console/dist frontend/test-results
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 

@@ -3,7 +3,7 @@
 import { createServer } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { App, Stack, aws_lambda as lambda } from 'aws-cdk-lib';
-import { letGrantHours } from './build/amplify/auth/post-confirmation/resource.js';
+import { letGrantHours } from './build/app/auth/post-confirmation/resource.js';
 
 const asked = [];
 let status = 202;
@@ -38,7 +38,7 @@ const grant = {
   body: { userId: 'sub-of-ana', hours: '10', reason: 'welcome' },
 };
 
-for (const file of ['amplify/auth/post-confirmation/handler.js', 'first-hours/custom.js']) {
+for (const file of ['app/auth/post-confirmation/handler.js', 'first-hours/custom.js']) {
   const module = await import(`./build/${file}`);
   const handler = module.handler ?? module.default.handler;
   const call = async (given, answer) => {

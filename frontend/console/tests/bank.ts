@@ -13,15 +13,15 @@ import {
 } from '@playwright/test';
 import axe from 'axe-core';
 
-const PROJECT = join(import.meta.dirname, '../../..');
+export const PROJECT = join(import.meta.dirname, '../../..');
 // only what hangs takes so long, as in playwright.config.ts
-const HANGS_MS = 1_800_000;
+export const HANGS_MS = 1_800_000;
 
 /** A `hourbank up` of its own: its address, and what it printed. */
 export class Bank {
   private constructor(
     private readonly process: ChildProcess,
-    private readonly state: string,
+    readonly state: string,
     readonly address: string,
   ) {}
 

@@ -1,0 +1,97 @@
+"""The page from an app to the first paid hour, followed in a copy of the sample app as far as there is no cloud.
+
+What stands in `sh` fences is run in the app's folder. A `ts` fence is the file that the words before it name. What
+stands indented runs for ever, or needs a registry or an account: it is looked at.
+"""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from hourbank.cli import app as hourbank
+from hourbank.names import ROOT
+from tests.helpers.pages import blocks
+
+PAGE = (ROOT / "docs" / "app" / "from-app-to-paid-hour.md").read_text(encoding="utf-8")
+APP = ROOT / "examples" / "app"
+BLOCKS = list(blocks(PAGE))
+TYPED = [line.strip() for line in re.findall(r"^ {4}(\S.*)$", PAGE, re.MULTILINE)]
+
+
+def test_every_fence_of_the_page_is_followed() -> None:
+    assert len(BLOCKS) == len(re.findall("^```", PAGE, re.MULTILINE)) / 2
+    assert [block.kind for block in BLOCKS] == ["sh", "sh", "ts", "sh", "ts"]
+
+
+def test_the_commands_make_the_backend_of_the_sample_app(tmp_path: Path) -> None:
+    app = tmp_path / "examples" / "app"
+    listed = subprocess.run(["git", "ls-files", "-z", "."], cwd=APP, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        (app / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(APP / name, app / name)
+    for name in (".venv", "amplify", "Makefile", "pyproject.toml", "uv.lock", "tools", "frontend"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    for block in BLOCKS:
+        if block.kind == "sh":
+            subprocess.run(["sh", "-ec", block.text], cwd=app, check=True, stdout=subprocess.DEVNULL)
+    assert (app / "amplify/data/resource.ts").read_bytes() == (ROOT / "amplify/data-resource.ts").read_bytes()
+    for file in (app / "amplify").rglob("*.ts"):
+        for name in re.findall(r"^import .*from '(\./[^']+)'", file.read_text(encoding="utf-8"), re.MULTILINE):
+            assert (file.parent / name.removesuffix(".js")).with_suffix(".ts").is_file(), f"{file.name} imports {name}"
+
+
+def test_the_files_on_the_page_are_the_sample_apps() -> None:
+    for block in BLOCKS:
+        if block.kind == "ts":
+            code = (APP / block.file).read_text(encoding="utf-8")
+            assert re.sub(r"^//.*\n", "", code, flags=re.MULTILINE) == block.text
+
+
+def test_amplifys_packages_are_those_that_read_the_backend() -> None:
+    read = json.loads((ROOT / "tools/amplify/package.json").read_text(encoding="utf-8"))["dependencies"]
+    named = dict(re.findall(r"(@?[\w/-]+)@(\d[\d.]*)", " ".join(TYPED)))
+    assert named.pop("@aws-amplify/backend-cli")
+    assert named == {name: read[name] for name in named}
+    assert set(named) >= {"@aws-amplify/backend", "aws-cdk-lib", "constructs"}
+
+
+def test_what_is_typed_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    scripts = json.loads((APP / "package.json").read_text(encoding="utf-8"))["scripts"]
+    typed = " ".join([*TYPED, *re.findall(r"`((?:make|npm|hourbank) [^`]+)`", PAGE)])
+    targets = re.findall(r"make (?:-C \S+ )?([\w-]+)", typed)
+    assert {"up", "sample", "frontend"} <= set(targets)
+    for target in targets:
+        assert re.search(rf"^{target}\b.*:", makefile, re.MULTILINE), f"make {target}"
+    for script in re.findall(r"npm run (\w+)", typed):
+        assert script in scripts
+    # `make sample` is what packs and installs the package, as the page says to
+    assert "pack --pack-destination" in makefile
+    assert "install --no-save ./hourbank-frontend-*.tgz" in makefile
+
+
+def test_the_operators_commands_take_these_options() -> None:
+    commands = re.findall(r"`hourbank ([^`]+)`", PAGE)
+    assert len(commands) == 2
+    for command in commands:
+        name, *words = shlex.split(command)
+        told = CliRunner().invoke(hourbank, [name, "--help"], env={"COLUMNS": "200", "NO_COLOR": "1"}).stdout
+        for option in (word for word in words if word.startswith("--")):
+            assert option in told, f"hourbank {name} has no {option}"
+
+
+def test_the_sample_app_is_small_and_pinned() -> None:
+    lines = [line for file in (APP / "src").glob("*.ts*") for line in file.read_text(encoding="utf-8").splitlines()]
+    assert len(lines) < 300
+    package = json.loads((APP / "package.json").read_text(encoding="utf-8"))
+    versions = package["dependencies"] | package["devDependencies"]
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in versions.values())
+    frontend = json.loads((ROOT / "frontend/package.json").read_text(encoding="utf-8"))["devDependencies"]
+    assert {name: frontend[name] for name in versions if name in frontend} == {
+        name: version for name, version in versions.items() if name in frontend
+    }
