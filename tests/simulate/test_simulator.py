@@ -155,12 +155,14 @@ def command(*arguments: str, before: str = "") -> subprocess.CompletedProcess[st
     return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.thorough
 def test_the_command_plays_a_run_again() -> None:
     told = command("--again", f"{ACCEPTED} raises@2 redrive")
     assert (told.returncode, told.stdout, told.stderr) == (0, f"{ACCEPTED} raises@2 redrive: no violation\n", "")
     assert command("--seed", "7").stdout == "seed 7: no violation\n"
 
 
+@pytest.mark.thorough
 def test_the_command_prints_its_table_as_markdown() -> None:
     told = command(
         "--only", "CheckDecision.Default", "--share", "400", "--pairs", "0", "--wander", "1", "--processes", "1"
@@ -185,6 +187,7 @@ def test_the_help_asks_for_no_moto() -> None:
     assert told.returncode == 0 and "--again" in told.stdout
 
 
+@pytest.mark.thorough
 def test_what_is_no_run_is_refused_in_one_line() -> None:
     for words in (
         "nonsense",
