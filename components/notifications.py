@@ -4,13 +4,13 @@ A rule brings the events to a queue, and a function mails them through SES. docs
 another one of it.
 """
 
-import json
 from typing import TypedDict
 
 import pulumi
 import pulumi_aws as aws
 
 from components.archive import handler_archive
+from components.bus_rule import bus_rule, bus_rule_writes
 from components.event_bus import EventBus
 from components.failure_queue import failure_queue
 from components.settings import Mailing, Settings
@@ -24,11 +24,6 @@ DELIVERIES = 5
 CALLS_AT_ONCE = 2
 # who is told a day late has looked already
 ONE_DAY = 24 * 60 * 60
-PATTERN = {
-    "source": ["hourbank.workflows"],
-    # any string: it is null where a record names nobody, and then there is nobody to tell
-    "detail": {"userId": [{"prefix": ""}]},
-}
 
 
 class NotificationsArgs(TypedDict):
@@ -56,8 +51,6 @@ class Notifications(pulumi.ComponentResource):
         super().__init__("hourbank:index:Notifications", name, None, opts)
         settings, mailing = args["settings"], args["mailing"]
         child = pulumi.ResourceOptions(parent=self)
-        rule_name = f"hourbank-{name}-{settings.env}"
-        rule_arn = settings.arn("events", f"rule/hourbank-event-bus-{settings.env}/{rule_name}")
 
         self.failures, not_mailed = failure_queue(
             name,
@@ -80,28 +73,7 @@ class Notifications(pulumi.ComponentResource):
             opts=child,
         )
         policies = [
-            aws.sqs.QueuePolicy(
-                f"{name}-{part}-policy",
-                queue_url=one.url,
-                policy=pulumi.Output.json_dumps(
-                    {
-                        "Version": "2012-10-17",
-                        "Statement": [
-                            {
-                                "Effect": "Allow",
-                                "Principal": {"Service": "events.amazonaws.com"},
-                                "Action": "sqs:SendMessage",
-                                "Resource": one.arn,
-                                "Condition": {
-                                    "ArnEquals": {"aws:SourceArn": rule_arn},
-                                    "StringEquals": {"aws:SourceAccount": settings.account_id},
-                                },
-                            }
-                        ],
-                    }
-                ),
-                opts=child,
-            )
+            bus_rule_writes(f"{name}-{part}-policy", name, settings, one, parent=self)
             for part, one in (("events", queue), ("queue", self.failures))
         ]
         mailed = aws.dynamodb.Table(
@@ -168,15 +140,8 @@ class Notifications(pulumi.ComponentResource):
             # It comes after the function, which comes after its policy: by then the role may read the queue.
             opts=child,
         )
-        rule = aws.cloudwatch.EventRule(
-            f"{name}-rule",
-            name=rule_name,
-            description="Mails people what the workflows told the bus.",
-            event_bus_name=args["bus"].name,
-            event_pattern=json.dumps(PATTERN),
-            tags=settings.tags,
-            opts=child,
-        )
+        description = "Mails people what the workflows told the bus."
+        rule = bus_rule(name, settings, args["bus"], description=description, parent=self)
         aws.cloudwatch.EventTarget(
             f"{name}-target",
             rule=rule.name,

@@ -4,12 +4,12 @@ AppSync wakes its subscribers for mutations alone, and the workflows write table
 that does nothing else: docs/app/subscriptions.md shows what the schema needs.
 """
 
-import json
 from typing import TypedDict
 
 import pulumi
 import pulumi_aws as aws
 
+from components.bus_rule import bus_rule, bus_rule_writes, only_bus_rule
 from components.event_bus import EventBus
 from components.failure_queue import failure_queue
 from components.service_role import service_role
@@ -33,11 +33,6 @@ OPERATION = (
 )
 # without quotation marks around the values: EventBridge adds them, and escapes what is between
 INPUT_TEMPLATE = "{" + ", ".join(f'"{name}": <{name}>' for name in ARGUMENTS) + "}"
-PATTERN = {
-    "source": ["hourbank.workflows"],
-    # any string: it is null where a record names nobody, and then there is nobody to tell
-    "detail": {"userId": [{"prefix": ""}]},
-}
 # who is told an hour late has looked already
 ONE_HOUR = 60 * 60
 
@@ -62,15 +57,6 @@ class Subscriptions(pulumi.ComponentResource):
     def __init__(self, name: str, args: SubscriptionsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("hourbank:index:Subscriptions", name, None, opts)
         settings, api = args["settings"], args["api"]
-        child = pulumi.ResourceOptions(parent=self)
-        rule_name = f"hourbank-{name}-{settings.env}"
-        # https://docs.aws.amazon.com/eventbridge/latest/userguide/cross-service-confused-deputy-prevention.html
-        only_this_rule = {
-            "ArnEquals": {
-                "aws:SourceArn": settings.arn("events", f"rule/hourbank-event-bus-{settings.env}/{rule_name}")
-            },
-            "StringEquals": {"aws:SourceAccount": settings.account_id},
-        }
 
         self.failures, not_taken = failure_queue(
             name,
@@ -80,26 +66,7 @@ class Subscriptions(pulumi.ComponentResource):
             parent=self,
         )
         self.alarms = [not_taken]
-        # EventBridge writes a dead-letter queue as itself, not with the target's role.
-        queue_policy = aws.sqs.QueuePolicy(
-            f"{name}-queue-policy",
-            queue_url=self.failures.url,
-            policy=pulumi.Output.json_dumps(
-                {
-                    "Version": "2012-10-17",
-                    "Statement": [
-                        {
-                            "Effect": "Allow",
-                            "Principal": {"Service": "events.amazonaws.com"},
-                            "Action": "sqs:SendMessage",
-                            "Resource": self.failures.arn,
-                            "Condition": only_this_rule,
-                        }
-                    ],
-                }
-            ),
-            opts=child,
-        )
+        queue_policy = bus_rule_writes(f"{name}-queue-policy", name, settings, self.failures, parent=self)
         role, policy = service_role(
             name,
             settings,
@@ -112,18 +79,11 @@ class Subscriptions(pulumi.ComponentResource):
                     "Resource": settings.arn("appsync", f"apis/{api.api_id}/types/Mutation/fields/{MUTATION}"),
                 }
             ],
-            condition=only_this_rule,
+            condition=only_bus_rule(name, settings),
             parent=self,
         )
-        rule = aws.cloudwatch.EventRule(
-            f"{name}-rule",
-            name=rule_name,
-            description="Tells AppSync's subscribers what the workflows told the bus.",
-            event_bus_name=args["bus"].name,
-            event_pattern=json.dumps(PATTERN),
-            tags=settings.tags,
-            opts=child,
-        )
+        description = "Tells AppSync's subscribers what the workflows told the bus."
+        rule = bus_rule(name, settings, args["bus"], description=description, parent=self)
         aws.cloudwatch.EventTarget(
             f"{name}-target",
             rule=rule.name,
