@@ -9,12 +9,12 @@ unexport PYTHONHOME PYTHONOPTIMIZE PYTHONPATH PYTHONWARNINGS
 PYTHON :=
 
 BIN := .venv/bin
-# npm, whose settings stay the user's (the registry, its certificates, the proxy, the cache), but for where packages go and
-# how the scripts of package.json run
+# npm, whose settings stay the user's (the registry, its certificates, the proxy, the cache), but for where packages go, how
+# the scripts of package.json run, and that it does what it is asked
 NPM = npm --no-global --location=project --workspaces=false --script-shell=sh --node-options= --ignore-scripts \
-  --loglevel error
+  --no-dry-run --loglevel error
 # and but for what leaves packages out, puts others in, or takes them for too new: the lock has decided
-AS_LOCKED = --include=dev --include=optional --include=peer --os= --cpu= --libc= --min-release-age=0 --no-dry-run \
+AS_LOCKED = --include=dev --include=optional --include=peer --os= --cpu= --libc= --min-release-age=0 \
   --package-lock --no-package-lock-only --no-legacy-peer-deps --no-engine-strict --install-strategy=hoisted --bin-links \
   --prefer-offline --no-audit --no-fund
 # vite builds something else where it is set

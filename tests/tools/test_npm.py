@@ -139,7 +139,7 @@ def registry() -> Iterator[Registry]:
 def project(tmp_path: Path) -> Path:
     """A project in miniature with the Makefile of this one, and a home beside it."""
     folder = tmp_path / "project"
-    for part in ("frontend/src", "frontend/angular", "frontend/console"):
+    for part in ("frontend/src", "frontend/angular", "frontend/react", "frontend/console", "examples/app"):
         (folder / part).mkdir(parents=True)
     shutil.copy(ROOT / "Makefile", folder)
     wanted = {"devDependencies": {"tool": "1.0.0"}, "optionalDependencies": {"native": "1.0.0"}}
@@ -149,10 +149,16 @@ def project(tmp_path: Path) -> Path:
         | kinds.get(name, {"optional": True})
         for name in PACKAGES
     }
+    package = {"name": "hourbank-frontend", "version": "1.0.0"}
     scripts = {"build": "tool && echo built", "check": "tool", "test": "echo in ${NODE_ENV-no} environment"}
-    write(folder / "frontend/package.json", {"name": "app", "scripts": scripts, **wanted})
-    lock = {"name": "app", "lockfileVersion": 3, "packages": {"": {"name": "app", **wanted}} | locked}
+    write(folder / "frontend/package.json", {**package, "scripts": scripts, **wanted})
+    lock = {**package, "lockfileVersion": 3, "packages": {"": {**package, **wanted}} | locked}
     write(folder / "frontend/package-lock.json", lock)
+    app = {"name": "app", "version": "1.0.0", "dependencies": {"peer": "1.0.0"}}
+    beside = "node --print 'require(`hourbank-frontend/package.json`).name + ` is in the app`'"
+    write(folder / "examples/app/package.json", {**app, "scripts": {"check": beside}})
+    packages = {"": app, "node_modules/peer": {"version": "1.0.0", "integrity": integrity(archive("peer"))}}
+    write(folder / "examples/app/package-lock.json", {**app, "lockfileVersion": 3, "packages": packages})
     (tmp_path / "home").mkdir()
     return folder
 
@@ -178,6 +184,7 @@ def assert_whole(project: Path, registry: Registry, ended: subprocess.CompletedP
     assert not any(path.is_symlink() for path in modules.iterdir())
     assert ended.stdout.count("the tool ran") == 2
     assert "built\n" in ended.stdout
+    assert "hourbank-frontend is in the app\n" in ended.stdout
     assert {f"/files/{name}.tgz" for name in PACKAGES} <= set(registry.asked)
 
 
