@@ -47,6 +47,9 @@ NEEDS_OWNER = {"VALIDATING", "ESCROWED", "AWAITING_PROVIDER", "NEGOTIATING"}
 # of the provider, and then of the requester
 LONGEST_WAITS = timedelta(seconds=2 * requests.LONGEST_RESPONSE_TIMEOUT_SECONDS)
 THROTTLED_TRIES = 10
+UNSUCCESSFUL = ("FAILED", "TIMED_OUT", "ABORTED")
+# How many executions that run no more are asked for alone, before all that did not succeed are asked for at once.
+MOST_DESCRIBED = 50
 # How long the stream has for a record before it is touched; how long it has after that before it is a finding.
 PATIENCE = timedelta(minutes=15)
 PATIENCE_AFTER_TOUCH = timedelta(hours=1)
@@ -121,6 +124,8 @@ class Audit:
         Whether ``held`` is that of all escrows.
     unindexed
         The tables that have no index of what can still change, so that all of it was read.
+    at
+        The share in which a look at everything is.
     """
 
     touch: bool
@@ -137,9 +142,11 @@ class Audit:
     is_complete: bool = False
     has_sum: bool = False
     unindexed: list[str] = field(default_factory=list)
+    at: int = 0
     _is_scheduled: bool = False
     _looked_at: dict[str, set[str]] = field(default_factory=lambda: {model: set() for model in MODELS})
     _found: set[str] = field(default_factory=set)
+    _described: int = 0
 
     @property
     def hour(self) -> int:
@@ -151,14 +158,20 @@ class Audit:
         requests.start_requests_from()
         yield from self._open()
 
-    def findings(self) -> Iterator[Finding]:
-        """Every problem that is still there when all its records are looked at again, at one moment."""
+    def findings(self, begin: int = 0, of: int = 1) -> Iterator[Finding]:
+        """Every problem that is still there when all its records are looked at again, at one moment.
+
+        With ``of`` shares of the tables, one after the other, from the share ``begin`` on: ``at`` is where it is.
+        """
         requests.start_requests_from()  # refused also where no record asks for it: nothing could be started
-        for page in dynamodb.pages("ServiceRequest"):
-            yield from self._about_requests(page)
-        # An escrow whose request is gone or another's is in no request's case.
-        for page in dynamodb.pages("Escrow"):
-            yield from self._about_escrows(page)
+        for self.at in range(begin, of):
+            for page in dynamodb.share("ServiceRequest", self.at, of):
+                for items in in_hundreds(page.items):
+                    yield from self._about_requests(items)
+            # An escrow whose request is gone or another's is in no request's case.
+            for page in dynamodb.share("Escrow", self.at, of):
+                for items in in_hundreds(page.items):
+                    yield from self._about_escrows(items)
         self.is_complete = self.has_sum = True
 
     def scheduled(self, cursor: Cursor) -> Iterator[Finding]:
@@ -330,17 +343,29 @@ class Audit:
             yield Finding("MISMATCH", case.request_id, problem, case.held, INSPECT)
 
     def _execution_status(self, execution_arn: Any) -> str:
-        return "RUNNING" if execution_arn in self._running else execution_status(execution_arn)
+        if execution_arn in self._running:
+            return "RUNNING"
+        if self._described < MOST_DESCRIBED:
+            self._described += 1
+            return execution_status(execution_arn)
+        return self._unsuccessful.get(execution_arn) or execution_status(execution_arn)
 
     @cached_property
     def _running(self) -> frozenset[str]:
         """The executions that run, asked for once, when one of them matters; those begun since are asked for alone."""
+        return frozenset(self._listed("RUNNING"))
+
+    @cached_property
+    def _unsuccessful(self) -> dict[str, str]:
+        """The status of each execution that did not succeed, asked for once, when many of them matter."""
+        return {arn: status for status in UNSUCCESSFUL for arn in self._listed(status)}
+
+    def _listed(self, status: str) -> Iterator[str]:
         try:
-            return frozenset(running(self.machine) if self.machine else ())
+            yield from listed(self.machine, status) if self.machine else ()
         except ClientError as error:
             if error.response["Error"]["Code"] != "AccessDeniedException":
-                raise
-            return frozenset()  # whoever may not list them may describe each
+                raise  # whoever may not list them may describe each
 
 
 def _keys(pages: Iterable[Page]) -> Iterator[str]:
@@ -576,9 +601,9 @@ def execution_status(execution_arn: Any) -> str:
         raise
 
 
-def running(machine_arn: str) -> Iterator[str]:
-    """The ARNs of a workflow's executions that run, a thousand a call."""
-    asked = {"stateMachineArn": machine_arn, "statusFilter": "RUNNING", "maxResults": 1000}
+def listed(machine_arn: str, status: str) -> Iterator[str]:
+    """The ARNs of a workflow's executions in a status, a thousand a call, as far as they ended in the last 90 days."""
+    asked = {"stateMachineArn": machine_arn, "statusFilter": status, "maxResults": 1000}
     while True:
         page = _patiently(partial(client("stepfunctions").list_executions, **asked))
         yield from (execution["executionArn"] for execution in page["executions"])
