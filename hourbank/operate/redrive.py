@@ -130,7 +130,7 @@ def _all_to_redrive(stack: Stack, limit: int) -> list[Left]:
         return f"{many(read['executions'], 'failed execution')} listed, {many(read['requests'], 'request')} read"
 
     with so_far(lambda: f"{words()}; nothing was done: give it again"), live(words):
-        runs = unsuccessful(stack, lambda number: read.update(executions=number))
+        runs = unsuccessful(stack, datetime.now(UTC), lambda number: read.update(executions=number))
         for case in open_cases(lambda number: read.update(requests=number)):
             run = left_by(stack, runs, case)
             if run and (run := as_described(stack, run)).can_go_on:

@@ -207,8 +207,9 @@ def show_stuck(console: Console, stack: Stack, limit: int, *, as_json: bool = Fa
 
     with so_far(lambda: f"{words()}; nothing is changed: give it again"):
         with live(words):
-            runs = unsuccessful(stack, lambda number: read.update(executions=number))
-            found.look(runs, datetime.now(UTC), confirmation, lambda number: read.update(requests=number))
+            now = datetime.now(UTC)
+            runs = unsuccessful(stack, now, lambda number: read.update(executions=number))
+            found.look(runs, now, confirmation, lambda number: read.update(requests=number))
         show_as = _show_json if as_json else _show
         return show_as(console, stack, found, limit)
 
