@@ -117,6 +117,8 @@ class Operated(MadeUp):
     def item(self, table: str, key: str) -> Image | None:
         """A balance as well, which has more than its entries say, and the entries that explain it."""
         if table == "UserBalance":
+            if not key.startswith(id_of(0)[:-12]) or int(key[-12:]) >= USERS:
+                return None
             return {
                 "userId": {"S": key},
                 "availableBalance": {"N": "1000000"},
