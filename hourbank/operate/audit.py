@@ -12,7 +12,7 @@ from hourbank.account.stack import Stack
 from hourbank.operate.executions import owner_of
 from hourbank.operate.remedies import Remedy, Trouble, remedies
 from hourbank.operate.report import (
-    Tally,
+    TroubleTally,
     aside,
     in_row,
     live,
@@ -47,7 +47,7 @@ def show_audit(
     limit : int
         How many findings to print, and to look up what helps for.
     """
-    run, tally = Audit(touch=touch, again=touch, machine=stack.requests_arn), Tally()
+    run, tally = Audit(touch=touch, again=touch, machine=stack.requests_arn), TroubleTally()
     run.at = begin - 1
 
     def words() -> str:
@@ -101,7 +101,7 @@ def _trouble(stack: Stack, found: Finding) -> Trouble:
     return Trouble(kind=found.kind, what=found.problem, request_id=found.request_id, hours=found.hours, remedies=helps)
 
 
-def _print_rest(console: Console, stack: Stack, run: Audit, tally: Tally, limit: int) -> None:
+def _print_rest(console: Console, stack: Stack, run: Audit, tally: TroubleTally, limit: int) -> None:
     """Print what is known at the end."""
     if not tally.count and not run.missed:
         say(console, ("nothing that does not fit", "dim"))

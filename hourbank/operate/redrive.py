@@ -32,7 +32,7 @@ from hourbank.operate.remedies import state_of
 from hourbank.operate.report import (
     SCREEN,
     Foremost,
-    Tally,
+    TroubleTally,
     aside,
     live,
     many,
@@ -79,7 +79,7 @@ def redrive_executions(
 
 def _tell(console: Console, left: list[Left]) -> None:
     """Print what is to go on: a screen of it, and how much there is of what."""
-    tally = Tally()
+    tally = TroubleTally()
     for number, (run, case) in enumerate(left):
         tally.add("EXECUTION", f"{run.status}; {state_of(case)}", case.request_id, case.held)
         if number < SCREEN:

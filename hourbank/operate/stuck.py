@@ -41,7 +41,7 @@ from hourbank.operate.remedies import Trouble, remedies, state_of, touch
 from hourbank.operate.report import (
     SCREEN,
     Foremost,
-    Tally,
+    TroubleTally,
     in_row,
     live,
     many,
@@ -71,7 +71,7 @@ class Stuck:
 
     def __init__(self, stack: Stack, limit: int) -> None:
         self._stack = stack
-        self.tally = Tally()
+        self.tally = TroubleTally()
         self._newest: Foremost[tuple[DescribedExecution, Case]] = Foremost(limit)
         self._longest: Foremost[tuple[timedelta, str, Case]] = Foremost(limit)
 

@@ -4,25 +4,30 @@ The account is that of `make bench ARGS=--operators`; the tables of one test are
 """
 
 import json
+import os
 import random
 import re
 from collections.abc import Callable, Mapping
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from io import StringIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.awsrequest import AWSResponse
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from bench import operators
 from bench.operators import MANY, ONE, WHY, Operated, operated
 from bench.scale import Size, id_of
+from handlers.aws import dynamodb
 from handlers.bank.audit import ENTRIES, HELD_ESCROWS, OPEN_REQUESTS
+from hourbank.account.stack import connect
 from hourbank.cli import app
 from hourbank.errors import HourBankError
 from hourbank.local.meter import units_read
-from hourbank.operate.report import Foremost, Tally
+from hourbank.operate.report import Foremost, TroubleTally
 from hourbank.simulate.expressions import DynamoDBRefusal
 from hourbank.simulate.tables import Row, Tables
 
@@ -330,7 +335,7 @@ def test_the_first_by_rank_are_kept_and_of_the_same_rank_those_that_came_first()
 
 
 def test_a_request_is_counted_once_and_words_that_differ_in_figures_are_one_group() -> None:
-    tally = Tally()
+    tally = TroubleTally()
     tally.add("MISMATCH", "3 hours are held, but the log says 2.5", "r1", 3)
     tally.add("MISMATCH", "7 hours are held, but the log says 1", "r2", 7)
     tally.add("MISSED", "PENDING, and not started", "r1", 3)
@@ -341,3 +346,37 @@ def test_a_request_is_counted_once_and_words_that_differ_in_figures_are_one_grou
     ]
     tally.drop("MISSED", "PENDING, and not started", "r1", 3)
     assert (len(tally), tally.hours, tally.count) == (1, 7, 2)
+
+
+class Throttling:
+    """An endpoint that refuses so many calls before it answers."""
+
+    def __init__(self, times: int) -> None:
+        self.left, self.asked = times, 0
+
+    def __call__(self, request: Any, **_: Any) -> AWSResponse:
+        self.asked += 1
+        is_refused, self.left = self.left > 0, self.left - 1
+        body = {"__type": "ThrottlingException", "message": "Rate exceeded"} if is_refused else {"executions": []}
+        raw = SimpleNamespace(stream=lambda *_, **__: iter([json.dumps(body).encode()]))
+        return AWSResponse(request.url, 400 if is_refused else 200, {}, raw)
+
+
+def test_one_that_is_throttled_waits_for_its_turn_which_a_function_has_no_time_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    pauses: list[float] = []
+    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=pauses.append))
+    with operated(Operated(SIZE, STUCK)):
+        stack = connect("prod", "us-east-1")
+        attempts = os.environ["AWS_MAX_ATTEMPTS"]
+    for told, times in ((None, 2), (attempts, 9)):
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", told) if told else monkeypatch.delenv("AWS_MAX_ATTEMPTS", raising=False)
+        for is_enough in (True, False):
+            pauses.clear()
+            states = dynamodb.client.__wrapped__("stepfunctions")
+            states.meta.events.register("before-send", throttled := Throttling(times + (not is_enough)))
+            with nullcontext() if is_enough else pytest.raises(ClientError, match="ThrottlingException"):
+                states.list_executions(stateMachineArn=stack.requests_arn)
+            assert throttled.asked == times + 1 and len(pauses) == times
