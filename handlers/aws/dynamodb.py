@@ -206,6 +206,12 @@ def read(model: str, key: str) -> Item | None:
     return from_image(answer["Item"]) if "Item" in answer else None
 
 
+def key_of(model: str, item: Item) -> str:
+    """The key that an item of a model's table has."""
+    key: str = item[_KEY[model]]
+    return key
+
+
 def pages(model: str, size: int = 100) -> Iterator[list[Item]]:
     """The whole table, consistently read, a page at a time."""
     for page in _pages("scan", model, {"ConsistentRead": True, "Limit": size}):

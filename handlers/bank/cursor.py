@@ -16,8 +16,16 @@ from handlers.aws.telemetry import logger
 SHARES = 7 * 24
 # https://docs.aws.amazon.com/general/latest/gr/ssm.html: of a parameter that costs nothing
 LARGEST_BYTES = 4096
-# In the order in which a run looks at them.
-MODELS = ("ServiceRequest", "Escrow")
+# In the order in which a run looks at them; the first two have what can still change.
+MODELS = ("ServiceRequest", "Escrow", "TransactionLog", "UserBalance")
+OPEN_MODELS = MODELS[:2]
+
+
+class Subject(NamedTuple):
+    """What something is found about: a row of a model's table; of ServiceRequest, all there is about the request."""
+
+    model: str
+    key: str
 
 
 class Cursor(NamedTuple):
@@ -32,14 +40,14 @@ class Cursor(NamedTuple):
     model, after
         Where it ran out: the table, and the key after which to go on.
     again
-        The requests about which something was found: each run looks at them again, until they fit.
+        That about which something was found: each run looks at it again, until it fits.
     """
 
     hour: int
     part: Literal["OPEN", "SHARE"] = "SHARE"
     model: str = MODELS[0]
     after: str | None = None
-    again: tuple[str, ...] = ()
+    again: tuple[Subject, ...] = ()
 
     def behind(self, hour: int) -> int:
         """How many hourly shares were not looked at in their time, up to the one of this hour."""
@@ -58,8 +66,10 @@ class Cursor(NamedTuple):
 
 
 def _text(cursor: Cursor) -> str:
+    # a request, which is the rule, is its id alone
+    again = [subject.key if subject.model == MODELS[0] else subject for subject in cursor.again]
     # Braces in a client's id would make a reference to another parameter of it, which SSM refuses.
-    inner = json.dumps(cursor._asdict())[1:-1].replace("{", "\\u007b").replace("}", "\\u007d")
+    inner = json.dumps(cursor._asdict() | {"again": again})[1:-1].replace("{", "\\u007b").replace("}", "\\u007d")
     return f"{{{inner}}}"
 
 
@@ -67,15 +77,16 @@ def parsed(text: Any, hour: int) -> Cursor:
     """The cursor of a parameter's text, or one that begins with this hour's share."""
     try:
         said = json.loads(text)
-        cursor = Cursor(**said | {"again": tuple(said["again"])})
+        again = tuple(Subject(MODELS[0], one) if isinstance(one, str) else Subject(*one) for one in said["again"])
+        cursor = Cursor(**said | {"again": again})
     except (ValueError, TypeError, KeyError):
         return Cursor(hour)
-    is_place = cursor.part in ("OPEN", "SHARE") and cursor.model in MODELS
+    is_place = cursor.part in ("OPEN", "SHARE") and cursor.model in (MODELS if cursor.part == "SHARE" else OPEN_MODELS)
     is_key = cursor.after is None or (isinstance(cursor.after, str) and cursor.after)
     # One from the future would stand still until then.
     is_hour = type(cursor.hour) is int and 0 <= cursor.hour <= hour + 1
-    is_ours = is_place and is_key and is_hour and all(isinstance(id_, str) and id_ for id_ in cursor.again)
-    return cursor if is_ours else Cursor(hour)
+    is_about = all(model in MODELS and isinstance(key, str) and key for model, key in cursor.again)
+    return cursor if is_place and is_key and is_hour and is_about else Cursor(hour)
 
 
 def load(hour: int) -> Cursor:
