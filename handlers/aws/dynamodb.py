@@ -83,10 +83,12 @@ class Plan(NamedTuple):
 
 @functools.cache
 def client(service: str) -> Any:
-    """The boto3 client of a service, made once; its calls end well before the function's time is up."""
-    return boto3.client(  # type: ignore[call-overload]
-        service, config=Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
-    )
+    """The boto3 client of a service, made once; its calls end well before the function's time is up.
+
+    Each is tried three times, but where AWS_MAX_ATTEMPTS says otherwise: an operator's process has more time.
+    """
+    config = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard"})
+    return boto3.client(service, config=config)  # type: ignore[call-overload]
 
 
 def date_time(moment: datetime) -> str:

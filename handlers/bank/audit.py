@@ -51,6 +51,8 @@ class Audit(Look):
         How many of them the log does not explain, where the bank has granted nothing: the app writes them itself.
     unindexed
         The tables that have no index of what can still change, so that all of it was read.
+    at
+        The share in which a look at everything is.
     """
 
     is_time_up: Callable[[], bool] = lambda: False
@@ -63,6 +65,7 @@ class Audit(Look):
     is_compared: bool | None = None
     unexplained: int = 0
     unindexed: list[str] = field(default_factory=list)
+    at: int = 0
     _looked_at: dict[str, set[str]] = field(default_factory=lambda: {model: set() for model in MODELS})
     _found: set[Subject] = field(default_factory=set)
 
@@ -76,15 +79,20 @@ class Audit(Look):
         requests.start_requests_from()
         yield from self._open()
 
-    def findings(self) -> Iterator[Finding]:
-        """Every problem that is still there when all its records are looked at again, at one moment."""
+    def findings(self, begin: int = 0, of: int = 1) -> Iterator[Finding]:
+        """Every problem that is still there when all its records are looked at again, at one moment.
+
+        With ``of`` shares of the tables, one after the other, from the share ``begin`` on: ``at`` is where it is.
+        """
         requests.start_requests_from()  # refused also where no record asks for it: nothing could be started
         stages = self._stages()
-        for model in MODELS:
-            for page in dynamodb.pages(model):
-                for finding in stages[model](page):
-                    self._found.add(finding.subject)
-                    yield finding
+        for self.at in range(begin, of):
+            for model in MODELS:
+                for page in dynamodb.share(model, self.at, of):
+                    for items in in_hundreds(page.items):
+                        for finding in stages[model](items):
+                            self._found.add(finding.subject)
+                            yield finding
         self.is_complete = self.has_sum = True
         yield from self._about_books()
 

@@ -23,6 +23,7 @@ ENTRIES = ("ESCROW_HOLD", "ESCROW_ADJUST", "ESCROW_REFUND", "ESCROW_RELEASE")
 # The entries that say how an escrow ended.
 ENDED_BY = {"HELD": set(), "RELEASED": {"ESCROW_RELEASE"}, "REFUNDED": {"ESCROW_REFUND"}}
 THROTTLED_TRIES = 10
+UNSUCCESSFUL = ("FAILED", "TIMED_OUT", "ABORTED")
 
 
 class Case(NamedTuple):
@@ -110,9 +111,9 @@ def execution_status(execution_arn: Any) -> str:
         raise
 
 
-def running(machine_arn: str) -> Iterator[str]:
-    """The ARNs of a workflow's executions that run, a thousand a call."""
-    asked = {"stateMachineArn": machine_arn, "statusFilter": "RUNNING", "maxResults": 1000}
+def listed(machine_arn: str, status: str) -> Iterator[str]:
+    """The ARNs of a workflow's executions in a status, a thousand a call, as far as they ended in the last 90 days."""
+    asked = {"stateMachineArn": machine_arn, "statusFilter": status, "maxResults": 1000}
     while True:
         page = _patiently(partial(client("stepfunctions").list_executions, **asked))
         yield from (execution["executionArn"] for execution in page["executions"])

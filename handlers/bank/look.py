@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from handlers.aws import dynamodb, environment
 from handlers.aws.dynamodb import Item
 from handlers.bank import requests
-from handlers.bank.case import Case, age, execution_status, load, running
+from handlers.bank.case import UNSUCCESSFUL, Case, age, execution_status, listed, load
 from handlers.bank.cursor import Subject
 from handlers.bank.faults import (
     check_balance,
@@ -38,6 +38,8 @@ from handlers.bank.missed import (
     touch,
 )
 
+# How many executions that run no more are asked for alone, before all that did not succeed are asked for at once.
+MOST_DESCRIBED = 50
 INSPECT = "`hourbank show` says what there is, and what helps"
 READ_THE_STREAM = (
     "see that routeServiceRequest reads the table's stream (`hourbank doctor`), then `hourbank audit --touch`; "
@@ -95,6 +97,7 @@ class Look:
     touched: int = 0
     oldest_wait: timedelta = timedelta(0)
     is_scheduled: bool = field(default=False, init=False)
+    _described: int = 0
 
     def about_one(self, subject: Subject) -> Iterator[Finding]:
         """About a record that may be wrong, read anew."""
@@ -196,17 +199,29 @@ class Look:
             yield could_not_be_audited(Subject("ServiceRequest", request_id), case, error)
 
     def _execution_status(self, execution_arn: Any) -> str:
-        return "RUNNING" if execution_arn in self._running else execution_status(execution_arn)
+        if execution_arn in self._running:
+            return "RUNNING"
+        if self._described < MOST_DESCRIBED:
+            self._described += 1
+            return execution_status(execution_arn)
+        return self._unsuccessful.get(execution_arn) or execution_status(execution_arn)
 
     @cached_property
     def _running(self) -> frozenset[str]:
         """The executions that run, asked for once, when one of them matters; those begun since are asked for alone."""
+        return frozenset(self._listed("RUNNING"))
+
+    @cached_property
+    def _unsuccessful(self) -> dict[str, str]:
+        """The status of each execution that did not succeed, asked for once, when many of them matter."""
+        return {arn: status for status in UNSUCCESSFUL for arn in self._listed(status)}
+
+    def _listed(self, status: str) -> Iterator[str]:
         try:
-            return frozenset(running(self.machine) if self.machine else ())
+            yield from listed(self.machine, status) if self.machine else ()
         except ClientError as error:
             if error.response["Error"]["Code"] != "AccessDeniedException":
-                raise
-            return frozenset()  # whoever may not list them may describe each
+                raise  # whoever may not list them may describe each
 
 
 def too_full(case: Case, request: Item) -> Finding:

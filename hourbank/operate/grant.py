@@ -21,10 +21,12 @@ from hourbank.account.stack import Stack
 from hourbank.errors import HourBankError
 from hourbank.laws import OPENING
 from hourbank.operate.orders import Confirm, caller, log
-from hourbank.operate.report import live, many
+from hourbank.operate.report import live, many, so_far
 from hourbank.terminal import in_hours, print_json, say
 
 MOST_LINES = 20
+# of the log, which is read whole
+PAGE = 1000
 
 
 def grant_hours(
@@ -50,7 +52,8 @@ def grant_hours(
     if not confirm("Grant them so?"):
         raise HourBankError("nothing was done")
     who = by or caller()
-    answer = _ask(stack, {"userId": user_id, "hours": str(amount), "reason": reason})
+    with so_far(lambda: "give the same again: it is granted once for each reason"):
+        answer = _ask(stack, {"userId": user_id, "hours": str(amount), "reason": reason})
     outcome, message = answer["outcome"], answer["message"]
     is_granted = outcome == "GRANTED"
     if as_json:
@@ -81,14 +84,14 @@ def _ask(stack: Stack, event: dict[str, str]) -> dict[str, str]:
 # --- opening balances -------------------------------------------------------------------------------------------------
 
 
-@dataclass
+@dataclass(slots=True)
 class UserAccount:
     """A user's balance beside what its entries say.
 
     Attributes
     ----------
     row
-        As it was read before the entries; None: there is none.
+        What it had before the entries were read, and since when; None: there is none.
     said
         What they add up to.
     openings
@@ -124,28 +127,17 @@ def open_books(console: Console, stack: Stack, *, by: str | None, confirm: Confi
         If there is no yes.
     """
     os.environ |= _tables(stack)
-    accounts: defaultdict[str, UserAccount] = defaultdict(UserAccount)
-    read = [0, 0]
-    with live(lambda: f"{many(read[0], 'balance')} and {many(read[1], 'entry', 'entries')} read"):
-        for page in dynamodb.pages("UserBalance"):
-            read[0] += len(page)
-            _read_balances(accounts, page)
-        # only then the entries: what moves meanwhile is in them, and its balance was written since it was read
-        for page in dynamodb.pages("TransactionLog"):
-            read[1] += len(page)
-            _read_entries(accounts, page)
+    accounts, read = _read_books()
     due = {user: account for user, account in sorted(accounts.items()) if account.difference}
     odd = {user: account.problem for user, account in sorted(accounts.items()) if account.problem}
     if not as_json:
         _tell(console, read, due, odd)
-    outcomes = {}
+    outcomes: dict[str, str] = {}
     if due:
         if not confirm(f"Enter {'it' if len(due) == 1 else 'them'} so? No balance changes."):
             raise HourBankError("nothing was done")
         who = by or caller()
-        with live(lambda: f"{len(outcomes)} of {len(due)} entered"):
-            for user, account in due.items():
-                outcomes[user] = _enter(user, account)
+        outcomes = _enter_all(due)
         entered = sum(outcome == "ENTERED" for outcome in outcomes.values())
         log(stack, "grant", who, OPENING, entered=entered, left=len(due) - entered)
     left = {user: outcome for user, outcome in outcomes.items() if outcome != "ENTERED"}
@@ -173,10 +165,42 @@ def _tables(stack: Stack) -> dict[str, str]:
     return {variable: value for variable, value in told.items() if variable.endswith("_TABLE_NAME")}
 
 
+def _read_books() -> tuple[dict[str, UserAccount], list[int]]:
+    """Read all balances and entries; return the accounts by user, and how many of both there were."""
+    accounts: defaultdict[str, UserAccount] = defaultdict(UserAccount)
+    read = [0, 0]
+
+    def words() -> str:
+        return f"{many(read[0], 'balance')} and {many(read[1], 'entry', 'entries')} read"
+
+    with so_far(lambda: f"{words()}; nothing was entered: give it again"), live(words):
+        for page in dynamodb.pages("UserBalance", PAGE):
+            read[0] += len(page)
+            _read_balances(accounts, page)
+        # only then the entries: what moves meanwhile is in them, and its balance was written since it was read
+        for page in dynamodb.pages("TransactionLog", PAGE):
+            read[1] += len(page)
+            _read_entries(accounts, page)
+    return accounts, read
+
+
+def _enter_all(due: dict[str, UserAccount]) -> dict[str, str]:
+    """Enter what each lacks, one by one; return what came of it."""
+    outcomes: dict[str, str] = {}
+
+    def words() -> str:
+        return f"{len(outcomes)} of {len(due)} entered"
+
+    with so_far(lambda: f"{words()}; give it again for the others"), live(words):
+        for user, account in due.items():
+            outcomes[user] = _enter(user, account)
+    return outcomes
+
+
 def _read_balances(accounts: defaultdict[str, UserAccount], page: list[Item]) -> None:
     for row in page:
         account = accounts[row["userId"]]
-        account.row = row
+        account.row = {name: row[name] for name in ("availableBalance", "updatedAt") if name in row}
         if not hours.adds_up(row.get("availableBalance", Decimal(0)), Decimal(0)):
             account.problem = "its balance is no number"
 

@@ -1,10 +1,12 @@
 """`hourbank list`: the requests of a stack, newest first.
 
-No index has them in this order: the table is scanned, as far as is asked for.
+No index has them in this order. Those in a status in which a request can still change are found by the index of what is
+open, all of them; for others the table is scanned, as far as is asked for.
 """
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import itertools
 from collections.abc import Iterator, Sequence
@@ -16,9 +18,10 @@ from rich.console import Console
 from handlers.aws import dynamodb
 from handlers.aws.dynamodb import Item
 from handlers.bank import requests
+from handlers.bank.audit import OPEN_REQUESTS, in_hundreds
 from handlers.bank.hours import in_words
 from hourbank.account.stack import Stack
-from hourbank.operate.report import live, many
+from hourbank.operate.report import live, many, so_far
 from hourbank.terminal import at, print_json, say
 
 PAGE = 100
@@ -45,7 +48,7 @@ def show_list(
 
     def wanted() -> Iterator[Item]:
         nonlocal read, found, is_cut
-        for request in itertools.chain.from_iterable(dynamodb.pages("ServiceRequest", min(most, PAGE))):
+        for request in _of_status(status, most):
             if is_cut := read == most:
                 return
             read += 1
@@ -54,7 +57,10 @@ def show_list(
                 found += 1
                 yield request
 
-    with live(lambda: f"{many(read, 'record')} read"):
+    def words() -> str:
+        return f"{many(read, 'record')} read"
+
+    with so_far(lambda: f"{words()}: give it again"), live(words):
         newest = heapq.nlargest(limit, wanted(), key=_created)
     if as_json:
         rows, more = map(_row, newest), is_cut or found > limit
@@ -67,6 +73,17 @@ def show_list(
         say(console, (f"the table has more than the {many(read, 'record')} read, --read takes more", "yellow"))
     elif not found:
         say(console, (f"none of {many(read, 'request')}", "dim"))
+
+
+def _of_status(status: str | None, most: int) -> Iterator[Item]:
+    """Yield at least the requests in a status; by the index where the status and the table have one."""
+    if status and status not in requests.FINAL:
+        with contextlib.suppress(dynamodb.NoIndex):
+            for page in dynamodb.listed("ServiceRequest", OPEN_REQUESTS):
+                for keys in in_hundreds(item["id"] for item in page.items):
+                    yield from dynamodb.read_many("ServiceRequest", keys).values()
+            return
+    yield from itertools.chain.from_iterable(dynamodb.pages("ServiceRequest", min(most, PAGE)))
 
 
 def _print(console: Console, newest: Sequence[Item]) -> None:
