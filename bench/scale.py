@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from handlers.aws import dynamodb
-from handlers.bank import audit
+from handlers.bank import case
 from handlers.bank.audit import HELD_ESCROWS, OPEN_REQUESTS, Audit
 from handlers.bank.cursor import SHARES, Cursor
 from hourbank.cost import prices
@@ -244,13 +244,13 @@ class MadeUp:
 @contextmanager
 def asked(engine: Any) -> Iterator[None]:
     """Let the auditor ask these tables and this workflow."""
-    before, environment = (dynamodb.client, audit.client), dict(os.environ)
-    dynamodb.client = audit.client = lambda _: engine  # type: ignore[assignment]
+    before, environment = (dynamodb.client, case.client), dict(os.environ)
+    dynamodb.client = case.client = lambda _: engine  # type: ignore[assignment]
     os.environ.update(VARIABLES)
     try:
         yield
     finally:
-        dynamodb.client, audit.client = before  # type: ignore[assignment]
+        dynamodb.client, case.client = before  # type: ignore[assignment]
         os.environ.clear()
         os.environ.update(environment)
 
@@ -285,7 +285,7 @@ def play(what: str, size: Size, hours: int, *, share: bool) -> Run:
         for hour in range(hours):
             run = Audit(touch=True, machine=MACHINE, now=NOW + timedelta(hours=hour if share else 0))
             for finding in run.scheduled(cursor):
-                found.setdefault(finding.request_id, hour)
+                found.setdefault(finding.key, hour)
             cursor, looked_at = run.cursor, looked_at + run.requests
     return Run(
         what=what,

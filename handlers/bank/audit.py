@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from botocore.exceptions import ClientError
+
 from handlers.aws import dynamodb, environment
 from handlers.aws.dynamodb import Index, Item, Page
 from handlers.bank import hours, requests
@@ -125,9 +127,9 @@ class Audit(Look):
             after = begin.after if begin.model == model else None
             for keys in in_hundreds(self.open_keys(model, after)):
                 new = [key for key in keys if key not in self._looked_at[model]]
-                items = list(dynamodb.read_many(model, new, consistent=False).values())
                 self._looked_at[model].update(new)
-                yield from self._noted(stages[model](items))
+                for items in dynamodb.read_pages(model, new, consistent=False):
+                    yield from self._noted(stages[model](items))
                 if self.is_time_up():
                     self.cursor = self.cursor._replace(part="OPEN", model=model, after=keys[-1])
                     return
@@ -155,8 +157,7 @@ class Audit(Look):
                 self._found.add(subject)
                 yield from findings
             else:
-                left = tuple(one for one in self.cursor.again if one != subject)
-                self.cursor = self.cursor._replace(again=left)
+                self.cursor = self.cursor.without(subject)
 
     def _shares(self) -> Iterator[Finding]:
         """About the shares that are due: this hour's, and those that were missed."""
@@ -166,11 +167,11 @@ class Audit(Look):
             begin = self.cursor
             for model in MODELS[MODELS.index(begin.model) :]:
                 after = begin.after if begin.model == model else None
-                for page in dynamodb.share(model, begin.hour % SHARES, SHARES, after):
+                for page in _share(model, begin.hour % SHARES, after):
                     seen = self._looked_at[model]
                     new = [item for item in page.items if dynamodb.key_of(model, item) not in seen]
                     for items in in_hundreds(new):
-                        yield from self._noted(stages[model](items))
+                        yield from self._noted(stages[model](items), in_share=True)
                     if page.after is not None and self.is_time_up():
                         self.cursor = self.cursor._replace(model=model, after=page.after)
                         return
@@ -179,14 +180,14 @@ class Audit(Look):
                 yield from self._about_books()
         self.held = held  # those of a share that are held were counted before
 
-    def _noted(self, findings: Iterable[Finding]) -> Iterator[Finding]:
+    def _noted(self, findings: Iterable[Finding], *, in_share: bool = False) -> Iterator[Finding]:
         """The findings, whose records the next runs look at again; each record once."""
         for finding in findings:
             if finding.subject in self._found:
                 continue
             self._found.add(finding.subject)
-            if finding.subject not in self.cursor.again:
-                self.cursor = self.cursor._replace(again=(*self.cursor.again, finding.subject))
+            # What can still change is shown by its index as well, and clients can make any number of it a finding.
+            self.cursor = self.cursor.noting(finding.subject, first=in_share and finding.kind == "MISMATCH")
             yield finding
 
     def _about_open_requests(self, items: list[Item]) -> Iterator[Finding]:
@@ -203,7 +204,13 @@ class Audit(Look):
             yield from self.guarded(case)
 
     def _about_escrows(self, items: list[Item]) -> Iterator[Finding]:
-        owners = dynamodb.read_many("ServiceRequest", [escrow["id"] for escrow in items], consistent=False)
+        ids = [escrow["id"] for escrow in items]
+        # of a request no more than whose it is: a hundred of them can be 40 MB
+        owners = {
+            request["id"]: {requests.OWNER: request.get(requests.OWNER)}
+            for page in dynamodb.read_pages("ServiceRequest", ids, consistent=False)
+            for request in page
+        }
         for escrow in items:
             case = Case(escrow["id"], owners.get(escrow["id"]), escrow, [])
             self.held = hours.total([self.held, case.held])
@@ -252,6 +259,16 @@ class Audit(Look):
                 problem, at_stake = in_words(account.difference), abs(account.difference)
                 yield Finding("UNEXPLAINED", user, problem, at_stake, OPEN_THE_BOOKS, "UserBalance")
         self.is_compared = True
+
+
+def _share(model: str, number: int, after: str | None) -> Iterator[Page]:
+    """A share from after a key; where DynamoDB refuses that as none of its segment, from the beginning."""
+    try:
+        yield from dynamodb.share(model, number, SHARES, after)
+    except ClientError as error:
+        if after is None or error.response["Error"]["Code"] != "ValidationException":
+            raise
+        yield from dynamodb.share(model, number, SHARES)
 
 
 def _keys(pages: Iterable[Page]) -> Iterator[str]:

@@ -195,5 +195,3 @@ def in_progress_for(case: Case, now: datetime) -> timedelta:
     # most, and the record's last change may be newer.
     held = age(now, case.escrow)
     return max(min(held, age(now, request)), held - LONGEST_WAITS)
-
-

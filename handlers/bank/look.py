@@ -199,6 +199,8 @@ class Look:
             yield could_not_be_audited(Subject("ServiceRequest", request_id), case, error)
 
     def _execution_status(self, execution_arn: Any) -> str:
+        if not isinstance(execution_arn, str):
+            return execution_status(execution_arn)
         if execution_arn in self._running:
             return "RUNNING"
         if self._described < MOST_DESCRIBED:

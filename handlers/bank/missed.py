@@ -141,5 +141,3 @@ def correct_index(request_id: str, status: str) -> None:
     # one that keeps changing is left to the next run
     with contextlib.suppress(dynamodb.Contended):
         dynamodb.commit(plan)
-
-
