@@ -93,6 +93,9 @@ STRAYS = (
 # hours that somebody writes into a balance, or takes from it, beside the log
 RAW: tuple[tuple[str, Decimal], ...] = (("bob", Decimal(3)), ("ann", Decimal(-1)), ("new", Decimal("0.001")))
 
+# what lies beside a request from the beginning, of which the laws leave the malformed out of account
+BESIDE_KINDS = ("beside", "stray", "raw")
+
 # a function's call, once or (with !) whenever its state is tried again: when, and what Step Functions sees
 INVOCATION: dict[str, tuple[Moment, Callable[[], BaseException]]] = {
     "raises": ("before", lambda: ConnectionError("injected")),
@@ -231,7 +234,7 @@ TAKEN_BACK = "taken-back"
 # after the story, the record is removed, names are free again, and somebody asks anew with the same id
 AFTER = ("reborn",)
 KINDS = (
-    *PAUSE, *STREAM, *ODD_KINDS, "full", "beside", "stray", "raw", TAKEN_BACK, "collides", *AFTER,
+    *PAUSE, *STREAM, *ODD_KINDS, "full", *BESIDE_KINDS, TAKEN_BACK, "collides", *AFTER,
     *INVOCATION, *(kind + FOR_GOOD for kind in INVOCATION), *ZOMBIES, *STOPS, *WAITING,
     *CALL, "call-refused!", "call-conflict!", *RECORD, *MEANWHILE, *SUBMITTED,
 )  # fmt: skip

@@ -23,6 +23,7 @@ from hourbank.simulate.faults import (
     AFTER,
     AT_THE_END,
     BESIDE,
+    BESIDE_KINDS,
     BROKEN,
     CALL,
     CHECK_OF,
@@ -124,17 +125,7 @@ class Simulation:
 
     def _play(self) -> None:
         self.world.grant("ann", 10)
-        for fault in self.faults:
-            if fault.kind == "collides":
-                self._ask_with(COLLIDING[fault.at])
-            if fault.kind == "raw":
-                user, hours = RAW[fault.at]
-                self._tell(f"{fault}: {hours} h for {user}, beside the log")
-                self.world.give(user, hours)
-            if fault.kind == "stray":
-                self._tell(f"{fault}: {STRAYS[fault.at]}")
-                for row in STRAYS[fault.at]:
-                    self.world.put_legacy("TransactionLog", row)
+        self._prepare()
         self.world.submit("r1", **self._record())
         if any(fault.kind == TAKEN_BACK for fault in self.faults):
             self._take_back()
@@ -157,8 +148,27 @@ class Simulation:
         self._finish()
         self._judge("after the repair", is_repaired=True)
 
+    def _prepare(self) -> None:
+        """Let there be what lies beside from the beginning."""
+        for fault in self.faults:
+            if fault.kind == "collides":
+                self._ask_with(COLLIDING[fault.at])
+            rows: tuple[Any, ...] = ()
+            match fault.kind:
+                case "beside":
+                    rows = (BESIDE[fault.at],)
+                case "stray":
+                    rows = tuple(("TransactionLog", row) for row in STRAYS[fault.at])
+                case "raw":
+                    user, hours = RAW[fault.at]
+                    self._tell(f"{fault}: {hours} h for {user}, beside the log")
+                    self.world.give(user, hours)
+            for table, row in rows:
+                self._tell(f"{fault}: {table} {row}")
+                self.world.put_legacy(table, row)
+
     def _record(self) -> dict[str, Any]:
-        """Return what the requester says at creation; a row beside is written before."""
+        """Return what the requester says at creation."""
         record = {name: value for lever in self.levers.values() for name, value in lever.record.items()}
         for fault in self.faults:
             record |= SUBMITTED.get(fault.kind, {})
@@ -170,10 +180,6 @@ class Simulation:
                 self._tell(f"{fault}: {FULL[fault.at]} bytes are left")
                 room = self.world.room_in(self.world.row_of("r1", **record, notes="")) - FULL[fault.at]
                 record["notes"] = "x" * room
-            if fault.kind == "beside":
-                table, row = BESIDE[fault.at]
-                self._tell(f"{fault}: {table} {row}")
-                self.world.put_legacy(table, row)
         return record
 
     def _ask_with(self, request_id: str) -> None:
@@ -451,10 +457,11 @@ class Simulation:
         Where rows make no sense, what their users should have is not known.
         """
         strays, others = set(stray_entries(ledger)), found.others
-        quiet = {
-            k for k in strays if k.rpartition("#")[0] not in found.findings and ("TransactionLog", k) not in others
+        listed = {
+            key for key in strays if key.rpartition("#")[0] in found.findings or ("TransactionLog", key) in others
         }
-        loud = {key for model, key in others if model == "TransactionLog" and not key.endswith("#GRANT")} - strays
+        quiet = strays - listed
+        loud = {key for model, key in others if model == "TransactionLog"} - strays
         if not self.world.legacy:
             beside = set(ledger.unexplained())
             listed = {key for model, key in others if model == "UserBalance"}
@@ -469,11 +476,9 @@ class Simulation:
             *SUBMITTED,
             *ODD_KINDS,
             *AFTER,
+            *BESIDE_KINDS,
             "full",
             "collides",
-            "beside",
-            "stray",
-            "raw",
             TAKEN_BACK,
             *STREAM,
         )
