@@ -17,7 +17,7 @@ from handlers.bank import hours, requests
 from handlers.bank.books import Books, in_words, is_unmoved
 from handlers.bank.case import Case, cases, in_hundreds, past_cases
 from handlers.bank.cursor import MODELS, OPEN_MODELS, SHARES, Cursor, Subject
-from handlers.bank.faults import check_balance, check_entry, is_as_it_must_be, request_of
+from handlers.bank.faults import adds_up, check_balance, check_entry, is_adjustment, is_as_it_must_be, request_of
 from handlers.bank.look import Finding, Look
 
 # What can still change, in Amplify's tables: amplify/schema.graphql declares both indexes.
@@ -220,14 +220,16 @@ class Audit(Look):
     def _about_entries(self, items: list[Item]) -> Iterator[Finding]:
         """About entries, each by its key the one of a request or of a grant; what is not expected is read anew."""
         self.entries += len(items)
-        of = [(entry, request_of(entry)) for entry in items]
-        ids = sorted({request_id for _, request_id in of if request_id})
-        escrows = dynamodb.read_many("Escrow", ids, consistent=False)
-        doubtful = [
-            Subject("ServiceRequest", request_id) if request_id else Subject("TransactionLog", entry["id"])
-            for entry, request_id in of
-            if (not is_as_it_must_be(entry, escrows.get(request_id)) if request_id else check_entry(entry))
-        ]
+        of_requests = [(entry, request_id) for entry in items if (request_id := request_of(entry))]
+        escrows = dynamodb.read_many("Escrow", sorted({id_ for _, id_ in of_requests}), consistent=False)
+        adjusted = {entry["id"]: f"{id_}#ESCROW_HOLD" for entry, id_ in of_requests if is_adjustment(entry)}
+        holds = dynamodb.read_many("TransactionLog", sorted(adjusted.values()), consistent=False)
+        doubtful = []
+        for entry, id_ in of_requests:
+            escrow, hold = escrows.get(id_), holds.get(adjusted.get(entry["id"], ""))
+            if not is_as_it_must_be(entry, escrow) or (is_adjustment(entry) and not adds_up(entry, hold, escrow)):
+                doubtful.append(Subject("ServiceRequest", id_))
+        doubtful += [Subject("TransactionLog", one["id"]) for one in items if not request_of(one) and check_entry(one)]
         yield from self._about_doubtful(doubtful)
 
     def _about_balances(self, items: list[Item]) -> Iterator[Finding]:

@@ -154,6 +154,20 @@ def is_as_it_must_be(entry: Item, escrow: Item | None) -> bool:
     return any(between == allowed for allowed in accounts(escrow, f"escrow:{request_id}")[kind])
 
 
+def is_adjustment(entry: Item) -> bool:
+    """Whether an entry is one that a request need not have."""
+    return str(entry["id"]).endswith("#ESCROW_ADJUST")
+
+
+def adds_up(entry: Item, hold: Item | None, escrow: Item | None) -> bool:
+    """Whether an adjustment that is as it must be makes of what was held first what the escrow is for."""
+    first, moved = (hold or {}).get("hours"), entry["hours"]
+    if not hours.is_amount(first):
+        return False
+    more = moved if str(entry.get("toAccount")).startswith("escrow:") else moved.copy_negate()
+    return hours.total([first, more]) == (escrow or {}).get("hours")
+
+
 def check_entry(entry: Item) -> str | None:
     """What is wrong with an entry that is no request's: a grant of the bank's, or none that anything of ours writes."""
     request_id, _, kind = str(entry["id"]).rpartition("#")

@@ -48,6 +48,7 @@ AUDITED = (
     *("AuditMismatches", "RequestsMissed", "UnconfirmedServices", "OldestWaitSeconds", "AuditIncomplete"),
     "AuditHoursBehind",
     "AuditCompleted",
+    "UnexplainedBalances",
 )
 ROLES = (*FUNCTIONS, *WORKFLOWS, "auditLedger-schedule")
 API_IDS = {
