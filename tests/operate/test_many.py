@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from bench import scale
-from handlers.bank import audit
+from handlers.bank import look
 from hourbank.operate import executions, stuck
 from hourbank.operate.audit import show_audit
 from tests.operate.test_show import DEV
@@ -48,8 +48,8 @@ def test_what_is_stuck_is_found_without_the_past(made_up: scale.MadeUp, describe
 def test_an_audit_of_what_is_open_tells_as_many_as_are_asked_for(
     made_up: scale.MadeUp, described: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit, "running", lambda _: iter(()))
-    monkeypatch.setattr(audit, "execution_status", lambda _: "FAILED")
+    monkeypatch.setattr(look, "listed", lambda *_: iter(()))
+    monkeypatch.setattr(look, "execution_status", lambda _: "FAILED")
     out = Console(file=io.StringIO(), width=200)
     assert not show_audit(out, DEV, touch=False, only_open=True, limit=7)
     text = out.file.getvalue()

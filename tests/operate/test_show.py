@@ -18,7 +18,8 @@ from botocore.stub import Stubber
 from rich.console import Console
 
 from handlers.aws import dynamodb
-from handlers.bank import audit, requests
+from handlers.bank import requests
+from handlers.bank.case import ENTRIES
 from handlers.bank.execution import execution_name
 from hourbank import names
 from hourbank.account.stack import Stack
@@ -105,7 +106,7 @@ class Aws:
     def has(self, request: dict | None, escrow: dict | None, *entries: dict, request_id: str = "r1") -> None:
         """The records, as the transaction of reads that every look at a request is."""
         found = [request, escrow, *entries, *[None] * (4 - len(entries))]
-        keys = [request_id, request_id, *(f"{request_id}#{entry}" for entry in audit.ENTRIES)]
+        keys = [request_id, request_id, *(f"{request_id}#{entry}" for entry in ENTRIES)]
         models = ["SERVICE_REQUEST", "ESCROW", *["TRANSACTION_LOG"] * 4]
         asked = [
             {"Get": {"TableName": model, "Key": {"id": {"S": key}}}} for model, key in zip(models, keys, strict=True)
