@@ -701,7 +701,8 @@ class World:
         return {**row, "estimatedHours": Decimal(3), **dict.fromkeys(unsaid), **values}
 
     def update(self, request_id: str, **values: Any) -> None:
-        """Change fields of a request as a client does through Amplify's update."""
+        """Change fields of a request as a client does through Amplify's update, which says when."""
+        values = {"updatedAt": self._now()} | values
         names = {f"#{i}": name for i, name in enumerate(values)}
         with self.as_client():
             asked = {
