@@ -181,9 +181,9 @@ class Audit:
             after = begin.after if begin.model == model else None
             for keys in in_hundreds(self.open_keys(model, after)):
                 new = [key for key in keys if key not in self._looked_at[model]]
-                items = list(dynamodb.read_many(model, new, consistent=False).values())
                 self._looked_at[model].update(new)
-                yield from self._noted(stages[model](items))
+                for items in dynamodb.read_pages(model, new, consistent=False):
+                    yield from self._noted(stages[model](items))
                 if self.is_time_up():
                     self.cursor = self.cursor._replace(part="OPEN", model=model, after=keys[-1])
                     return
@@ -209,8 +209,7 @@ class Audit:
                 left = tuple(id_ for id_ in self.cursor.again if id_ != request_id)
                 self.cursor = self.cursor._replace(again=left)
             elif request_id not in self._found:
-                self._found.add(request_id)
-                yield from findings
+                yield from self._noted(findings, is_past=True)
 
     def _about_one(self, request_id: str) -> Iterator[Finding]:
         case = Case(request_id, None, None, [])
@@ -234,21 +233,22 @@ class Audit:
                 for page in dynamodb.share(model, begin.hour % SHARES, SHARES, after):
                     new = [item for item in page.items if item["id"] not in self._looked_at[model]]
                     for items in in_hundreds(new):
-                        yield from self._noted(stages[model](items))
+                        yield from self._noted(stages[model](items), is_past=True)
                     if page.after is not None and self.is_time_up():
                         self.cursor = self.cursor._replace(model=model, after=page.after)
                         return
             self.cursor = Cursor(begin.hour + 1, again=self.cursor.again)
         self.held = held  # those of a share that are held were counted before
 
-    def _noted(self, findings: Iterable[Finding]) -> Iterator[Finding]:
+    def _noted(self, findings: Iterable[Finding], *, is_past: bool = False) -> Iterator[Finding]:
         """The findings, whose requests the next runs look at again; each request once."""
         for finding in findings:
             if finding.request_id in self._found:
                 continue
             self._found.add(finding.request_id)
-            if finding.request_id not in self.cursor.again:
-                self.cursor = self.cursor._replace(again=(*self.cursor.again, finding.request_id))
+            # What can still change is shown by its index as well, and clients can make any number of it a finding.
+            first = is_past and finding.kind == "MISMATCH"
+            self.cursor = self.cursor.noting(finding.request_id, first=first)
             yield finding
 
     def _about_open_requests(self, items: list[Item]) -> Iterator[Finding]:
@@ -273,7 +273,13 @@ class Audit:
             yield could_not_be_audited(case, error)
 
     def _about_escrows(self, items: list[Item]) -> Iterator[Finding]:
-        owners = dynamodb.read_many("ServiceRequest", [escrow["id"] for escrow in items], consistent=False)
+        ids = [escrow["id"] for escrow in items]
+        # of a request no more than whose it is: a hundred of them can be 40 MB
+        owners = {
+            request["id"]: {OWNER: request.get(OWNER)}
+            for page in dynamodb.read_pages("ServiceRequest", ids, consistent=False)
+            for request in page
+        }
         for escrow in items:
             case = Case(escrow["id"], owners.get(escrow["id"]), escrow, [])
             self.held = hours.total([self.held, case.held])
@@ -330,7 +336,8 @@ class Audit:
             yield Finding("MISMATCH", case.request_id, problem, case.held, INSPECT)
 
     def _execution_status(self, execution_arn: Any) -> str:
-        return "RUNNING" if execution_arn in self._running else execution_status(execution_arn)
+        is_running = isinstance(execution_arn, str) and execution_arn in self._running
+        return "RUNNING" if is_running else execution_status(execution_arn)
 
     @cached_property
     def _running(self) -> frozenset[str]:
