@@ -370,15 +370,14 @@ def test_what_is_shown_again_anyway_does_not_crowd_out_a_fault_of_the_past(
 @pytest.mark.parametrize(
     "text",
     [
-        None, 5, pytest.param("[" * 4096, id="deep"), '{"hour": 5, "again": [], "after": "\\ud800"}', '{"hour": 5, "again": [""]}',
-        pytest.param(f'{{"hour": 5, "again": [], "after": "{2049 * "x"}"}}', id="long"), "", "{}", "[]", "null", "begin", '{"hour": 5}', '{"hour": "5", "again": []}',
+        None, 5, "", "{}", "[]", "null", "begin", '{"hour": 5}', '{"hour": "5", "again": []}',
         '{"hour": -1, "again": []}',
         '{"hour": 1e99, "again": []}', '{"hour": 5, "again": [5]}', '{"hour": 5, "again": "abc", "part": "NONE"}',
         '{"hour": 5, "again": [], "model": "UserBalance"}', '{"hour": 5, "again": [], "after": 7}',
         '{"hour": 5, "again": [], "part": [], "more": 1}', '{"hour": 500000, "again": []}',
         '{"hour": 5, "again": [], "after": "\\ud800"}', '{"hour": 5, "again": [""]}',
         pytest.param("[" * 4096, id="deep"),
-        pytest.param(f'{{"hour": 5, "again": [], "after": "{2049 * "x"}"}}', id="a key that DynamoDB refuses"),
+        pytest.param(json.dumps({"hour": 5, "again": [], "after": 2049 * "x"}), id="a key that DynamoDB refuses"),
     ],
 )  # fmt: skip
 def test_a_cursor_that_is_none_begins_anew(text: Any) -> None:
