@@ -93,7 +93,7 @@ def person_of(user_id: str) -> dict[str, str]:
     By ListUsers: AdminGetUser asks for a username, which is the sub only where people sign in with an alias.
     https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_ListUsers.html
     """
-    # A providerId is what a client typed: never a part of the filter's syntax, nor a call that Cognito refuses each time.
+    # A providerId is what a client typed: never the filter's syntax, nor a call that Cognito refuses.
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,128}", user_id):
         return {}
     answer = client("cognito-idp").list_users(UserPoolId=environment.user_pool(), Filter=f'sub = "{user_id}"', Limit=1)
