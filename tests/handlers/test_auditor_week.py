@@ -108,15 +108,18 @@ class Hours:
             self.log(id_, "ESCROW_HOLD", "user:ana", f"escrow:{id_}")
             self.running.add(ARN + id_)
 
-    def run(self, pages: float = float("inf")) -> list[Finding]:
-        """A run, which is out of time after so many questions for it; the next is an hour later."""
+    def run(self, pages: float = float("inf"), *, keeps_all: bool = True) -> list[Finding]:
+        """A run, which is out of time after so many questions for it; the next is an hour later.
+
+        ``keeps_all``: what it has found has room in its place.
+        """
         left = iter(range(int(pages))) if pages != float("inf") else iter(int, 1)
         self.last = Audit(touch=True, machine=MACHINE, now=self.now, is_time_up=lambda: next(left, None) is None)
         self.tables.items.clear()
         self.asked.clear()
         findings = list(self.last.scheduled(self.cursor))
         self.cursor = parsed(self.last.cursor.text(), self.last.hour)
-        assert self.cursor == self.last.cursor
+        assert self.cursor == self.last.cursor or not keeps_all
         self.now += timedelta(hours=1)
         return findings
 
@@ -344,6 +347,19 @@ def test_a_place_that_dynamodb_refuses_is_begun_anew(hours: Hours, monkeypatch: 
         assert hours.last.cursor.behind(hours.last.hour) == 0
 
 
+def test_what_nobody_can_begin_with_is_not_read_each_hour_for_ever(hours: Hours) -> None:
+    """Each costs a client one call and the bank 400 KB an hour; as many as there is room for are told until they fit."""
+    for number in range(150):
+        request_id, text = f"{number:036}", "x" * (399 * 1024)
+        hours.request(request_id, None, stepFunctionExecutionArn=None, serviceId=text)
+    hours.cursor = hours.cursor._replace(hour=hours.cursor.hour + 1)  # this hour's share is done
+    assert len(hours.ids(keeps_all=False)) == 150
+    assert "open" not in hours.get(f"{0:036}")
+    told = hours.ids(keeps_all=False)
+    assert 80 < len(told) < 110
+    assert hours.last.requests < 10, "those of the share alone"
+
+
 def test_what_is_shown_again_anyway_does_not_crowd_out_a_fault_of_the_past(
     hours: Hours, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -356,12 +372,7 @@ def test_what_is_shown_again_anyway_does_not_crowd_out_a_fault_of_the_past(
     hours.waiting(*unended)
     for id_ in unended:
         hours.request(id_, "IN_PROGRESS", startedAt="2026-10-01T00:00:00Z")
-    told = []
-    for _ in range(8):
-        hours.last = Audit(touch=True, machine=MACHINE, now=hours.now)
-        told.append({finding.request_id for finding in hours.last.scheduled(hours.cursor)})
-        hours.cursor = parsed(hours.last.cursor.text(), hours.last.hour)
-        hours.now += timedelta(hours=1)
+    told = [set(hours.ids(keeps_all=False)) for _ in range(8)]
     assert all(len(found - {past}) == 200 for found in told)
     first = next(hour for hour, found in enumerate(told) if past in found)
     assert all(past in found for found in told[first:])
