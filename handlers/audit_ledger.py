@@ -34,8 +34,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             logger.error(finding.problem, **told, table=finding.model)
     finally:  # what was found before a table could not be read is told all the same
         logger.set_correlation_id(None)
-        cursor.save(audit.cursor)
         numbers = gauges(audit, kinds)
+        cursor.save(audit.cursor)
     if audit.has_sum:  # else it is the sum of some
         measure("HoursInEscrow", audit.held)
     count("AuditCompleted" if audit.is_complete else "AuditIncomplete")

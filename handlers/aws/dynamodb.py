@@ -267,9 +267,18 @@ def filtered(
 
 
 def _pages(operation: str, model: str, asked: dict[str, Any], start: Item | None = None) -> Iterator[Page]:
+    """From after a key; where DynamoDB does not take that one, such as another share's, from the beginning."""
+    is_given = start is not None
     while True:
         more = {"ExclusiveStartKey": start} if start else {}
-        page = getattr(client("dynamodb"), operation)(TableName=environment.table(model), **asked, **more)
+        try:
+            page = getattr(client("dynamodb"), operation)(TableName=environment.table(model), **asked, **more)
+        except ClientError as error:
+            if not is_given or error.response["Error"]["Code"] != "ValidationException":
+                raise
+            start, is_given = None, False
+            continue
+        is_given = False
         start = page.get("LastEvaluatedKey")
         yield Page([from_image(image) for image in page["Items"]], start[_KEY[model]]["S"] if start else None)
         if not start:

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from botocore.exceptions import ClientError
-
 from handlers.aws import dynamodb, environment
 from handlers.aws.dynamodb import Index, Item, Page
 from handlers.bank import hours, requests
@@ -154,8 +152,7 @@ class Audit(Look):
             if subject in self._found:
                 continue
             if findings := list(self.about_one(subject)):
-                self._found.add(subject)
-                yield from findings
+                yield from self._noted(findings, is_past=True)
             else:
                 self.cursor = self.cursor.without(subject)
 
@@ -167,11 +164,11 @@ class Audit(Look):
             begin = self.cursor
             for model in MODELS[MODELS.index(begin.model) :]:
                 after = begin.after if begin.model == model else None
-                for page in _share(model, begin.hour % SHARES, after):
+                for page in dynamodb.share(model, begin.hour % SHARES, SHARES, after):
                     seen = self._looked_at[model]
                     new = [item for item in page.items if dynamodb.key_of(model, item) not in seen]
                     for items in in_hundreds(new):
-                        yield from self._noted(stages[model](items), in_share=True)
+                        yield from self._noted(stages[model](items), is_past=True)
                     if page.after is not None and self.is_time_up():
                         self.cursor = self.cursor._replace(model=model, after=page.after)
                         return
@@ -180,14 +177,14 @@ class Audit(Look):
                 yield from self._about_books()
         self.held = held  # those of a share that are held were counted before
 
-    def _noted(self, findings: Iterable[Finding], *, in_share: bool = False) -> Iterator[Finding]:
+    def _noted(self, findings: Iterable[Finding], *, is_past: bool = False) -> Iterator[Finding]:
         """The findings, whose records the next runs look at again; each record once."""
         for finding in findings:
             if finding.subject in self._found:
                 continue
             self._found.add(finding.subject)
             # What can still change is shown by its index as well, and clients can make any number of it a finding.
-            self.cursor = self.cursor.noting(finding.subject, first=in_share and finding.kind == "MISMATCH")
+            self.cursor = self.cursor.noting(finding.subject, first=is_past and finding.kind == "MISMATCH")
             yield finding
 
     def _about_open_requests(self, items: list[Item]) -> Iterator[Finding]:
@@ -261,16 +258,6 @@ class Audit(Look):
                 problem, at_stake = in_words(account.difference), abs(account.difference)
                 yield Finding("UNEXPLAINED", user, problem, at_stake, OPEN_THE_BOOKS, "UserBalance")
         self.is_compared = True
-
-
-def _share(model: str, number: int, after: str | None) -> Iterator[Page]:
-    """A share from after a key; where DynamoDB refuses that as none of its segment, from the beginning."""
-    try:
-        yield from dynamodb.share(model, number, SHARES, after)
-    except ClientError as error:
-        if after is None or error.response["Error"]["Code"] != "ValidationException":
-            raise
-        yield from dynamodb.share(model, number, SHARES)
 
 
 def _keys(pages: Iterable[Page]) -> Iterator[str]:

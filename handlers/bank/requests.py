@@ -139,9 +139,9 @@ def is_begun_at_most(request: Item | None, run: Execution) -> TypeGuard[Item]:
 
 
 def is_open(request: Item) -> bool:
-    """Whether anything can still become of a request; not of one that was there before and that nobody begins with."""
+    """Whether anything can still become of a request; not of one that nobody begins with."""
     if status_of(request) == "PENDING" and request.get(OWNER) is None:
-        return not was_there_before(request)
+        return is_due(request)
     return status_of(request) not in FINAL
 
 

@@ -237,7 +237,7 @@ def _balance(person: Any) -> str:
 
 def _balance_row(person: Any) -> Item | None:
     """A person's row in UserBalance, empty if there is none; None where that is not known."""
-    if not isinstance(person, str) or not person:
+    if not dynamodb.is_key(person):
         return None
     try:
         return dynamodb.read("UserBalance", person) or {}

@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -29,6 +30,12 @@ INDEXES = {model.name: {model.index.name: model.index.attribute} for model in MO
 
 def asked_for(request_id: str) -> Subject:
     return Subject("ServiceRequest", request_id)
+
+
+class Watched(dict[str, Any]):
+    """An item that can be counted while anybody still has it."""
+
+    __hash__ = object.__hash__
 
 
 class Counting(Tables):
@@ -106,8 +113,11 @@ class Hours:
             self.log(id_, "ESCROW_HOLD", "user:ana", f"escrow:{id_}")
             self.running.add(ARN + id_)
 
-    def run(self, pages: float = float("inf")) -> list[Finding]:
-        """A run, which is out of time after so many questions for it; the next is an hour later."""
+    def run(self, pages: float = float("inf"), *, keeps_all: bool = True) -> list[Finding]:
+        """A run, which is out of time after so many questions for it; the next is an hour later.
+
+        ``keeps_all``: what it has found has room in its place.
+        """
         left = iter(range(int(pages))) if pages != float("inf") else iter(int, 1)
         self.last = Audit(touch=True, machine=MACHINE, now=self.now, is_time_up=lambda: next(left, None) is None)
         self.tables.items.clear()
@@ -228,6 +238,31 @@ def test_what_is_in_no_index_comes_into_it_within_a_week_and_a_final_one_never(h
     assert hours.last.requests == 2
 
 
+@pytest.mark.parametrize("request_id", ["r{}", "{}"], ids=["request", "escrow of a request that is in no index"])
+def test_what_is_read_at_once_does_not_grow_with_the_text_of_clients(
+    hours: Hours, monkeypatch: pytest.MonkeyPatch, request_id: str
+) -> None:
+    """A hundred records near 400 KB are 40 MB, four times that with one emoji in each, and the function has 512 MB."""
+    ids = [request_id.format(number) for number in range(100)]
+    hours.waiting(*ids, is_listed=request_id != "{}", serviceId="x" * 380_000)
+    alive, most = weakref.WeakSet[Watched](), 0
+
+    def from_image(image: dict[str, Any]) -> Any:
+        nonlocal most
+        item = Watched(plain(image))
+        if len(item.get("serviceId", "")) == 380_000:
+            alive.add(item)
+            most = max(most, len(alive))
+        return item
+
+    plain = dynamodb.from_image
+    monkeypatch.setattr(dynamodb, "from_image", from_image)
+    monkeypatch.setattr(audit, "SHARES", 10_000)  # a share of the week has none of them
+    assert hours.ids() == [] and hours.last.held == 200
+    # what DynamoDB gives in a call is 16 MB at most; the one before it is the only other
+    assert 40 < most <= 2 * 45
+
+
 def test_executions_are_asked_for_once(hours: Hours) -> None:
     hours.waiting(*(f"r{number}" for number in range(1500)))
     hours.run()
@@ -299,6 +334,53 @@ def test_a_share_goes_on_after_the_page_that_was_looked_at(hours: Hours, monkeyp
     assert sum((*seen, hours.last.requests)) == in_shares
 
 
+def test_a_place_that_dynamodb_refuses_is_begun_anew(hours: Hours, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as after an upgrade that has other shares: refused once, it would be in each run from then on."""
+    monkeypatch.setattr(dynamodb, "_SHARE_PAGE", 2)
+    monkeypatch.setattr(audit, "SHARES", 2)
+    hours.ended(*PAST)
+    hours.run(pages=1)
+    place = hours.cursor
+    assert place.after is not None
+    monkeypatch.setattr(audit, "SHARES", 3)
+    for later in range(3):
+        hours.now = BEGIN + timedelta(hours=later)
+        hours.cursor = place._replace(hour=place.hour + later)
+        hours.run()
+        assert hours.last.cursor.behind(hours.last.hour) == 0
+
+
+def test_what_nobody_can_begin_with_is_not_read_each_hour_for_ever(hours: Hours) -> None:
+    """Each costs a client one call and the bank 400 KB an hour; as many as there is room for are told until they fit."""
+    for number in range(150):
+        request_id, text = f"{number:036}", "x" * (399 * 1024)
+        hours.request(request_id, None, stepFunctionExecutionArn=None, serviceId=text)
+    hours.cursor = hours.cursor._replace(hour=hours.cursor.hour + 1)  # this hour's share is done
+    assert len(hours.ids(keeps_all=False)) == 150
+    assert "open" not in hours.get(f"{0:036}")
+    told = hours.ids(keeps_all=False)
+    assert 80 < len(told) < 110
+    assert hours.last.requests < 10, "those of the share alone"
+
+
+def test_what_is_shown_again_anyway_does_not_crowd_out_a_fault_of_the_past(
+    hours: Hours, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clients can make any number of findings, such as services that nobody ends; the alarm must last all the same."""
+    monkeypatch.setattr(audit, "SHARES", 5)
+    past = 36 * "p"
+    hours.ended(past)
+    hours.log(past, "ESCROW_REFUND", f"escrow:{past}", "user:ana")
+    unended = [f"{number:036}" for number in range(200)]
+    hours.waiting(*unended)
+    for id_ in unended:
+        hours.request(id_, "IN_PROGRESS", startedAt="2026-10-01T00:00:00Z")
+    told = [set(hours.ids(keeps_all=False)) for _ in range(8)]
+    assert all(len(found - {past}) == 200 for found in told)
+    first = next(hour for hour, found in enumerate(told) if past in found)
+    assert all(past in found for found in told[first:])
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -308,6 +390,9 @@ def test_a_share_goes_on_after_the_page_that_was_looked_at(hours: Hours, monkeyp
         '{"hour": 5, "again": [], "model": "UserBalance", "part": "OPEN"}', '{"hour": 5, "again": [["Users", "a"]]}',
         '{"hour": 5, "again": [["Escrow"]]}', '{"hour": 5, "again": [], "after": 7}',
         '{"hour": 5, "again": [], "part": [], "more": 1}', '{"hour": 500000, "again": []}',
+        '{"hour": 5, "again": [], "after": "\\ud800"}', '{"hour": 5, "again": [""]}',
+        pytest.param("[" * 4096, id="deep"),
+        pytest.param(json.dumps({"hour": 5, "again": [], "after": 2049 * "x"}), id="a key that DynamoDB refuses"),
     ],
 )  # fmt: skip
 def test_a_cursor_that_is_none_begins_anew(text: Any) -> None:
@@ -326,11 +411,33 @@ def test_a_cursor_that_is_too_long_keeps_what_fits() -> None:
     many = tuple(asked_for(f"{number:036}") for number in range(1000))
     kept = parsed(Cursor(99, after="a", again=many).text(), 100)
     assert kept.after == "a" and 80 < len(kept.again) < 110 and kept.again == many[: len(kept.again)]
-    begun_anew = parsed(Cursor(99, after="\u0000" * 2000, again=many).text(), 100)
-    assert begun_anew.after is None and 80 < len(begun_anew.again) < 110
+    kept = parsed(Cursor(99, after="\u0000" * 2000, again=many).text(), 100)
+    assert kept.after is None and kept.again == many[: len(kept.again)]
+    assert parsed(Cursor(99, again=tuple(map(asked_for, ("x" * 5000, "{" * 700, "a", "b")))).text(), 100).again == (
+        asked_for("a"),
+        asked_for("b"),
+    )
     for _ in range(50):
         text = Cursor(99, after="{" * random.randrange(2000), again=(asked_for("é" * random.randrange(2000)),)).text()
         assert len(text.encode()) <= LARGEST_BYTES and json.loads(text)
+
+
+def test_as_many_findings_as_an_outage_leaves_are_noted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The function has 30 s left when it saves its place: it does not write all of it once for each finding."""
+    place, written = Cursor(99), 0
+
+    def dumps(value: Any) -> str:
+        nonlocal written
+        text = json.JSONEncoder().encode(value)
+        written += len(text)
+        return text
+
+    for number in range(10_000):
+        place = place.noting(asked_for(f"{number:036}"), first=number == 9_999)
+    assert len(place.again) == cursor.MOST_AGAIN and place.again[0] == asked_for(f"{9_999:036}")
+    monkeypatch.setattr(cursor, "json", SimpleNamespace(dumps=dumps))
+    assert len(place.text()) <= LARGEST_BYTES
+    assert written < 20 * LARGEST_BYTES
 
 
 @pytest.mark.parametrize("code", ["ParameterNotFound", "AccessDeniedException", "ThrottlingException"])
@@ -427,32 +534,3 @@ def test_an_answer_that_was_just_given_after_a_question_that_was_just_asked_is_l
     before = hours.get("r1"), hours.get("new")
     assert hours.run() == []
     assert (hours.get("r1"), hours.get("new")) == before
-
-
-def test_a_place_that_dynamodb_refuses_begins_its_share_anew(hours: Hours, monkeypatch: pytest.MonkeyPatch) -> None:
-    hours.ended(*PAST)
-    hours.log("p7", "ESCROW_REFUND", "escrow:p7", "user:ana")
-    share = dynamodb.share
-
-    def refused(model: str, number: int, of: int, after: str | None = None) -> Any:
-        if after is not None:
-            raise cursor.ClientError({"Error": {"Code": "ValidationException"}}, "Scan")
-        return share(model, number, of)
-
-    monkeypatch.setattr(dynamodb, "share", refused)
-    hours.cursor = hours.cursor._replace(model="Escrow", after="of another segment")
-    assert hours.run() == [] and hours.last.cursor.behind(hours.last.hour) == 0
-
-
-def test_what_only_a_share_shows_keeps_its_room(hours: Hours) -> None:
-    """Clients can make any number of services that nobody ends; a mismatch of the past is seen once a week."""
-    old = dynamodb.date_time(BEGIN - timedelta(days=20))
-    for number in range(150):
-        id_ = f"{number:036}"
-        hours.request(id_, "IN_PROGRESS", startedAt=old)
-        hours.escrow(id_, "HELD")
-        hours.log(id_, "ESCROW_HOLD", "user:ana", f"escrow:{id_}")
-    hours.request("past", "COMPLETED")
-    for _ in range(SHARES):
-        assert len(hours.run()) >= 150
-    assert "past" in hours.ids() and hours.cursor.again[0] == Subject("ServiceRequest", "past")
