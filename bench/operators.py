@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import re
 import resource
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,9 +25,7 @@ from botocore.client import BaseClient
 from rich.console import Console
 from rich.table import Table
 
-from bench.scale import CALL_SECONDS, EXECUTION, MACHINE, PAGE_BYTES, VARIABLES, Image, MadeUp, Size, id_of
-from handlers.aws import dynamodb
-from hourbank.local.meter import size_of
+from bench.scale import CALL_SECONDS, EXECUTION, MACHINE, VARIABLES, Image, MadeUp, Size, id_of
 from hourbank.simulate.expressions import DynamoDBRefusal
 from hourbank.simulate.tables import raised
 
@@ -45,7 +42,6 @@ QUOTAS = {
     "RedriveExecution": (1300, 300),
     "StartExecution": (1300, 300),
 }
-USERS = 10_000
 WHY = ("--reason", "the table was throttled", "--yes")
 # What is measured; the first ones are about one request.
 ONE = (
@@ -100,13 +96,7 @@ class Operated(MadeUp):
         return _ANSWERS[operation](self, asked)
 
     def answer(self, operation: str, asked: Mapping[str, Any]) -> dict[str, Any]:
-        """As of any tables; items and writes of one key as well."""
-        if operation == "GetItem":
-            [key] = asked["Key"].values()
-            found = self.item(asked["TableName"], key["S"])
-            self.calls[operation] += 1
-            self.units += 1 if asked.get("ConsistentRead") else 0.5
-            return {"Item": found} if found else {}
+        """As of any tables, and a write as well."""
         if operation == "TransactWriteItems":
             self.calls[operation] += 1
             for put in (one["Put"] for one in asked["TransactItems"] if "Put" in one):
@@ -115,18 +105,10 @@ class Operated(MadeUp):
         return super().answer(operation, asked)
 
     def item(self, table: str, key: str) -> Image | None:
-        """A balance as well, which has more than its entries say, and the entries that explain it."""
-        if table == "UserBalance":
-            if not key.startswith(id_of(0)[:-12]) or int(key[-12:]) >= USERS:
-                return None
-            return {
-                "userId": {"S": key},
-                "availableBalance": {"N": "1000000"},
-                "updatedAt": {"S": dynamodb.date_time(self.now - timedelta(days=2))},
-            }
+        """With the entries that were made, which explain balances."""
         if key in self.entered:
             return self.entered[key]
-        return super().item(table, key) if re.search(r"\d{12}(#ESCROW|$)", key) else None
+        return super().item(table, key)
 
     def request(self, number: int) -> Image:
         """As it is, once its hours were given back."""
@@ -135,32 +117,6 @@ class Operated(MadeUp):
     def escrow(self, number: int) -> Image:
         """As it is, once its hours were given back."""
         return super().escrow(number) | ({"status": {"S": "REFUNDED"}} if number in self.settled else {})
-
-    def _scan(self, TableName: str, Segment: int = 0, TotalSegments: int = 1, Limit: int = 10**9, **asked: Any) -> Any:  # noqa: N803
-        start, items, room = asked.get("ExclusiveStartKey"), [], PAGE_BYTES
-        after = -1 if start is None else self._place(next(iter(start.values()))["S"])
-        for place in range(after + 1 + (Segment - after - 1) % TotalSegments, self._places(TableName), TotalSegments):
-            if (item := self._at(TableName, place)) is None:
-                continue
-            items.append(item)
-            room -= size_of(item)
-            if room < 0 or len(items) == Limit:
-                name = "userId" if TableName == "UserBalance" else "id"
-                return {"Items": items, "LastEvaluatedKey": {name: item[name]}}
-        return {"Items": items}
-
-    def _places(self, table: str) -> int:
-        every = self.size.open + self.size.past
-        return {"UserBalance": USERS, "TransactionLog": 2 * every}.get(table, every)
-
-    def _place(self, key: str) -> int:
-        id_, _, kind = key.partition("#")
-        return 2 * int(id_[-12:]) + (kind == "ESCROW_RELEASE") if kind else int(id_[-12:])
-
-    def _at(self, table: str, place: int) -> Image | None:
-        if table == "TransactionLog":
-            return self.entry(place // 2, "ESCROW_RELEASE" if place % 2 else "ESCROW_HOLD")
-        return self.item(table, id_of(place))
 
     # --- Step Functions
 
@@ -226,10 +182,7 @@ _ANSWERS: dict[str, Callable[[Operated, Mapping[str, Any]], dict[str, Any]]] = {
     "Invoke": lambda *_: {"Payload": BytesIO(b'{"outcome": "GRANTED", "message": "granted"}')},
     "GetFunctionConfiguration": lambda _, asked: {
         "FunctionArn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:{asked['FunctionName']}",
-        "Environment": {
-            "Variables": VARIABLES
-            | {"USER_BALANCE_TABLE_NAME": "UserBalance", "PROVIDER_RESPONSE_TIMEOUT_SECONDS": str(30 * 86400)}
-        },
+        "Environment": {"Variables": VARIABLES | {"PROVIDER_RESPONSE_TIMEOUT_SECONDS": str(30 * 86400)}},
     },
 }
 

@@ -40,6 +40,8 @@ def checked(run: Execution, order: Order, owner: Any) -> str:
         raise ReleaseRefused("A decision needs `by` and `reason`")
     if len(order.reason.encode(errors="surrogatepass")) > LONGEST_REASON_BYTES:
         raise ReleaseRefused(f"`reason` is longer than {LONGEST_REASON_BYTES} bytes")
+    if not dynamodb.is_key(order.reason):  # half of a surrogate pair, which a shell can give and no record can take
+        raise ReleaseRefused("`reason` is no text")
     status = described(owner)["status"] if run.is_beside(owner) else "not of this deployment"
     if status == "RUNNING":
         raise ReleaseRefused("The execution of this request is still running")

@@ -43,16 +43,18 @@ def put(text: str) -> None:
         sys.stdout.write(text)
 
 
-def say(console: Console, *parts: str | tuple[str, str]) -> None:
-    """Print a whole line, for a terminal to wrap and for copying; parts may have a style.
+def printable(text: object) -> str:
+    """Return a text in which nothing can speak to a terminal: ids and names are whatever clients chose."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(text))
 
-    Ids and names are whatever clients chose: what is no printable character must not reach a terminal.
-    """
+
+def say(console: Console, *parts: str | tuple[str, str]) -> None:
+    """Print a whole line, for a terminal to wrap and for copying; parts may have a style."""
     from rich.text import Text
 
     line = Text()
     for text, style in ((part, "") if isinstance(part, str) else part for part in parts):
-        line.append("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text), style)
+        line.append(printable(text), style)
     console.print(line, soft_wrap=True)
 
 

@@ -208,6 +208,12 @@ def read(model: str, key: str) -> Item | None:
     return from_image(answer["Item"]) if "Item" in answer else None
 
 
+def key_of(model: str, item: Item) -> str:
+    """The key that an item of a model's table has."""
+    key: str = item[_KEY[model]]
+    return key
+
+
 def pages(model: str, size: int = 100) -> Iterator[list[Item]]:
     """The whole table, consistently read, a page at a time."""
     for page in _pages("scan", model, {"ConsistentRead": True, "Limit": size}):
@@ -261,32 +267,47 @@ def filtered(
 
 
 def _pages(operation: str, model: str, asked: dict[str, Any], start: Item | None = None) -> Iterator[Page]:
+    """From after a key; where DynamoDB does not take that one, such as another share's, from the beginning."""
+    is_given = start is not None
     while True:
         more = {"ExclusiveStartKey": start} if start else {}
-        page = getattr(client("dynamodb"), operation)(TableName=environment.table(model), **asked, **more)
+        try:
+            page = getattr(client("dynamodb"), operation)(TableName=environment.table(model), **asked, **more)
+        except ClientError as error:
+            if not is_given or error.response["Error"]["Code"] != "ValidationException":
+                raise
+            start, is_given = None, False
+            continue
+        is_given = False
         start = page.get("LastEvaluatedKey")
         yield Page([from_image(image) for image in page["Items"]], start[_KEY[model]]["S"] if start else None)
         if not start:
             return
 
 
-def read_many(model: str, keys: list[str], *, consistent: bool = True) -> dict[str, Item]:
-    """The items that are there, by key, each as it is now, or was a moment ago, but not all at one moment."""
+def read_pages(model: str, keys: list[str], *, consistent: bool = True) -> Iterator[list[Item]]:
+    """The items that are there, as many at a time as DynamoDB gives: 100, and 16 MB, however large clients make them.
+
+    Each is as it is now, or was a moment ago, but not all at one moment.
+    """
     table, name = environment.table(model), _KEY[model]
-    found: dict[str, Item] = {}
     left = [{name: {"S": key}} for key in keys]
     for attempt in range(len(keys) + _TRIES):
         if not left:
-            break
+            return
         asked, left = left[:100], left[100:]
         answer = client("dynamodb").batch_get_item(RequestItems={table: {"Keys": asked, "ConsistentRead": consistent}})
-        found |= {item[name]: item for item in map(from_image, answer["Responses"].get(table, []))}
+        yield [from_image(image) for image in answer["Responses"].get(table, [])]
         if refused := answer.get("UnprocessedKeys", {}).get(table, {}).get("Keys"):
             left += refused
             pause(attempt)
     if left:
         raise Contended(f"{table} did not give {len(left)} items")
-    return found
+
+
+def read_many(model: str, keys: list[str], *, consistent: bool = True) -> dict[str, Item]:
+    """As ``read_pages``, all of them by key."""
+    return {item[_KEY[model]]: item for page in read_pages(model, keys, consistent=consistent) for item in page}
 
 
 def snapshot(*keys: tuple[str, str]) -> list[Item | None]:

@@ -36,11 +36,15 @@ TRANSITIONS: dict[str, frozenset[str]] = {
 }
 FINAL = frozenset(status for status, following in TRANSITIONS.items() if not following)
 OWNER = "stepFunctionExecutionArn"
-# When the provider was asked, when the service began, and when the auditor first showed the record to the stream again
-# since its status moved: all are in no GraphQL schema, so nobody but the handlers moves them.
+# When the provider was asked, when the service began, when the auditor first showed the record to the stream again for
+# what it has missed, and for what since its status moved: all are in no GraphQL schema, so nobody but the handlers
+# moves them.
 ASKED = "askedAt"
 STARTED = "startedAt"
 TOUCHED = "touchedAt"
+TOUCHED_FOR = "touchedFor"
+MARKS = (TOUCHED, TOUCHED_FOR)
+ANSWERS = ("providerResponse", "requesterResponse")
 # Whether anything can still become of a request, for an index that has nothing else: Amplify's default sets it when a
 # client creates the record, the claim again whatever the client wrote, and each final status takes it away.
 OPEN = "open"
@@ -135,9 +139,9 @@ def is_begun_at_most(request: Item | None, run: Execution) -> TypeGuard[Item]:
 
 
 def is_open(request: Item) -> bool:
-    """Whether anything can still become of a request; not of one that was there before and that nobody begins with."""
+    """Whether anything can still become of a request; not of one that nobody begins with."""
     if status_of(request) == "PENDING" and request.get(OWNER) is None:
-        return not was_there_before(request)
+        return is_due(request)
     return status_of(request) not in FINAL
 
 
@@ -175,9 +179,8 @@ def move(
         remove += (OPEN,)
     if current in WAITS and "taskToken" not in attributes:
         remove += ("taskToken", "taskTokenAttempt")
-    if TOUCHED in request:
-        remove += (TOUCHED,)
-    return change.remove(*remove).write()
+    # whether they are there or not: the auditor may write them between the read and this
+    return change.remove(*remove, *MARKS).write()
 
 
 def provider_answer(request: Item) -> str | None:

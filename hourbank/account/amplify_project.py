@@ -23,6 +23,7 @@ from handlers.aws.dynamodb import client
 from hourbank import names
 from hourbank.errors import HourBankError
 from hourbank.files import UNREADABLE, why_unreadable
+from hourbank.terminal import printable
 
 META = "amplify-meta.json"
 PROVIDERS = "team-provider-info.json"
@@ -283,7 +284,3 @@ def legal(key: str, value: str, file: Path) -> str:
             f"{printable(file)} gives {printable(value)!r} for {key}, which it cannot be: pull it again"
         )
     return value
-
-
-def printable(text: Any) -> str:
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in str(text))

@@ -17,7 +17,7 @@ import typer
 from hourbank.cli import export, operate, ship, try_it
 from hourbank.errors import HourBankError, UnreachableError
 from hourbank.names import PROJECT
-from hourbank.terminal import one_line, print_in_any_locale
+from hourbank.terminal import one_line, print_in_any_locale, printable
 
 # What is not this program's fault: no room, no right, no more files, processes or memory.
 MACHINE = {
@@ -81,7 +81,7 @@ def main() -> None:
         if line is None:
             raise
         if line:
-            typer.echo(f"hourbank: {line}", err=True)
+            typer.echo(f"hourbank: {printable(line)}", err=True)
         sys.exit(getattr(error, "exit_code", UnreachableError.exit_code if _is_of_aws(error) else 1))
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 
 from rich.console import Console
 
-from handlers.bank.audit import Audit, Finding, load
+from handlers.bank.audit import Audit
+from handlers.bank.case import load
 from handlers.bank.cursor import SHARES
+from handlers.bank.look import FIND_THE_WRITER, Finding
 from hourbank.account.stack import Stack
 from hourbank.operate.executions import owner_of
 from hourbank.operate.remedies import Remedy, Trouble, remedies
@@ -23,7 +26,11 @@ from hourbank.operate.report import (
     print_total,
     so_far,
 )
+from hourbank.operate.stuck import variables
 from hourbank.terminal import JsonDocument, duration, in_hours, json_document, say
+
+# What a finding is about, where its key is no request's.
+WHAT = {"TransactionLog": "an entry of the log: ", "UserBalance": "a balance: "}
 
 
 def show_audit(
@@ -47,12 +54,15 @@ def show_audit(
     limit : int
         How many findings to print, and to look up what helps for.
     """
+    if "USER_BALANCE_TABLE_NAME" not in os.environ:  # an auditor of an older version looks at no balances
+        os.environ["USER_BALANCE_TABLE_NAME"] = variables(stack)["USER_BALANCE_TABLE_NAME"]
     run, tally = Audit(touch=touch, again=touch, machine=stack.requests_arn), TroubleTally()
     run.at = begin - 1
 
     def words() -> str:
         share = "" if only_open else f"share {run.at + 1} of {SHARES}, "
-        return f"{share}{many(run.requests, 'request')} read, {many(tally.count, 'finding')}"
+        books = f"{many(run.books.entries, 'entry', 'entries')} held against balances, " if run.books.entries else ""
+        return f"{share}{many(run.requests, 'request')} read, {books}{many(tally.count, 'finding')}"
 
     def how_on() -> str:
         options = " --touch" * touch + (" --open" if only_open else f" --from {run.at + 1}")
@@ -62,7 +72,7 @@ def show_audit(
     with so_far(how_on), _document(console, stack, as_json=as_json) as document:
         with live(words) as line:
             for found in findings:
-                tally.add(found.kind, found.problem, found.request_id, found.hours)
+                tally.add(found.kind, found.problem, found.key, found.hours)
                 if tally.count > limit:
                     continue
                 trouble = _trouble(stack, found)
@@ -79,6 +89,8 @@ def show_audit(
                 "oldestWaitSeconds": int(run.oldest_wait.total_seconds()),
                 "missed": run.missed,
                 "touched": touch,
+                "entries": run.entries,
+                "unexplained": run.unexplained,
             }
             document.end(ok=fits, **looked_at, more=tally.count > limit, groups=tally.rows())
             return fits
@@ -94,11 +106,23 @@ def _document(console: Console, stack: Stack, *, as_json: bool) -> AbstractConte
 
 def _trouble(stack: Stack, found: Finding) -> Trouble:
     """A finding with what helps."""
-    case = load(found.request_id)
+    return Trouble(
+        kind=found.kind,
+        what=f"{WHAT.get(found.model, '')}{found.problem}",
+        request_id=found.key,
+        hours=found.hours,
+        remedies=_remedies(stack, found),
+    )
+
+
+def _remedies(stack: Stack, found: Finding) -> tuple[Remedy, ...]:
+    if found.kind == "UNEXPLAINED":
+        return (Remedy("", found.remedy), Remedy(stack.command("grant", options=" --opening"), "enters all of them"))
+    if found.model != "ServiceRequest" or found.remedy == FIND_THE_WRITER:
+        return (Remedy("", found.remedy),)
+    case = load(found.key)
     helps = remedies(stack, case, owner_of(stack, case))
-    if found.kind == "MISSED":
-        helps = (Remedy("", found.remedy), *helps)
-    return Trouble(kind=found.kind, what=found.problem, request_id=found.request_id, hours=found.hours, remedies=helps)
+    return (Remedy("", found.remedy), *helps) if found.kind == "MISSED" else helps
 
 
 def _print_rest(console: Console, stack: Stack, run: Audit, tally: TroubleTally, limit: int) -> None:
@@ -107,6 +131,10 @@ def _print_rest(console: Console, stack: Stack, run: Audit, tally: TroubleTally,
         say(console, ("nothing that does not fit", "dim"))
     print_more(console, tally.count - limit)
     print_groups(console, tally)
+    if run.unexplained:
+        opened = stack.command("grant", options=" --opening")
+        told = f"{many(run.unexplained, 'balance')} beside the log: your app writes them itself; {opened} enters them"
+        say(console, told)
     held, oldest = in_hours(run.held), duration(run.oldest_wait)
     say(console, f"{many(run.requests, 'request')} read, {held} held; the oldest wait is {oldest}")
     if run.missed:

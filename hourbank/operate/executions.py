@@ -15,9 +15,11 @@ from botocore.exceptions import ClientError
 from handlers.aws import dynamodb
 from handlers.aws.dynamodb import client
 from handlers.bank import ledger, requests
-from handlers.bank.audit import NEEDS_OWNER, UNSUCCESSFUL, Audit, Case, in_hundreds
+from handlers.bank.audit import Audit
+from handlers.bank.case import UNSUCCESSFUL, Case, in_hundreds
 from handlers.bank.errors import ReleaseRefused
 from handlers.bank.execution import RELEASE_PREFIX, REQUEST_PREFIX, UNKNOWN, described, execution_name, given_to
+from handlers.bank.faults import NEEDS_OWNER
 from handlers.bank.requests import OWNER
 from hourbank.account.stack import Stack, is_refusal
 from hourbank.names import execution_arn

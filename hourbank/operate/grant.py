@@ -5,28 +5,22 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 from rich.console import Console
 
-from handlers.aws import dynamodb
-from handlers.aws.dynamodb import Item, client
+from handlers.aws.dynamodb import client
 from handlers.bank import hours, ledger
-from handlers.bank.errors import GrantRefused, ReleaseRefused
+from handlers.bank.books import Books, UserAccount
+from handlers.bank.errors import GrantRefused
+from handlers.bank.ledger import OPENING
 from hourbank.account.stack import Stack
 from hourbank.errors import HourBankError
-from hourbank.laws import OPENING
 from hourbank.operate.orders import Confirm, caller, log
 from hourbank.operate.report import live, many, so_far
 from hourbank.terminal import in_hours, print_json, say
 
 MOST_LINES = 20
-# of the log, which is read whole
-PAGE = 1000
 
 
 def grant_hours(
@@ -84,36 +78,6 @@ def _ask(stack: Stack, event: dict[str, str]) -> dict[str, str]:
 # --- opening balances -------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class UserAccount:
-    """A user's balance beside what its entries say.
-
-    Attributes
-    ----------
-    row
-        What it had before the entries were read, and since when; None: there is none.
-    said
-        What they add up to.
-    openings
-        How many opening balances are among them.
-    problem
-        Why nothing can be said of it; empty where something can.
-    """
-
-    row: Item | None = None
-    said: Decimal = Decimal(0)
-    openings: int = 0
-    problem: str = ""
-
-    @property
-    def difference(self) -> Decimal:
-        """What the balance has more than its entries say; 0 where nothing can be said."""
-        if self.problem:
-            return Decimal(0)
-        has = (self.row or {}).get("availableBalance", Decimal(0))
-        return hours.total([has, self.said.copy_negate()])
-
-
 def open_books(console: Console, stack: Stack, *, by: str | None, confirm: Confirm, as_json: bool = False) -> bool:
     """Enter what balances have beside their entries as opening balances; no balance changes.
 
@@ -127,11 +91,10 @@ def open_books(console: Console, stack: Stack, *, by: str | None, confirm: Confi
         If there is no yes.
     """
     os.environ |= _tables(stack)
-    accounts, read = _read_books()
-    due = {user: account for user, account in sorted(accounts.items()) if account.difference}
-    odd = {user: account.problem for user, account in sorted(accounts.items()) if account.problem}
+    books = _read_books()
+    due, odd = books.due(), books.odd()
     if not as_json:
-        _tell(console, read, due, odd)
+        _tell(console, books, due, odd)
     outcomes: dict[str, str] = {}
     if due:
         if not confirm(f"Enter {'it' if len(due) == 1 else 'them'} so? No balance changes."):
@@ -147,7 +110,15 @@ def open_books(console: Console, stack: Stack, *, by: str | None, confirm: Confi
             {"userId": user, "hours": account.difference, "outcome": outcomes[user]} for user, account in due.items()
         ]
         rows += [{"userId": user, "hours": None, "outcome": problem} for user, problem in odd.items()]
-        print_json(console, stack=stack.env, region=stack.region, ok=ok, rows=rows, balances=read[0], entries=read[1])
+        print_json(
+            console,
+            stack=stack.env,
+            region=stack.region,
+            ok=ok,
+            rows=rows,
+            balances=books.balances,
+            entries=books.entries,
+        )
     elif due:
         for user, outcome in left.items():
             say(console, f"{user}: {outcome}")
@@ -165,23 +136,17 @@ def _tables(stack: Stack) -> dict[str, str]:
     return {variable: value for variable, value in told.items() if variable.endswith("_TABLE_NAME")}
 
 
-def _read_books() -> tuple[dict[str, UserAccount], list[int]]:
-    """Read all balances and entries; return the accounts by user, and how many of both there were."""
-    accounts: defaultdict[str, UserAccount] = defaultdict(UserAccount)
-    read = [0, 0]
+def _read_books() -> Books:
+    """Read all balances and entries."""
+    books = Books()
 
     def words() -> str:
-        return f"{many(read[0], 'balance')} and {many(read[1], 'entry', 'entries')} read"
+        return f"{many(books.balances, 'balance')} and {many(books.entries, 'entry', 'entries')} read"
 
     with so_far(lambda: f"{words()}; nothing was entered: give it again"), live(words):
-        for page in dynamodb.pages("UserBalance", PAGE):
-            read[0] += len(page)
-            _read_balances(accounts, page)
-        # only then the entries: what moves meanwhile is in them, and its balance was written since it was read
-        for page in dynamodb.pages("TransactionLog", PAGE):
-            read[1] += len(page)
-            _read_entries(accounts, page)
-    return accounts, read
+        for _ in books.read():
+            pass
+    return books
 
 
 def _enter_all(due: dict[str, UserAccount]) -> dict[str, str]:
@@ -197,32 +162,6 @@ def _enter_all(due: dict[str, UserAccount]) -> dict[str, str]:
     return outcomes
 
 
-def _read_balances(accounts: defaultdict[str, UserAccount], page: list[Item]) -> None:
-    for row in page:
-        account = accounts[row["userId"]]
-        account.row = {name: row[name] for name in ("availableBalance", "updatedAt") if name in row}
-        if not hours.adds_up(row.get("availableBalance", Decimal(0)), Decimal(0)):
-            account.problem = "its balance is no number"
-
-
-def _read_entries(accounts: defaultdict[str, UserAccount], page: list[Item]) -> None:
-    for entry in page:
-        for user in _users(entry):
-            account = accounts[user]
-            account.openings += entry.get("type") == ledger.GRANT and str(entry.get("reason")).startswith(OPENING)
-            try:
-                account.said = hours.total([account.said, ledger.balance_by(user, [entry])])
-            except ReleaseRefused as refusal:
-                account.problem = str(refusal)
-
-
-def _users(entry: Item) -> Iterator[str]:
-    """Yield the users whose accounts an entry names."""
-    for account in {str(entry.get("fromAccount")), str(entry.get("toAccount"))}:
-        if account.startswith("user:"):
-            yield account.removeprefix("user:")
-
-
 def _enter(user: str, account: UserAccount) -> str:
     reason = OPENING if not account.openings else f"{OPENING} {account.openings + 1}"
     if not hours.adds_up(Decimal(0), account.difference):
@@ -234,9 +173,9 @@ def _enter(user: str, account: UserAccount) -> str:
     return "ENTERED"
 
 
-def _tell(console: Console, read: list[int], due: dict[str, UserAccount], odd: dict[str, Any]) -> None:
+def _tell(console: Console, books: Books, due: dict[str, UserAccount], odd: dict[str, str]) -> None:
     """Print what was read, what would be entered, and of whom nothing can be said."""
-    say(console, f"{many(read[0], 'balance')} and {many(read[1], 'entry', 'entries')} read")
+    say(console, f"{many(books.balances, 'balance')} and {many(books.entries, 'entry', 'entries')} read")
     lines = [_in_words(user, account.difference) for user, account in due.items()]
     lines += [f"user:{user} is left out: {problem}" for user, problem in odd.items()]
     for line in lines[:MOST_LINES]:

@@ -17,7 +17,8 @@ from rich.console import Console
 from handlers.aws import dynamodb
 from handlers.aws.dynamodb import Item
 from handlers.bank import requests
-from handlers.bank.audit import OPEN_REQUESTS, in_hundreds
+from handlers.bank.audit import OPEN_REQUESTS
+from handlers.bank.case import in_hundreds
 from handlers.bank.hours import in_words
 from hourbank.account.stack import Stack
 from hourbank.operate.report import live, many, so_far

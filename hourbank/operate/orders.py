@@ -41,4 +41,5 @@ def caller() -> str:
 
 def log(stack: Stack, command: str, by: str, reason: str, **more: Any) -> None:
     line = {"timestamp": now(), "message": command, "stack": stack.env, "region": stack.region}
-    print(json.dumps(line | {"by": by, "reason": reason} | more, ensure_ascii=False), file=sys.stderr, flush=True)
+    # in ASCII: what a client chose for an id must not speak to a terminal, and stays what it is
+    print(json.dumps(line | {"by": by, "reason": reason} | more), file=sys.stderr, flush=True)

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from handlers.aws import dynamodb
 from handlers.aws.dynamodb import client
-from handlers.bank.audit import UNSUCCESSFUL, Case
+from handlers.bank.case import UNSUCCESSFUL, Case
 from handlers.bank.requests import is_short
 from hourbank.account.stack import Stack, error_in_words
 from hourbank.errors import HourBankError

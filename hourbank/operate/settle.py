@@ -9,10 +9,7 @@ from rich.console import Console
 
 from handlers.aws.dynamodb import client
 from handlers.bank import ledger, requests
-from handlers.bank.audit import (
-    Case,
-    load,
-)
+from handlers.bank.case import Case, load
 from handlers.bank.execution import RELEASE_PREFIX, execution_name
 from hourbank.account.stack import Stack
 from hourbank.errors import HourBankError

@@ -16,15 +16,9 @@ from rich.console import Console
 from handlers.aws import environment
 from handlers.aws.dynamodb import Item, client
 from handlers.bank import requests
-from handlers.bank.audit import (
-    NEEDS_OWNER,
-    Case,
-    age,
-    in_progress_for,
-    is_left_alone,
-    is_missed,
-    missed_in_words,
-)
+from handlers.bank.case import Case, age
+from handlers.bank.faults import NEEDS_OWNER, in_progress_for
+from handlers.bank.missed import is_left_alone, is_missed, missed_in_words
 from handlers.bank.requests import LONGEST_RESPONSE_TIMEOUT_SECONDS, OWNER
 from hourbank.account.stack import Stack
 from hourbank.operate.executions import (

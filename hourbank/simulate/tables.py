@@ -156,9 +156,13 @@ class Tables:
     def _paged(
         table: SimulatedTable, keys: list[str], test: _Asked, asked: Mapping[str, Any], shown: set[str] | None = None
     ) -> dict[str, Any]:
+        start = asked.get("ExclusiveStartKey")
         if parts := asked.get("TotalSegments"):
-            keys = [key for key in keys if _place(key)[0] * parts // 256 == asked["Segment"]]
-        if start := asked.get("ExclusiveStartKey"):
+            segment = asked["Segment"]
+            keys = [key for key in keys if _place(key)[0] * parts // 256 == segment]
+            if start and _place(start[table.key]["S"])[0] * parts // 256 != segment:
+                raise invalid("The provided starting key is invalid: Please use ExclusiveStartKey with correct Segment")
+        if start:
             keys = [key for key in keys if _place(key) > _place(start[table.key]["S"])]
         looked, room, items = 0, PAGE, []
         for key in keys:

@@ -17,7 +17,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from components.models import MODELS
-from handlers.bank.audit import ENTRIES
+from handlers.bank.case import ENTRIES
 from handlers.bank.hours import in_words
 from hourbank import laws
 from hourbank.account.stack import error_in_words

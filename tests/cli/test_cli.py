@@ -169,6 +169,17 @@ def test_each_kind_of_refusal_has_its_status(monkeypatch, capsys, error, status)
     assert (ended.value.code, capsys.readouterr().err.count("\n")) == (status, 1)
 
 
+def test_an_error_quotes_nothing_that_speaks_to_a_terminal(monkeypatch, capsys):
+    def refuse(**_: object) -> None:
+        raise HourBankError("no request \x1b[2J\x9b2J\u202e é")
+
+    monkeypatch.setattr(cli, "app", refuse)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert capsys.readouterr().err == "hourbank: no request \ufffd[2J\ufffd2J\ufffd é\n"
+
+
 def test_the_version_is_that_of_the_project(environment):
     with (ROOT / "pyproject.toml").open("rb") as file:
         version = tomllib.load(file)["project"]["version"]

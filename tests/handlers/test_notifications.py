@@ -3,6 +3,7 @@
 Write one here when an event gets a text, or a mail something that it says.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -43,6 +44,10 @@ class Post:
 
     def list_users(self, *, UserPoolId: str, Filter: str, Limit: int) -> Any:  # noqa: N803
         assert (UserPoolId, Limit) == ("us-east-1_pool", 1)
+        if (
+            len(Filter) > 256
+        ):  # https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_ListUsers.html
+            raise ClientError({"Error": {"Code": "InvalidParameterException"}}, "ListUsers")
         self.filters.append(Filter)
         person = self.people.get(Filter.removeprefix('sub = "').removesuffix('"'))
         attributes = [{"Name": name, "Value": value} for name, value in (person or {}).items()]
@@ -99,6 +104,13 @@ def test_both_are_mailed_in_their_language_and_each_event_once(post: Post) -> No
     assert {one["FromEmailAddress"] for one in post.sent} == {"hours@example.com"}
 
 
+def test_what_was_mailed_is_known_by_a_hash_that_no_two_ids_share(post: Post) -> None:
+    deliver(told("RequestEnded", "COMPLETED", "requester"))
+    (row,) = boto3.client("dynamodb").scan(TableName="mailed")["Items"]
+    digest = hashlib.sha256(json.dumps("r1#COMPLETED#requester").encode()).hexdigest()
+    assert row["id"]["S"].rpartition("#")[2] == digest, "of MD5, clients can make two"
+
+
 def test_what_ses_refuses_comes_again_alone_and_is_mailed_then(post: Post, capsys: pytest.CaptureFixture[str]) -> None:
     asked, started = told("ProviderAsked", "AWAITING_PROVIDER", "provider", BEN), told("X", "IN_PROGRESS", "requester")
     post.refuses = True
@@ -125,7 +137,7 @@ def test_who_may_not_sign_in_is_not_mailed(post: Post) -> None:
     assert post.sent == []
 
 
-@pytest.mark.parametrize("user_id", ['" or email ^= "', "\\", 'x"'])
+@pytest.mark.parametrize("user_id", ['" or email ^= "', "\\", 'x"', "x" * 1024, "é", "a\n", " ", ""])
 def test_what_a_client_typed_for_an_id_is_no_part_of_the_filter(post: Post, user_id: str) -> None:
     assert deliver(told("ProviderAsked", "AWAITING_PROVIDER", "provider", user_id)) == []
     assert (post.filters, post.sent) == ([], [])

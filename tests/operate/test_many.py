@@ -18,11 +18,12 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from bench import operators
+from bench import operators, scale
 from bench.operators import MANY, ONE, WHY, Operated, operated
 from bench.scale import Size, id_of
 from handlers.aws import dynamodb
-from handlers.bank.audit import ENTRIES, HELD_ESCROWS, OPEN_REQUESTS
+from handlers.bank.audit import HELD_ESCROWS, OPEN_REQUESTS
+from handlers.bank.case import ENTRIES
 from hourbank.account.stack import connect
 from hourbank.cli import app
 from hourbank.errors import HourBankError
@@ -122,7 +123,7 @@ class Simulated(Operated):
             id_ = id_of(number)
             rows = {"ServiceRequest": {id_: self.request(number)}, "Escrow": {id_: self.escrow(number)}}
             rows["TransactionLog"] = {f"{id_}#{kind}": self.entry(number, kind) for kind in ENTRIES}
-            rows["UserBalance"] = {id_: self.item("UserBalance", id_)} if number < operators.USERS else {}
+            rows["UserBalance"] = {id_: self.item("UserBalance", id_)} if number < scale.USERS else {}
             for name, items in rows.items():
                 self.tables.tables[name].rows.update({key: Row(item) for key, item in items.items() if item})
 
@@ -138,7 +139,7 @@ class Simulated(Operated):
 def test_what_is_counted_is_what_dynamodb_would_be_asked(
     arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operators, "USERS", SIZE.open + SIZE.past)
+    monkeypatch.setattr(scale, "USERS", SIZE.open + SIZE.past)
     said, calls, units = [], [], []
     for kind in (Operated, Simulated):
         account = kind(SIZE, STUCK)
@@ -214,13 +215,13 @@ UNTAKEN = "AWS does not take these credentials (ExpiredTokenException): "
 @pytest.mark.parametrize(
     ("arguments", "call", "error", "begins", "ends"),
     [
-        (("audit",), ("Scan", 99), EXPIRED, UNTAKEN, "go on with `hourbank audit --from 50 --stack prod`"),
+        (("audit",), ("Scan", 100), EXPIRED, UNTAKEN, "go on with `hourbank audit --from 26 --stack prod`"),
         (
             ("audit", "--touch"),
-            ("Scan", 99),
+            ("Scan", 100),
             AWAY,
             "Could not connect",
-            "hourbank audit --touch --from 50 --stack prod`",
+            "hourbank audit --touch --from 26 --stack prod`",
         ),
         (("audit", "--open"), ("BatchGetItem", 3), EXPIRED, UNTAKEN, "go on with `hourbank audit --open --stack prod`"),
         (
@@ -285,7 +286,7 @@ def test_an_error_in_the_middle_is_one_line_that_says_how_far_it_got(
     begins: str,
     ends: str,
 ) -> None:
-    monkeypatch.setattr(operators, "USERS", 40)
+    monkeypatch.setattr(scale, "USERS", 40)
     account = Answer(SIZE, STUCK)
     account.fails = interrupted_at(*call, error)
     said = Said(account, *arguments)

@@ -27,7 +27,7 @@ from botocore.stub import Stubber
 from rich.console import Console
 
 from handlers.aws import dynamodb
-from handlers.bank import audit
+from handlers.bank.case import Case
 from handlers.bank.execution import RELEASE_PREFIX, execution_name
 from hourbank import laws, names
 from hourbank.account import stack
@@ -370,14 +370,14 @@ class TestStuck:
         other = execution("r1").replace("-dev", "-prod")
         aws.describes(other, status)
         escrow = {"status": "HELD", "hours": Decimal(2), "executionArn": other}
-        run = owner_of(DEV, audit.Case("r1", None, escrow, []))
+        run = owner_of(DEV, Case("r1", None, escrow, []))
         assert run.status == ("RUNNING" if status == "RUNNING" else "unknown")
 
     def test_an_owner_that_this_stack_may_not_see_may_still_run_and_that_is_said(self, aws):
         other = execution("r1").replace("-dev", "-prod")
         aws.stubs["stepfunctions"].add_client_error("describe_execution", "AccessDeniedException")
         escrow = {"status": "HELD", "hours": Decimal(2), "executionArn": other}
-        run = owner_of(DEV, audit.Case("r1", None, escrow, []))
+        run = owner_of(DEV, Case("r1", None, escrow, []))
         assert settle._state_of_owner(DEV, run) == (
             f"unknown: {other} is none of this stack, see that it does not run elsewhere"
         )
@@ -386,7 +386,7 @@ class TestStuck:
     @pytest.mark.parametrize("arn", [None, "", 5, ["x"], "x" * 257])
     def test_an_owner_that_is_no_execution_is_unknown(self, aws, arn):
         escrow = {"status": "HELD", "hours": Decimal(2), "executionArn": arn}
-        assert owner_of(DEV, audit.Case("r1", None, escrow, [])).status == "unknown"
+        assert owner_of(DEV, Case("r1", None, escrow, [])).status == "unknown"
 
     def test_an_execution_that_somebody_else_named_for_a_request_hides_nothing(self, aws):
         """Whoever may start executions can start one that fails at once, for any request, under any free name."""
@@ -410,7 +410,7 @@ class TestStuck:
     def test_an_id_that_a_client_chose_is_neither_run_nor_drawn(self, monkeypatch, request_id, printed):
         monkeypatch.setattr(names, "command", lambda: "hourbank")
         escrow = {"status": "HELD", "hours": Decimal(2), "executionArn": execution("r1")}
-        helps = remedies(DEV, audit.Case(request_id, None, escrow, []), DescribedExecution("arn", "FAILED"))
+        helps = remedies(DEV, Case(request_id, None, escrow, []), DescribedExecution("arn", "FAILED"))
         out = Console(file=StringIO(), width=80)
         finding = Trouble(kind="WAIT", what="odd", request_id=request_id, hours=Decimal(2), remedies=helps)
         print_findings(out, [finding])
@@ -501,7 +501,7 @@ def test_a_request_waits_too_long(monkeypatch, status, held_for, changed, more, 
 
     request = {"id": "r1", "status": status, "createdAt": ago(100), "updatedAt": ago(changed)} | more
     escrow = {"id": "r1", "status": "HELD", "hours": Decimal(2), "updatedAt": ago(held_for)}
-    case = audit.Case("r1", request, escrow, [])
+    case = Case("r1", request, escrow, [])
     _, words = waiting(case, NOW, timedelta(days=7), timedelta(days=14))
     assert says in words if says else words == ""
 

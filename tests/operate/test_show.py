@@ -18,7 +18,8 @@ from botocore.stub import Stubber
 from rich.console import Console
 
 from handlers.aws import dynamodb
-from handlers.bank import audit, requests
+from handlers.bank import requests
+from handlers.bank.case import ENTRIES
 from handlers.bank.execution import execution_name
 from hourbank import names
 from hourbank.account.stack import Stack
@@ -27,7 +28,7 @@ from hourbank.cost.paths import walk
 from hourbank.drawing import pictures
 from hourbank.errors import HourBankError
 from hourbank.local.people import DEEDS, item
-from hourbank.operate import executions, story, stuck
+from hourbank.operate import executions, orders, story, stuck
 from hourbank.operate.show import STATUSES, show_request
 from workflows import escrow_management, service_request
 
@@ -105,7 +106,7 @@ class Aws:
     def has(self, request: dict | None, escrow: dict | None, *entries: dict, request_id: str = "r1") -> None:
         """The records, as the transaction of reads that every look at a request is."""
         found = [request, escrow, *entries, *[None] * (4 - len(entries))]
-        keys = [request_id, request_id, *(f"{request_id}#{entry}" for entry in audit.ENTRIES)]
+        keys = [request_id, request_id, *(f"{request_id}#{entry}" for entry in ENTRIES)]
         models = ["SERVICE_REQUEST", "ESCROW", *["TRANSACTION_LOG"] * 4]
         asked = [
             {"Get": {"TableName": model, "Key": {"id": {"S": key}}}} for model, key in zip(models, keys, strict=True)
@@ -115,7 +116,9 @@ class Aws:
             {"Responses": [{"Item": item(one)} if one else {} for one in found]},
             {"TransactItems": asked},
         )
-        for who in ("ana", "ben") if request else ():
+        for who in [
+            one for one in ("ana", "ben") if request and one in (request["requesterId"], request["providerId"])
+        ]:
             asked_for = {"TableName": "USER_BALANCE", "Key": {"userId": {"S": who}}, "ConsistentRead": True}
             if who == "ben":  # and who asks may not see this one
                 self.stubs["dynamodb"].add_client_error("get_item", "AccessDeniedException", expected_params=asked_for)
@@ -512,6 +515,22 @@ def test_what_a_client_chose_is_neither_run_nor_drawn(aws: Aws) -> None:
     shown = aws.show(odd)
     assert "\x1b" not in shown
     assert "a'b\ufffd\ufffd[2J" in shown
+
+
+def test_a_person_whom_no_balance_can_have_is_shown_all_the_same(aws: Aws) -> None:
+    """Such as 2,049 bytes that a requester gave for a provider: DynamoDB takes no such key."""
+    nobody = 2049 * "x"
+    aws.has(REQUEST | {"requesterId": nobody, "providerId": nobody, "status": "REJECTED"}, None)
+    aws.runs(execution("SUCCEEDED"))
+    aws.hides_histories()
+    assert f"requester                {nobody}" in aws.show()
+
+
+def test_what_is_kept_of_an_order_does_not_speak_to_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    odd = "r1\x9b2J\u202e"
+    orders.log(DEV, "settle", "me", "why", requestId=odd)
+    line = capsys.readouterr().err
+    assert line.isascii() and json.loads(line)["requestId"] == odd
 
 
 def test_every_status_has_words_and_every_wait_what_people_can_do() -> None:
