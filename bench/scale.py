@@ -236,18 +236,20 @@ class MadeUp:
                     return {"Items": items, "LastEvaluatedKey": {name: item[name]}}
         return {"Items": items}
 
-    # the order of a table's items: that of their numbers, and of an escrow's entries that of their kinds
+    # The order of a table's items: that of their numbers, of the log kind by kind. In DynamoDB, too, the entries of one
+    # escrow are not beside each other.
     def _places(self, table: str) -> int:
         every = self.size.open + self.size.past
         return {"UserBalance": USERS, "TransactionLog": len(KINDS) * every}.get(table, every)
 
     def _place(self, key: str) -> int:
         id_, _, kind = key.partition("#")
-        return int(id_[-12:]) * len(KINDS) + KINDS.index(kind) if kind else int(id_[-12:])
+        return int(id_[-12:]) + (KINDS.index(kind) * (self.size.open + self.size.past) if kind else 0)
 
     def _at(self, table: str, place: int) -> Image | None:
         if table == "TransactionLog":
-            return self.entry(place // len(KINDS), KINDS[place % len(KINDS)])
+            kind, number = divmod(place, self.size.open + self.size.past)
+            return self.entry(number, KINDS[kind])
         return self.item(table, id_of(place))
 
     def _get_item(self, TableName: str, Key: Image, **_: Any) -> dict[str, Any]:  # noqa: N803

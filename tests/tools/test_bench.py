@@ -71,11 +71,6 @@ def test_a_promise_is_missed_by_more_than_noise(measured: float, target: float |
     assert Result("", measured, "x", target).missed is missed
 
 
-def made_up_place(number: int) -> int:
-    """Where the log has the entry that does not fit."""
-    return number * len(scale.KINDS) + scale.KINDS.index("ESCROW_REFUND")
-
-
 def test_made_up_tables_have_no_fault_but_those_that_are_planted() -> None:
     size = scale.Size(past=300, waiting=20, in_progress=10)
     assert scale.play("", size, SHARES, share=True).found == {}
@@ -83,7 +78,8 @@ def test_made_up_tables_have_no_fault_but_those_that_are_planted() -> None:
     run = scale.play("", planted, SHARES, share=True)
     assert run.looked_at == SHARES * 30 + 300
     # the open ones at once, those of the past in the hour of their share
-    places = {number: made_up_place(number) for number in (100, 200)}
+    # of which the log, kind by kind, has the entry that does not fit
+    places = {number: 330 * scale.KINDS.index("ESCROW_REFUND") + number for number in (100, 200)}
     expected = {3: 0, 25: 0} | {number: (place - scale.HOUR) % SHARES for number, place in places.items()}
     assert run.found == {scale.id_of(number): hour for number, hour in expected.items()}
 
