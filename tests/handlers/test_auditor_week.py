@@ -351,7 +351,7 @@ def test_a_place_that_dynamodb_refuses_is_begun_anew(hours: Hours, monkeypatch: 
 
 
 def test_what_nobody_can_begin_with_is_not_read_each_hour_for_ever(hours: Hours) -> None:
-    """Each costs a client one call and the bank 400 KB an hour; as many as there is room for are told until they fit."""
+    """Each costs a client one call and the bank 400 KB an hour; as many as have room are told until they fit."""
     for number in range(150):
         request_id, text = f"{number:036}", "x" * (399 * 1024)
         hours.request(request_id, None, stepFunctionExecutionArn=None, serviceId=text)
@@ -534,3 +534,25 @@ def test_an_answer_that_was_just_given_after_a_question_that_was_just_asked_is_l
     before = hours.get("r1"), hours.get("new")
     assert hours.run() == []
     assert (hours.get("r1"), hours.get("new")) == before
+
+
+@without_indexes
+def test_a_table_that_is_read_whole_is_left_in_time_also_where_nothing_in_it_can_still_change(
+    hours: Hours, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours.ended(*PAST)
+    hours.waiting("r1")
+    pages = dynamodb._pages
+
+    def few(operation: str, model: str, asked: Any, *start: Any) -> Any:
+        return pages(operation, model, asked | {"Limit": 10}, *start)
+
+    monkeypatch.setattr(dynamodb, "_pages", few)
+    seen = 0
+    for _ in range(60):
+        hours.run(pages=2)
+        seen += hours.last.requests
+        if hours.last.is_complete:
+            break
+        assert hours.tables.items["Scan"] <= 70 and hours.cursor.part == "OPEN"
+    assert hours.last.is_complete and seen == 1
