@@ -28,7 +28,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import scale
+from bench import operators, scale
 from hourbank.local import deploy, people
 from hourbank.local.emulator import Emulator
 from hourbank.local.tables import scan
@@ -43,6 +43,7 @@ NOISE = 0.15
 PAGE = ROOT / "docs" / "why" / "performance.md"
 SCALE_PAGE = ROOT / "docs" / "why" / "scale.md"
 BEGIN, END = "<!-- printed by make bench -->", "<!-- end -->"
+BEGIN_OPERATORS = "<!-- printed by make bench ARGS=--operators -->"
 # how many requests are made at once on the emulator, and what may go wrong there ends after so long
 AT_ONCE = 20
 PATIENCE_SECONDS = 600
@@ -361,17 +362,17 @@ def markdown(report: Report) -> str:
     )
 
 
-def update(page: str, printed: str) -> str:
+def update(page: str, printed: str, place: str = BEGIN) -> str:
     """The page with this report in place of the one before."""
-    before, begin, rest = page.partition(BEGIN)
+    before, begin, rest = page.partition(place)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise SystemExit(f"bench: the page has no place for the report: {BEGIN} and {END}")
+        raise SystemExit(f"bench: the page has no place for the report: {place} and {END}")
     return f"{before}{begin}\n{printed}\n{end}{after}"
 
 
-def put(page: Path, printed: str) -> None:
-    page.write_text(update(page.read_text(encoding="utf-8"), printed), encoding="utf-8")
+def put(page: Path, printed: str, place: str = BEGIN) -> None:
+    page.write_text(update(page.read_text(encoding="utf-8"), printed, place), encoding="utf-8")
 
 
 def draw(console: Console, report: Report) -> None:
@@ -399,12 +400,14 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--update-docs", action="store_true", help="put the results into their page of docs/why/")
     parser.add_argument("--check", action="store_true", help=f"fail where a promise is missed by {NOISE:.0%}")
     parser.add_argument("--scale", action="store_true", help="measure the auditor over many requests instead")
-    parser.add_argument("--past", type=int, default=1_000_000, help="with --scale: requests that have ended")
+    parser.add_argument("--operators", action="store_true", help="measure the operators' commands over as many instead")
+    parser.add_argument("--stuck", type=int, default=10_000, help="with --operators: requests whose execution failed")
+    parser.add_argument("--past", type=int, default=1_000_000, help="with both: requests that have ended")
     parser.add_argument("--waiting", type=int, default=10_000, help="and that wait for people")
     parser.add_argument("--in-progress", type=int, default=1_000, help="and whose service is in progress")
     parser.add_argument("--times", type=int, default=10, help="and how much longer the past is in comparison")
     arguments = parser.parse_args()
-    for name in ("rounds", "past", "waiting", "in_progress", "times"):
+    for name in ("rounds", "stuck", "past", "waiting", "in_progress", "times"):
         if getattr(arguments, name) < 1:
             parser.error(f"--{name.replace('_', '-')}: at least 1")
     return arguments
@@ -420,7 +423,10 @@ def main() -> None:
             if not progress.is_terminal:
                 progress.print(what)
 
-        is_missed = at_scale(arguments, say) if arguments.scale else at_speed(arguments, say)
+        if arguments.operators:
+            is_missed = operated(arguments, say)
+        else:
+            is_missed = at_scale(arguments, say) if arguments.scale else at_speed(arguments, say)
     if arguments.check and is_missed:
         sys.exit(1)
 
@@ -435,6 +441,19 @@ def at_scale(arguments: argparse.Namespace, say: Say) -> bool:
     if arguments.update_docs:
         put(SCALE_PAGE, scale.markdown(figures))
     return figures.ratio > scale.MOST_RATIO
+
+
+def operated(arguments: argparse.Namespace, say: Say) -> bool:
+    """Measure the operators' commands over many requests; return whether one grows with the past that must not."""
+    stuck, waiting = arguments.stuck, arguments.stuck + arguments.waiting
+    size = scale.Size(past=arguments.past, waiting=waiting, in_progress=arguments.in_progress)
+    found = operators.measure(size, stuck, say)
+    operators.draw(Console(), found, size, stuck)
+    if arguments.json:
+        arguments.json.write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n")
+    if arguments.update_docs:
+        put(SCALE_PAGE, operators.markdown(found, size, stuck), BEGIN_OPERATORS)
+    return any(one.grows for one in found)
 
 
 def at_speed(arguments: argparse.Namespace, say: Say) -> bool:

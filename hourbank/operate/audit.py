@@ -15,7 +15,7 @@ from hourbank.account.stack import Stack
 from hourbank.operate.executions import owner_of
 from hourbank.operate.remedies import Remedy, Trouble, remedies
 from hourbank.operate.report import (
-    Tally,
+    TroubleTally,
     aside,
     in_row,
     live,
@@ -56,7 +56,7 @@ def show_audit(
     """
     if "USER_BALANCE_TABLE_NAME" not in os.environ:  # an auditor of an older version looks at no balances
         os.environ["USER_BALANCE_TABLE_NAME"] = variables(stack)["USER_BALANCE_TABLE_NAME"]
-    run, tally = Audit(touch=touch, again=touch, machine=stack.requests_arn), Tally()
+    run, tally = Audit(touch=touch, again=touch, machine=stack.requests_arn), TroubleTally()
     run.at = begin - 1
 
     def words() -> str:
@@ -124,7 +124,7 @@ def _remedies(stack: Stack, found: Finding) -> tuple[Remedy, ...]:
     return (Remedy("", found.remedy), *helps) if found.kind == "MISSED" else helps
 
 
-def _print_rest(console: Console, stack: Stack, run: Audit, tally: Tally, limit: int) -> None:
+def _print_rest(console: Console, stack: Stack, run: Audit, tally: TroubleTally, limit: int) -> None:
     """Print what is known at the end."""
     if not tally.count and not run.missed:
         say(console, ("nothing that does not fit", "dim"))

@@ -103,7 +103,9 @@ def path(execution_arn: str) -> list[Step] | None:
     return steps
 
 
-def unsuccessful(stack: Stack, seen: Callable[[int], None] = lambda _: None) -> dict[str, DescribedExecution]:
+def unsuccessful(
+    stack: Stack, now: datetime, seen: Callable[[int], None] = lambda _: None
+) -> dict[str, DescribedExecution]:
     """Return by ARN the executions of both machines that did not succeed and have not been forgotten (90 days).
 
     They are listed, a thousand a call, and none is described: error and input are not known, and that one can go on is
@@ -115,7 +117,6 @@ def unsuccessful(stack: Stack, seen: Callable[[int], None] = lambda _: None) -> 
         Told how many more were listed, page by page.
     """
     found: dict[str, DescribedExecution] = {}
-    redrivable = datetime.now(UTC) - REDRIVABLE
     for machine in (stack.requests_arn, stack.releases_arn):
         for status in UNSUCCESSFUL:
             pages = client("stepfunctions").get_paginator("list_executions")
@@ -128,7 +129,7 @@ def unsuccessful(stack: Stack, seen: Callable[[int], None] = lambda _: None) -> 
                         status=status,
                         started=one["startDate"],
                         ended=one["stopDate"],
-                        can_go_on=machine == stack.requests_arn and one["stopDate"] > redrivable,
+                        can_go_on=machine == stack.requests_arn and now - one["stopDate"] < REDRIVABLE,
                     )
     return found
 

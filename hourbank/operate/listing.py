@@ -6,7 +6,6 @@ open, all of them; for others the table is scanned, as far as is asked for.
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import itertools
 from collections.abc import Iterator, Sequence
@@ -43,14 +42,15 @@ def show_list(
     Parameters
     ----------
     limit, most : int
-        How many to print, and how many records to read for that.
+        How many to print, and how many records to read for that, where no index has them.
     """
+    keys = _open_keys() if status and status not in requests.FINAL else None
     read, found, is_cut = 0, 0, False
 
     def wanted() -> Iterator[Item]:
         nonlocal read, found, is_cut
-        for request in _of_status(status, most):
-            if is_cut := read == most:
+        for request in _scanned(most) if keys is None else _read(keys):
+            if is_cut := keys is None and read == most:
                 return
             read += 1
             is_persons = person is None or person in (request.get("requesterId"), request.get("providerId"))
@@ -76,15 +76,21 @@ def show_list(
         say(console, (f"none of {many(read, 'request')}", "dim"))
 
 
-def _of_status(status: str | None, most: int) -> Iterator[Item]:
-    """Yield at least the requests in a status; by the index where the status and the table have one."""
-    if status and status not in requests.FINAL:
-        with contextlib.suppress(dynamodb.NoIndex):
-            for page in dynamodb.listed("ServiceRequest", OPEN_REQUESTS):
-                for keys in in_hundreds(item["id"] for item in page.items):
-                    yield from dynamodb.read_many("ServiceRequest", keys).values()
-            return
-    yield from itertools.chain.from_iterable(dynamodb.pages("ServiceRequest", min(most, PAGE)))
+def _open_keys() -> list[str] | None:
+    """Return the ids of all requests that can still change; None where the table has no index of them."""
+    try:
+        return [item["id"] for page in dynamodb.listed("ServiceRequest", OPEN_REQUESTS) for item in page.items]
+    except dynamodb.NoIndex:
+        return None
+
+
+def _read(keys: list[str]) -> Iterator[Item]:
+    for some in in_hundreds(keys):
+        yield from dynamodb.read_many("ServiceRequest", some).values()
+
+
+def _scanned(most: int) -> Iterator[Item]:
+    return itertools.chain.from_iterable(dynamodb.pages("ServiceRequest", min(most, PAGE)))
 
 
 def _print(console: Console, newest: Sequence[Item]) -> None:

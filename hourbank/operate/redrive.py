@@ -32,7 +32,7 @@ from hourbank.operate.remedies import state_of
 from hourbank.operate.report import (
     SCREEN,
     Foremost,
-    Tally,
+    TroubleTally,
     aside,
     live,
     many,
@@ -79,7 +79,7 @@ def redrive_executions(
 
 def _tell(console: Console, left: list[Left]) -> None:
     """Print what is to go on: a screen of it, and how much there is of what."""
-    tally = Tally()
+    tally = TroubleTally()
     for number, (run, case) in enumerate(left):
         tally.add("EXECUTION", f"{run.status}; {state_of(case)}", case.request_id, case.held)
         if number < SCREEN:
@@ -130,7 +130,7 @@ def _all_to_redrive(stack: Stack, limit: int) -> list[Left]:
         return f"{many(read['executions'], 'failed execution')} listed, {many(read['requests'], 'request')} read"
 
     with so_far(lambda: f"{words()}; nothing was done: give it again"), live(words):
-        runs = unsuccessful(stack, lambda number: read.update(executions=number))
+        runs = unsuccessful(stack, datetime.now(UTC), lambda number: read.update(executions=number))
         for case in open_cases(lambda number: read.update(requests=number)):
             run = left_by(stack, runs, case)
             if run and (run := as_described(stack, run)).can_go_on:

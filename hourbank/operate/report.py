@@ -36,7 +36,7 @@ class Group(NamedTuple):
     hours: Decimal = Decimal(0)
 
 
-class Tally:
+class TroubleTally:
     """Counts what is wrong, in groups of the same words; of each request it keeps nothing but the id."""
 
     def __init__(self) -> None:
@@ -185,7 +185,7 @@ def print_remedy(console: Console, command: str, use: str) -> None:
     say(console, " " * 10, (f"{command}  " if command else "", "cyan"), (f"# {use}", "dim"))
 
 
-def print_groups(console: Console, tally: Tally) -> None:
+def print_groups(console: Console, tally: TroubleTally) -> None:
     """Print what the troubles are, where there are more than a screen has room for."""
     if len(tally) <= SCREEN:
         return
@@ -198,7 +198,7 @@ def print_groups(console: Console, tally: Tally) -> None:
         say(console, (f"and {len(rows) - MOST_GROUPS} more groups, which --json prints", "dim"))
 
 
-def print_total(console: Console, tally: Tally, none: str) -> None:
+def print_total(console: Console, tally: TroubleTally, none: str) -> None:
     """Print how many requests are concerned and the hours at stake, those of each request once."""
     if len(tally):
         say(console, (f"{many(len(tally), 'request')}, {in_hours(tally.hours)} at stake", "bold red"))

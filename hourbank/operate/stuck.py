@@ -35,7 +35,7 @@ from hourbank.operate.remedies import Trouble, remedies, state_of, touch
 from hourbank.operate.report import (
     SCREEN,
     Foremost,
-    Tally,
+    TroubleTally,
     in_row,
     live,
     many,
@@ -65,7 +65,7 @@ class Stuck:
 
     def __init__(self, stack: Stack, limit: int) -> None:
         self._stack = stack
-        self.tally = Tally()
+        self.tally = TroubleTally()
         self._newest: Foremost[tuple[DescribedExecution, Case]] = Foremost(limit)
         self._longest: Foremost[tuple[timedelta, str, Case]] = Foremost(limit)
 
@@ -201,8 +201,9 @@ def show_stuck(console: Console, stack: Stack, limit: int, *, as_json: bool = Fa
 
     with so_far(lambda: f"{words()}; nothing is changed: give it again"):
         with live(words):
-            runs = unsuccessful(stack, lambda number: read.update(executions=number))
-            found.look(runs, datetime.now(UTC), confirmation, lambda number: read.update(requests=number))
+            now = datetime.now(UTC)
+            runs = unsuccessful(stack, now, lambda number: read.update(executions=number))
+            found.look(runs, now, confirmation, lambda number: read.update(requests=number))
         show_as = _show_json if as_json else _show
         return show_as(console, stack, found, limit)
 

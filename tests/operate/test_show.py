@@ -353,8 +353,12 @@ def test_what_waits_where_its_definition_says_is_not_stuck(aws: Aws, own_states:
     aws.stubs["dynamodb"].add_response("batch_get_item", {"Responses": {"ESCROW": [item(ESCROW)]}})
     aws.went({"timestamp": at(13), "type": "StateEntered", "stateEnteredEventDetails": {"name": state}})
     aws.is_("RUNNING")
-    found = stuck.of_waits(DEV, BEGAN + timedelta(hours=3), timedelta(days=14))
-    assert [one.what for one in found] == ([] if state == "CoolOff" else ["ESCROWED, which takes minutes at most"])
+    aws.stubs["dynamodb"].add_response("query", {"Items": []})
+    found = stuck.Stuck(DEV, 5)
+    found.look({}, BEGAN + timedelta(hours=3), timedelta(days=14))
+    waits = [one.what for one in found.of_waits()]
+    assert waits == ([] if state == "CoolOff" else ["ESCROWED, which takes minutes at most"])
+    assert found.tally.count == len(found.tally) == len(waits)
 
 
 def test_a_state_of_an_older_definition_is_told_as_well(aws: Aws) -> None:

@@ -7,7 +7,20 @@ from pathlib import Path
 import pytest
 
 from bench import scale
-from bench.__main__ import BEGIN, END, NOISE, PAGE, ROOT, SCALE_PAGE, Handler, Report, Result, markdown, update
+from bench.__main__ import (
+    BEGIN,
+    BEGIN_OPERATORS,
+    END,
+    NOISE,
+    PAGE,
+    ROOT,
+    SCALE_PAGE,
+    Handler,
+    Report,
+    Result,
+    markdown,
+    update,
+)
 from handlers.bank.cursor import SHARES
 
 REPORT = Report(
@@ -17,18 +30,22 @@ REPORT = Report(
 )
 
 
-@pytest.mark.parametrize("file", [PAGE, SCALE_PAGE], ids=lambda file: file.name)
-def test_the_page_has_a_place_for_the_report_and_keeps_all_else(file: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "place"),
+    [(PAGE, BEGIN), (SCALE_PAGE, BEGIN), (SCALE_PAGE, BEGIN_OPERATORS)],
+    ids=lambda what: str(what)[-20:],
+)
+def test_the_page_has_a_place_for_the_report_and_keeps_all_else(file: Path, place: str) -> None:
     page = file.read_text(encoding="utf-8")
-    assert page.count(BEGIN) == page.count(END) == 1
-    written = update(page, markdown(REPORT))
-    block = written.partition(BEGIN)[2].partition(END)[0]
+    assert page.count(place) == 1
+    written = update(page, markdown(REPORT), place)
+    block = written.partition(place)[2].partition(END)[0]
     assert block == f"\n{markdown(REPORT)}\n"
-    assert written.replace(block, "") == page.replace(page.partition(BEGIN)[2].partition(END)[0], "")
+    assert written.replace(block, "") == page.replace(page.partition(place)[2].partition(END)[0], "")
     # and the next report takes the place of this one
-    assert update(written, markdown(REPORT)) == written
+    assert update(written, markdown(REPORT), place) == written
     with pytest.raises(SystemExit, match="has no place for the report"):
-        update("a page", markdown(REPORT))
+        update("a page", markdown(REPORT), place)
 
 
 def test_the_report_says_on_what_it_was_measured_and_names_no_host() -> None:
