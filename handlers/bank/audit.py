@@ -13,7 +13,7 @@ from handlers.aws import dynamodb, environment
 from handlers.aws.dynamodb import Index, Item, Page
 from handlers.bank import hours, requests
 from handlers.bank.books import Books, in_words, is_unmoved
-from handlers.bank.case import Case, cases, in_hundreds, past_cases
+from handlers.bank.case import AT_ONCE, Case, cases, in_hundreds, past_cases
 from handlers.bank.cursor import MODELS, OPEN_MODELS, SHARES, Cursor, Subject
 from handlers.bank.faults import adds_up, check_balance, check_entry, is_adjustment, is_as_it_must_be, request_of
 from handlers.bank.look import Finding, Look
@@ -126,13 +126,13 @@ class Audit(Look):
         stages = {"ServiceRequest": self._about_open_requests, "Escrow": self._about_escrows}
         for model in OPEN_MODELS[OPEN_MODELS.index(begin.model) :]:
             after = begin.after if begin.model == model else None
-            for keys in in_hundreds(self.open_keys(model, after)):
+            for keys, last in _in_turn(self._open_pages(model, after)):
                 new = [key for key in keys if key not in self._looked_at[model]]
                 self._looked_at[model].update(new)
                 for items in dynamodb.read_pages(model, new, consistent=False):
                     yield from self._noted(stages[model](items))
                 if self.is_time_up():
-                    self.cursor = self.cursor._replace(part="OPEN", model=model, after=keys[-1])
+                    self.cursor = self.cursor._replace(part="OPEN", model=model, after=last)
                     return
         if self.cursor.part == "OPEN":
             self.cursor = self.cursor._replace(part="SHARE", model="ServiceRequest", after=None)
@@ -140,14 +140,18 @@ class Audit(Look):
 
     def open_keys(self, model: str, after: str | None = None) -> Iterator[str]:
         """The keys of what can still change, by the index, or where the table has none, by reading all of it."""
+        for page in self._open_pages(model, after):
+            yield from (item["id"] for item in page.items)
+
+    def _open_pages(self, model: str, after: str | None) -> Iterator[Page]:
         index = OPEN_REQUESTS if model == "ServiceRequest" else HELD_ESCROWS
         try:
-            yield from _keys(dynamodb.listed(model, index, after))
+            yield from dynamodb.listed(model, index, after)
         except dynamodb.NoIndex:
             self.unindexed.append(environment.table(model))
             is_request = model == "ServiceRequest"
             values = sorted(requests.FINAL) if is_request else [HELD_ESCROWS.value]
-            yield from _keys(dynamodb.filtered(model, "status", values, others=is_request, after=after))
+            yield from dynamodb.filtered(model, "status", values, others=is_request, after=after)
 
     def _once_more(self, again: Iterable[Subject]) -> Iterator[Finding]:
         """About what was found before: it is looked at in each run until it fits."""
@@ -263,6 +267,19 @@ class Audit(Look):
         self.is_compared = True
 
 
-def _keys(pages: Iterable[Page]) -> Iterator[str]:
+def _in_turn(pages: Iterable[Page]) -> Iterator[tuple[list[str], str]]:
+    """As many keys as are read at once, and the one after which to go on.
+
+    Fewer, or none, where a page has nothing: a table that is read whole has many of those, and time runs out there too.
+    """
+    left: list[str] = []
     for page in pages:
-        yield from (item["id"] for item in page.items)
+        left += [item["id"] for item in page.items]
+        while len(left) >= AT_ONCE:
+            yield left[:AT_ONCE], left[AT_ONCE - 1]
+            left = left[AT_ONCE:]
+        if not page.items and page.after is not None:
+            yield left, page.after
+            left = []
+    if left:
+        yield left, left[-1]

@@ -23,6 +23,8 @@ ENTRIES = ("ESCROW_HOLD", "ESCROW_ADJUST", "ESCROW_REFUND", "ESCROW_RELEASE")
 # The entries that say how an escrow ended.
 ENDED_BY = {"HELD": set(), "RELEASED": {"ESCROW_RELEASE"}, "REFUNDED": {"ESCROW_REFUND"}}
 THROTTLED_TRIES = 10
+# https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
+AT_ONCE = 100
 UNSUCCESSFUL = ("FAILED", "TIMED_OUT", "ABORTED")
 
 
@@ -51,7 +53,7 @@ class Case(NamedTuple):
 def in_hundreds(items: Iterable[T]) -> Iterator[list[T]]:
     """As many as DynamoDB gives at once."""
     left = iter(items)
-    while some := list(itertools.islice(left, 100)):
+    while some := list(itertools.islice(left, AT_ONCE)):
         yield some
 
 

@@ -534,3 +534,25 @@ def test_an_answer_that_was_just_given_after_a_question_that_was_just_asked_is_l
     before = hours.get("r1"), hours.get("new")
     assert hours.run() == []
     assert (hours.get("r1"), hours.get("new")) == before
+
+
+@without_indexes
+def test_a_table_that_is_read_whole_is_left_in_time_also_where_nothing_in_it_can_still_change(
+    hours: Hours, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours.ended(*PAST)
+    hours.waiting("r1")
+    pages = dynamodb._pages
+
+    def few(operation: str, model: str, asked: Any, *start: Any) -> Any:
+        return pages(operation, model, asked | {"Limit": 10}, *start)
+
+    monkeypatch.setattr(dynamodb, "_pages", few)
+    seen = 0
+    for _ in range(60):
+        hours.run(pages=2)
+        seen += hours.last.requests
+        if hours.last.is_complete:
+            break
+        assert hours.tables.items["Scan"] <= 70 and hours.cursor.part == "OPEN"
+    assert hours.last.is_complete and seen == 1
