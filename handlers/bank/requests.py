@@ -3,7 +3,7 @@
 Attributes are those of the contract; absent means missing or of type NULL.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple, TypeGuard
@@ -67,6 +67,10 @@ WHY_REFUSED = {
     "size": "Not started: the record is so large that the workflow cannot write in it",
     "taskToken": "Not delivered: the task token is none that Step Functions gives",
 }
+
+
+# Attributes, and the values that one must not have.
+NoneOf = tuple[tuple[str, str], ...]
 
 
 class IllegalSetting(Exception):
@@ -157,18 +161,20 @@ def move(
     attributes: dict[str, Any] | None = None,
     *,
     unchanged: tuple[str, ...] = (),
+    none_of: NoneOf = (),
     remove: tuple[str, ...] = (),
 ) -> Write:
     """The write that takes the record to a status, while its status, owner and ``unchanged`` are as they were read.
 
-    Whoever leaves a wait takes the task token away. A repeated status is legal only within a wait (a new token).
+    ``none_of`` are values that attributes must not have by then. A decision rests on no more of what people answer than
+    it is made of: else whoever writes fast enough could keep it from being made. Whoever leaves a wait takes the task token away. A repeated status is legal only within a wait (a new token).
     """
     current = status_of(request)
     if status != current and status not in TRANSITIONS.get(current, frozenset()):
         raise IllegalMove(f"A request cannot go from {current} to {status}")
     change = Change("ServiceRequest", request["id"]).exists()
     attributes = attributes or {}
-    change.unchanged(request, "status", OWNER, *unchanged).set(status=status, **attributes)
+    change.unchanged(request, "status", OWNER, *unchanged).none_of(none_of).set(status=status, **attributes)
     if status == "VALIDATING":
         change.set(**{OPEN: IS_OPEN})
     if status in FINAL:
@@ -191,6 +197,20 @@ def requester_answer(request: Item) -> str | None:
     """The requester's answer to a counter-offer; before there was one to answer, there is none."""
     response = request.get("requesterResponse") if status_of(request) == "NEGOTIATING" else None
     return response if response in ("ACCEPTED", "REJECTED", "CANCELLED") else None
+
+
+class Silence(NamedTuple):
+    """Nobody's answer: how one is found, and what must still be so for there to be none."""
+
+    answer: Callable[[Item], str | None]
+    unchanged: tuple[str, ...]
+    none_of: NoneOf
+
+
+OF_PROVIDER = Silence(provider_answer, ("providerResponse",), (("requesterResponse", "CANCELLED"),))
+OF_REQUESTER = Silence(
+    requester_answer, (), tuple(("requesterResponse", answer) for answer in ("ACCEPTED", "REJECTED", "CANCELLED"))
+)
 
 
 def moment(item: Mapping[str, Any], attribute: str) -> datetime | None:
@@ -277,6 +297,13 @@ def answer_awaited(request: Item) -> str | None:
 def is_decided(request: Item) -> bool:
     """Whether somebody has ended a service in progress."""
     return asks_for(request).kind == "FINISH"
+
+
+# What each decision rests on: attributes that are as they were read, and values that others must not have.
+DECIDED_ON: Mapping[str, tuple[tuple[str, ...], NoneOf]] = {
+    "RELEASE": (("requesterResponse",), ()),
+    "REFUND": (("providerResponse",), (("requesterResponse", "COMPLETED"),)),
+}
 
 
 def decision(request: Item) -> str:
