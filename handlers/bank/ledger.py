@@ -145,13 +145,13 @@ def refund(
     status: str,
     reason: Reason,
     *,
-    while_silent: Silence | None = None,
+    unless: Callable[[Item], Silence] | None = None,
     never_held: bool = False,
 ) -> Ended:
     """Gives back what this execution holds, if anything, and ends the request in the same transaction.
 
     A request that was deleted or replaced meanwhile still gets its hours back. One that is in progress is left alone,
-    and so is one that has an answer where it must be ``while_silent``. Where this execution has ``never_held`` anything, an
+    and so is one for which ``unless(request)`` finds an answer. Where this execution has ``never_held`` anything, an
     escrow of its ARN is from before its name was free again, and is left alone.
 
     Raises
@@ -170,7 +170,7 @@ def refund(
         if requests.is_begun_at_most(request, run) and (is_old or not mine):
             return _end_before_the_hold(run, request, mine, status, reason)
         if mine and not is_old and is_held(mine):
-            return _give_back(run, request, mine, status, reason, while_silent)
+            return _give_back(run, request, mine, status, reason, unless)
         return _as_it_ended(run, None if is_old else mine, status)
 
     return _count("HoursRefunded", *dynamodb.commit(plan))
@@ -196,7 +196,7 @@ def _give_back(
     escrow: Item,
     status: str,
     reason: Reason,
-    while_silent: Silence | None,
+    unless: Callable[[Item], Silence] | None,
 ) -> Plan:
     """Gives this execution's hours back; the request decides whether, and is ended, if it is still the owner's."""
     requester = escrow.get("requesterId")
@@ -204,11 +204,10 @@ def _give_back(
         not_owned = Change("ServiceRequest", run.request_id).differs(OWNER, run.arn).check()
         # Whether the provider was asked has gone with the record.
         return Plan(Ended(status, requester, hours=_amount(escrow)), (*_close(escrow, "REFUNDED"), not_owned))
-    answer = while_silent.answer(request) if while_silent else None
+    answer, unchanged, none_of = unless(request) if unless else Silence(None, (), ())
     current = requests.status_of(request)
     if answer or current == "IN_PROGRESS":
         return Plan(Ended(current, requester, answer=answer))
-    unchanged, none_of = (while_silent.unchanged, while_silent.none_of) if while_silent else ((), ())
     as_it_is = Change("ServiceRequest", run.request_id).unchanged(request, "status", OWNER, *unchanged)
     as_it_is = as_it_is.none_of(none_of).check()
     provider = escrow.get("providerId") if requests.was_asked(request) else None

@@ -3,7 +3,7 @@
 Attributes are those of the contract; absent means missing or of type NULL.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple, TypeGuard
@@ -56,6 +56,8 @@ TOO_LARGE = f"The record is larger than {LARGEST_REQUEST_BYTES} bytes, so the wo
 _LONGEST_TOKEN = 2048
 LONGEST_RESPONSE_TIMEOUT_SECONDS = 30 * 24 * 3600
 
+# to a counter-offer
+_REQUESTER_ANSWERS = ("ACCEPTED", "REJECTED", "CANCELLED")
 # a table that is gone, or that this deployment may not read
 _NOT_GIVEN = {"ResourceNotFoundException", "AccessDeniedException"}
 _COMPARED_WITH_INPUT = ("serviceId", "requesterId", "providerId", "estimatedHours", "providerResponseTimeoutSeconds")
@@ -167,7 +169,9 @@ def move(
     """The write that takes the record to a status, while its status, owner and ``unchanged`` are as they were read.
 
     ``none_of`` are values that attributes must not have by then. A decision rests on no more of what people answer than
-    it is made of: else whoever writes fast enough could keep it from being made. Whoever leaves a wait takes the task token away. A repeated status is legal only within a wait (a new token).
+    it is made of: else whoever writes fast enough could keep it from being made.
+
+    Whoever leaves a wait takes the task token away. A repeated status is legal only within a wait (a new token).
     """
     current = status_of(request)
     if status != current and status not in TRANSITIONS.get(current, frozenset()):
@@ -196,21 +200,33 @@ def provider_answer(request: Item) -> str | None:
 def requester_answer(request: Item) -> str | None:
     """The requester's answer to a counter-offer; before there was one to answer, there is none."""
     response = request.get("requesterResponse") if status_of(request) == "NEGOTIATING" else None
-    return response if response in ("ACCEPTED", "REJECTED", "CANCELLED") else None
+    return response if response in _REQUESTER_ANSWERS else None
 
 
 class Silence(NamedTuple):
-    """Nobody's answer: how one is found, and what must still be so for there to be none."""
+    """Whether somebody has answered.
 
-    answer: Callable[[Item], str | None]
+    Attributes
+    ----------
+    answer
+        What they have; None: nothing.
+    unchanged, none_of
+        What must still be so for there to be no answer; as for ``move``.
+    """
+
+    answer: str | None
     unchanged: tuple[str, ...]
     none_of: NoneOf
 
 
-OF_PROVIDER = Silence(provider_answer, ("providerResponse",), (("requesterResponse", "CANCELLED"),))
-OF_REQUESTER = Silence(
-    requester_answer, (), tuple(("requesterResponse", answer) for answer in ("ACCEPTED", "REJECTED", "CANCELLED"))
-)
+def provider_silence(request: Item) -> Silence:
+    return Silence(provider_answer(request), ("providerResponse",), (("requesterResponse", "CANCELLED"),))
+
+
+def requester_silence(request: Item) -> Silence:
+    asked = status_of(request) == "NEGOTIATING"
+    answers = tuple(("requesterResponse", answer) for answer in _REQUESTER_ANSWERS) if asked else ()
+    return Silence(requester_answer(request), (), answers)
 
 
 def moment(item: Mapping[str, Any], attribute: str) -> datetime | None:
