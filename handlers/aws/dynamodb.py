@@ -384,6 +384,12 @@ class Change:
         self._conditions.append(f"(attribute_not_exists({name}) OR NOT {name} = {self._value(value)})")
         return self
 
+    def none_of(self, values: Iterable[tuple[str, Any]]) -> "Change":
+        """As ``differs``, for each attribute and value."""
+        for attribute, value in values:
+            self.differs(attribute, value)
+        return self
+
     def at_least(self, attribute: str, number: Any) -> "Change":
         self._conditions.append(f"{self._name(attribute)} >= {self._value(number)}")
         return self

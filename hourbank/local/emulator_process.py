@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import threading
+from urllib.parse import parse_qs
 
 # a name or address that can only be this machine's: https://www.rfc-editor.org/rfc/rfc6761#section-6.3
 LOOPBACK = r"(([\w-]+\.)*localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
@@ -147,18 +148,15 @@ def know_people_by_their_names() -> None:
 def refuse_other_sites() -> None:
     """Answer this machine's programs and pages alone.
 
-    ministack believes everybody and lets pages of every origin read its answers, task tokens too: any site that is open
-    in a browser here could. A name that was made to lead here (DNS rebinding) is refused by its Host.
+    ministack believes everybody, runs what anybody gives it as a function, and lets pages of every origin read its
+    answers, task tokens too: any site that is open in a browser here could do both. A name that was made to lead here
+    (DNS rebinding) is refused by its Host.
     """
     module = vars(importlib.import_module("ministack.app"))
     answer = module["app"]
 
     async def app(scope, receive, send):
-        headers = {name: value.decode("latin-1") for name, value in scope.get("headers", ())}
-        known = re.fullmatch(LOOPBACK, headers.get(b"host", ""))
-        if b"origin" in headers:
-            known = known and re.fullmatch(f"https?://{LOOPBACK}", headers[b"origin"])
-        if known or scope["type"] == "lifespan":
+        if scope["type"] == "lifespan" or is_of_this_machine(scope):
             await answer(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close"})
@@ -167,6 +165,21 @@ def refuse_other_sites() -> None:
             await send({"type": "http.response.body", "body": b"Only programs and pages of this machine are answered"})
 
     module["app"] = app
+
+
+def is_of_this_machine(scope):
+    """Whether a request is of a program, or of a page that this machine serves."""
+    headers = {name: value.decode("latin-1") for name, value in scope.get("headers", ())}
+    if not re.fullmatch(LOOPBACK, headers.get(b"host", "")):
+        return False
+    if b"origin" in headers:
+        return bool(re.fullmatch(f"https?://{LOOPBACK}", headers[b"origin"]))
+    # An image or a link on any page is asked for without an Origin. Browsers say where they found it, not all of them:
+    # https://www.w3.org/TR/fetch-metadata/. AWS's query protocol makes a call of such an address, which programs POST.
+    if headers.get(b"sec-fetch-site", "none") not in ("none", "same-origin"):
+        return False
+    asked = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+    return scope.get("method") == "POST" or not any(name.lower() == "action" for name in asked)
 
 
 def open_enough_files() -> None:
