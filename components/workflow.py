@@ -20,6 +20,7 @@ ALARMS = {
     "ExecutionThrottled": ("was throttled: Step Functions is at a limit of this account.", "executions-are-throttled"),
 }
 
+
 class WorkflowArgs(TypedDict):
     settings: Settings
     """The stack's settings."""

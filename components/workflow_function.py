@@ -11,6 +11,7 @@ from components.alarms import alarm
 from components.service_role import service_role, traces
 from components.settings import Settings
 
+
 class WorkflowFunctionArgs(TypedDict):
     settings: Settings
     """The stack's settings."""

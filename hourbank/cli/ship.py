@@ -98,7 +98,7 @@ def verify(
 def cost(
     requests_per_month: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, max=10**9, help="A month's bill with so many requests, and the quotas it meets."),
+        typer.Option(metavar="N", min=1, max=10**9, help="A month's bill with so many, and the quotas it meets."),
     ] = None,
     waiting_days: Annotated[
         float | None, typer.Option(metavar="D", min=0, max=365, help="How long each is open: 7 days by default.")

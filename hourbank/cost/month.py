@@ -113,8 +113,9 @@ class Month:
         return sum(part.dollars for part in self.parts if not part.option)
 
     def met_at(self, limit: Limit, *, elsewhere: bool = False) -> float:
-        """With how many requests a month a quota is used up: everything grows with them."""
-        return self.requests / limit.share(elsewhere=elsewhere)
+        """With how many requests a month a quota is used up, as all use grows with them; infinite where none is used."""
+        share = limit.share(elsewhere=elsewhere)
+        return self.requests / share if share else math.inf
 
 
 def month(measured: Measurement, recording: Recording, requests: int, waiting_days: float) -> Month:
@@ -130,7 +131,8 @@ def month(measured: Measurement, recording: Recording, requests: int, waiting_da
         for name, dollars in parts_of_a_request(played.usage, cold=is_cold).items():
             each[name] += share * dollars
     executions = sum(share * len(played.states) for share, played in usages)
-    answers = sum(share * sum(turn.status != "IN_PROGRESS" for turn in story.turns) / 100 for story, share in MIX.items())
+    answered = {story: sum(turn.status != "IN_PROGRESS" for turn in story.turns) for story in MIX}
+    answers = sum(share / 100 * answered[story] for story, share in MIX.items())
     seconds = average("milliseconds") / 1000
     a_second = PEAK * requests / (DAYS_A_MONTH * 24 * 3600)
     waiting, past = requests * waiting_days / DAYS_A_MONTH, requests * PAST_MONTHS
@@ -222,14 +224,17 @@ def assumptions(bill: Month) -> Iterator[str]:
     yield f"The busiest second has {PEAK} times the average; what is written then is taken to be in one table."
     yield f"Below {COLD_BELOW:,} a month each call of a function starts a process, above it finds one."
     yield (
-        f"Prices are those of {prices.REGION}, without free tiers; `hourbank cost` prints them. Elsewhere transitions cost "
-        "up to half as much again."
+        f"Prices are those of {prices.REGION}, without free tiers; `hourbank cost` prints them. Elsewhere transitions "
+        "cost up to half as much again."
     )
     yield "What a request uses was measured on the emulator (`make measured`). Nothing of this was measured on AWS."
 
 
 def to_json(bill: Month) -> dict[str, Any]:
-    """The bill as plain values; `metAt` is in requests a month."""
+    """The bill as plain values; `metAt` is in requests a month, null where none meet it."""
+
+    def finite(value: float) -> float | None:
+        return value if math.isfinite(value) else None
 
     def of_limit(limit: Limit) -> dict[str, Any]:
         return {
@@ -238,8 +243,8 @@ def to_json(bill: Month) -> dict[str, Any]:
             "elsewhere": limit.quota.elsewhere,
             "code": "/".join(limit.quota.code) if limit.quota.code else None,
             "used": limit.used,
-            "metAt": bill.met_at(limit),
-            "metAtElsewhere": bill.met_at(limit, elsewhere=True),
+            "metAt": finite(bill.met_at(limit)),
+            "metAtElsewhere": finite(bill.met_at(limit, elsewhere=True)),
         }
 
     return {
@@ -269,23 +274,32 @@ def print_month(console: Console, requests: int, waiting_days: float, *, as_json
     bill = month(recorded.read(), recorder.record("dev", config=recorder.EXAMPLE), requests, waiting_days)
     if as_json:
         console.file.write(json.dumps(to_json(bill), indent=1) + "\n")
-        return
+    else:
+        draw(console, bill)
+
+
+def draw(console: Console, bill: Month) -> None:
+    """Print the bill for a person."""
 
     def say(text: str = "") -> None:
         show(console, Text(text))
 
-    table = plain_table(f"{requests:,} requests a month", "", "$ a month", "of the quota that it meets first", "used")
+    title = f"{bill.requests:,} requests a month"
+    table = plain_table(title, "", "$ a month", "of the quota that it meets first", "used")
     for part in bill.parts:
         if not part.option:
-            table.add_row(*row(part))
+            table.add_row(part.what, money(part.dollars), *used_in_words(part))
     table.add_row("all together", money(bill.dollars), "", "", style="bold")
     say()
     show(console, table)
     say()
     for part in bill.parts:
         if part.option:
-            quota = f"; {share_in_words(part.first.share())} of {part.first.quota.words}" if part.first else ""
-            say(f"With {part.option}, {part.what}: {money(part.dollars)} more{quota}")
+            quota, used = used_in_words(part)
+            say(
+                f"With {part.option}, {part.what}: {money(part.dollars)} more"
+                + (f"; {used} of {quota}" if used else "")
+            )
     tight = [limit for part in bill.parts for limit in part.limits if limit.share() > HALF]
     if tight:
         say()
@@ -300,14 +314,12 @@ def print_month(console: Console, requests: int, waiting_days: float, *, as_json
         say(f"Not counted: {what}.")
 
 
-def row(part: Part) -> tuple[str, str, str, str]:
+def used_in_words(part: Part) -> tuple[str, str]:
+    """The quota that a part meets first, and how much of it is used; nothing where it meets none."""
     if part.first is None:
-        return part.what, money(part.dollars), "", ""
-    return part.what, money(part.dollars), part.first.quota.words, share_in_words(part.first.share())
-
-
-def share_in_words(share: float) -> str:
-    return "< 1 %" if share < 0.01 else f"{share:.0%}".replace("%", " %")
+        return "", ""
+    share = part.first.share()
+    return part.first.quota.words, "< 1 %" if share < 0.01 else f"{share:,.0%}".replace("%", " %")
 
 
 def money(value: float) -> str:
@@ -342,8 +354,9 @@ def markdown(sizes: Sequence[int] = (1_000, 100_000, 1_000_000, 10_000_000)) -> 
         here, there = (requests_in_words(largest.met_at(limit, elsewhere=where)) for where in (False, True))
         return here if here == there else f"{here} ({there})"
 
+    many = "with so many a month (elsewhere)"
     lines = [
-        f"| requests a month | {' | '.join(f'{size:,}' for size in sizes)} | meets first | with so many a month (elsewhere) |",
+        f"| requests a month | {' | '.join(f'{size:,}' for size in sizes)} | meets first | {many} |",
         f"|---|{'---|' * (len(sizes) + 2)}",
     ]
     for number, part in enumerate(largest.parts):
@@ -362,7 +375,7 @@ def markdown(sizes: Sequence[int] = (1_000, 100_000, 1_000_000, 10_000_000)) -> 
     lines.append(f"| for 1,000 of them | {' | '.join(cells)} | | |")
     lines += [
         "",
-        "| quota | elsewhere, at least | met with so many a month (elsewhere) | `aws service-quotas request-service-quota-increase` | |",
+        f"| quota | elsewhere, at least | met {many} | `aws service-quotas request-service-quota-increase` | |",
         "|---|---|---|---|---|",
     ]
     for part in largest.parts:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from handlers.bank.cursor import SHARES
-from hourbank.cost import prices
+from hourbank.cost import prices, recorded
 from hourbank.cost.measure import Measurement, Usage, measure
 from hourbank.program import recorder
 from hourbank.program.recorder import Recording
@@ -167,6 +167,7 @@ def to_json(priced: CostReport) -> dict[str, Any]:
         "paths": [of_path(cost) for cost in priced.paths],
         "idleMonth": [asdict(part) for part in priced.idle],
         "monthOf1000Records": [asdict(part) for part in priced.records],
+        "audits": {key: value for key, value in recorded.plain(priced.measurement).items() if key != "stories"},
         "metricsOfABusyStack": priced.measurement.metrics,
         "notCounted": list(NOT_COUNTED),
     }
