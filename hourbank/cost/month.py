@@ -113,7 +113,7 @@ class Month:
         return sum(part.dollars for part in self.parts if not part.option)
 
     def met_at(self, limit: Limit, *, elsewhere: bool = False) -> float:
-        """With how many requests a month a quota is used up, as all use grows with them; infinite where none is used."""
+        """With how many requests a month a quota is used up: all use grows with them; infinite where there is none."""
         share = limit.share(elsewhere=elsewhere)
         return self.requests / share if share else math.inf
 

@@ -32,9 +32,8 @@ def measurement(document: Mapping[str, Any]) -> Measurement:
         for story in STORIES
         for played in [document["stories"][story.outcome]]
     }
-    audits = {key: Usage(**document[key]) for key in AUDITS}
-    rest = {key: value for key, value in document.items() if key not in ("stories", *AUDITS)}
-    return Measurement(stories=stories, **audits, **rest)
+    values: dict[str, Any] = {**document, "stories": stories, **{key: Usage(**document[key]) for key in AUDITS}}
+    return Measurement(**values)
 
 
 def read() -> Measurement:
