@@ -27,7 +27,7 @@ PACKAGE := frontend/dist/src/index.js
 SAMPLE := examples/app/node_modules/hourbank-frontend/package.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down sample frontend test test-all test-frontend test-beside test-browser interpreter package check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench docs release clean .venv .venv-emulator
+.PHONY: help demo up down sample frontend test test-all test-frontend test-beside test-browser interpreter package check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench measured docs release clean .venv .venv-emulator
 .SUFFIXES:
 
 help:
@@ -50,7 +50,8 @@ help:
 	@echo '  make simulate     every fault at every point of every path; ARGS="--only TIMED_OUT" picks some'
 	@echo '  make contention   50 threads on the ledger: DynamoDB Local (Java, Maven), the emulator; how fast'
 	@echo '  make bench        how fast: evaluation, imports, requests a second; ARGS=--tests the tests too'
-	@echo '  make docs         what is generated of docs/: the pictures, the page about configuration'
+	@echo '  make docs         what is generated of docs/: pictures, configuration, the bills of months'
+	@echo '  make measured     what a request uses, measured again for those bills; then make docs'
 	@echo 'ship'
 	@echo '  make plan         what a change changes, without a cloud: make plan BASE=main'
 	@echo '  make preview      what pulumi up would do to a stack: make preview STACK=dev'
@@ -293,6 +294,11 @@ docs: .venv
 	@$(BIN)/hourbank diagram --out docs/pictures
 	@$(BIN)/hourbank diagram --format mermaid --out docs/pictures
 	@$(BIN)/python tools/configuration.py >docs/configuration.md
+	@$(BIN)/python tools/scale.py
+
+# what a request uses, from which `hourbank cost --requests-per-month` works out a month
+measured: .venv .venv-emulator
+	@$(BIN)/python tools/measured.py
 
 clean:
 	rm -rf .venv .venv-emulator tools/sam/.venv .uv .dynamodb-local .pytest_cache .ruff_cache .import_linter_cache .hypothesis tools/asl/node_modules tools/amplify/node_modules tools/amplify/build

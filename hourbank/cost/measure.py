@@ -40,7 +40,6 @@ LAMBDA_LINES = (
     "END RequestId: 00000000-0000-0000-0000-000000000000\n"
     "REPORT RequestId: 00000000-0000-0000-0000-000000000000\tDuration: 123.45 ms\tBilled Duration: 124 ms\t"
     "Memory Size: 512 MB\tMax Memory Used: 123 MB\n"
-    "XRAY TraceId: 1-00000000-000000000000000000000000\tSegmentId: 0000000000000000\tSampled: true\n"
 )
 EXECUTION_DATA = {"input", "output", "parameters", "error", "cause"}
 Line = Mapping[str, Any]
@@ -54,15 +53,16 @@ class Usage:
     Attributes
     ----------
     transitions, invocations, events, traces : int
-        States entered; calls of functions; events told to the bus; traces, if each is recorded.
+        States entered; calls of functions; events told to the bus; traces, where the stack has `tracing` and each is
+        recorded.
     milliseconds : int
         That Lambda bills for all calls together, where each finds a process that is there.
     gb_seconds, cold_gb_seconds : float
         The same by the functions' memory; and what is added where each call starts a process.
     read, write : float
         DynamoDB's request units.
-    log_bytes : int
-        Of the functions, what Lambda says about them, and of the machines.
+    printed_bytes, lambda_bytes, machine_bytes : int
+        Of logs: what functions print, what Lambda says about their calls, and what machines say.
     """
 
     transitions: int
@@ -74,7 +74,13 @@ class Usage:
     write: float
     events: int
     traces: int
-    log_bytes: int
+    printed_bytes: int
+    lambda_bytes: int
+    machine_bytes: int
+
+    @property
+    def log_bytes(self) -> int:
+        return self.printed_bytes + self.lambda_bytes + self.machine_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,7 +295,9 @@ class Functions:
             write=sum(line["write"] for line in lines),
             events=sum(line["events"] for line in lines),
             traces=executions + alone,
-            log_bytes=machine_bytes + sum(line["printed"] + len(LAMBDA_LINES) for line in lines),
+            printed_bytes=sum(line["printed"] for line in lines),
+            lambda_bytes=len(lines) * len(LAMBDA_LINES),
+            machine_bytes=machine_bytes,
         )
 
 
