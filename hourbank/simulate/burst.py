@@ -48,8 +48,9 @@ class Quotas:
     """Functions that run at once: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html"""
 
 
-LARGE = Quotas(where="us-east-1, us-west-2, eu-west-1", bucket=1300, refill=300)
-OTHER = Quotas(where="another region", bucket=800, refill=150)
+# us-east-1, us-west-2 and eu-west-1 on the one hand
+LARGE = Quotas(where="Virginia, Oregon, Ireland", bucket=1300, refill=300)
+OTHER = Quotas(where="elsewhere", bucket=800, refill=150)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +85,7 @@ class Pace:
 
     call: float = 0.03
     """One call of Step Functions, from the function and back: assumed."""
-    record: float = 0.005
+    record: float = 0.007
     """The router's own work for a record at its memory's share of a processor: `make bench ARGS=--router`."""
     cold: float = 1.0
     """The start of a function that was not there: assumed."""
@@ -122,7 +123,9 @@ class Intake:
 
     def late(self, quotas: Quotas) -> float:
         """Return the seconds by which a start came after the one that the quotas allow, of the worst."""
-        return max(start - allowed for start, allowed in zip(sorted(self.taken), earliest(self.asked, quotas), strict=False))
+        return max(
+            start - allowed for start, allowed in zip(sorted(self.taken), earliest(self.asked, quotas), strict=False)
+        )
 
     @property
     def slowest(self) -> float:
@@ -194,7 +197,7 @@ class Burst:
         with (
             mock.patch.object(time, "sleep", self._pass),
             mock.patch.object(random, "uniform", self._random.uniform),
-            mock.patch.object(LambdaContext, "get_remaining_time_in_millis", lambda _: self._left() * 1000),
+            mock.patch.object(LambdaContext, "get_remaining_time_in_millis", side_effect=self._milliseconds_left),
         ):
             self._clock.run()
         self._world.on_call = None
@@ -268,6 +271,9 @@ class Burst:
 
     def _left(self) -> float:
         return self._local.ends - self._clock.now
+
+    def _milliseconds_left(self) -> float:
+        return self._left() * 1000
 
     def _pass(self, seconds: float) -> None:
         """Let time pass in a router, while others run; it is killed at its end."""
