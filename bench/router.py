@@ -115,7 +115,8 @@ class _Body:
 def answered(request: Any, **_: Any) -> AWSResponse:
     """Step Functions' answer to StartExecution, without a network."""
     body = json.dumps({"executionArn": "arn:aws:states:us-east-1:1:execution:m:n", "startDate": 1.0}).encode()
-    return AWSResponse(request.url, 200, {"content-type": "application/x-amz-json-1.0"}, _Body(body))
+    headers: Any = {"content-type": "application/x-amz-json-1.0"}
+    return AWSResponse(request.url, 200, headers, _Body(body))
 
 
 def new_requests(number: int) -> dict[str, Any]:

@@ -195,6 +195,7 @@ class Burst:
             self._clock.start(lambda lane=lane: self._read(lane))
         self._world.on_call = self._on_call
         with (
+            mock.patch.object(route_service_request, "processor"),
             mock.patch.object(time, "sleep", self._pass),
             mock.patch.object(random, "uniform", self._random.uniform),
             mock.patch.object(LambdaContext, "get_remaining_time_in_millis", side_effect=self._milliseconds_left),

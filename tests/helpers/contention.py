@@ -55,7 +55,7 @@ class Client:
             self.counted["conflicts"] += 1
             self.counted["refused"] += 1
             reasons = [{"Code": "TransactionConflict" if one else "None"} for one in met]
-            error = {"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": reasons}
+            error: Any = {"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": reasons}
             raise ClientError(error, "TransactWriteItems")
         try:
             answer = self._client.transact_write_items(TransactItems=TransactItems)
@@ -176,11 +176,13 @@ class Bank:
 
     def move(self, run: Execution, status: str, **attributes: Any) -> None:
         """What the handlers and the people between two moves of hours do to the request."""
-        self.task(
-            lambda: dynamodb.commit(
-                lambda: Plan(None, (requests.move(requests.load(run.request_id), status, attributes),))
-            )
-        )
+
+        def plan() -> Plan:
+            request = requests.load(run.request_id)
+            assert request
+            return Plan(None, (requests.move(request, status, attributes),))
+
+        self.task(dynamodb.commit, plan)
 
     def refund(self, run: Execution, status: str = "DECLINED") -> Any:
         return self.task(ledger.refund, run, status, endings.Reason("A_TEST", "a test's reason")).outcome
