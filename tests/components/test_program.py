@@ -456,6 +456,7 @@ def test_the_stream_is_read_from_its_beginning_with_bounded_retries(recording: R
     assert mapping["startingPosition"] == "TRIM_HORIZON"
     assert mapping["functionResponseTypes"] == ["ReportBatchItemFailures"]
     assert mapping["bisectBatchOnFunctionError"] is True
+    assert mapping["parallelizationFactor"] == 10
     assert 0 < mapping["maximumRetryAttempts"] <= 100
     assert 0 < mapping["maximumRecordAgeInSeconds"] <= 24 * 60 * 60
     assert mapping["destinationConfig"] == {"onFailure": {"destinationArn": "${RouteServiceRequestQueue.Arn}"}}
