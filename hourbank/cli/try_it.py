@@ -70,6 +70,9 @@ def up(
         float,
         typer.Option("--minutes", parser=minutes, metavar="MINUTES", help="That people have to answer, also 0.1."),
     ] = 15,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep what happens, and go on with it when started again with --keep.")
+    ] = False,
 ) -> None:
     """Leave a deployment running, to play with from other terminals."""
     shut_off_this_process()
@@ -79,7 +82,7 @@ def up(
 
     from hourbank.local.up import serve
 
-    serve(Console(), given)
+    serve(Console(), given, keep=keep)
 
 
 @commands.command(rich_help_panel=PANEL)

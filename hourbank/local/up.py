@@ -6,9 +6,10 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -23,7 +24,7 @@ from hourbank.local.emulator import Emulator
 from hourbank.local.people import DEEDS
 from hourbank.local.running import RunningState
 from hourbank.local.shutdown import STOPPED, end_at
-from hourbank.local.tables import scan
+from hourbank.local.tables import plain, scan
 
 PEOPLE = {"ana": Decimal(10), "ben": Decimal(10), "chloé": Decimal(10)}
 LOOK_EVERY_SECONDS = 0.5
@@ -36,43 +37,62 @@ CREDENTIALS = (
 )
 
 
-def serve(console: Console, minutes: float) -> None:
-    """Deploy, tell how to use it, and print what happens until the process is ended."""
+def serve(console: Console, minutes: float, *, keep: bool = False) -> None:
+    """Deploy, tell how to use it, and print what happens until the process is ended.
+
+    Parameters
+    ----------
+    minutes : float
+        How long people have to answer.
+    keep : bool
+        Whether to go on with the state that an earlier run has kept, and to keep this one's.
+    """
     if (state := running.find()) is not None:
         end = f"{names.command()} down"
         raise HourBankError(f"already running on {state.console} (process {state.pid}): `{end}` ends it")
-    from handlers.aws.dynamodb import now
-    from hourbank.local import deploy
+    from hourbank.local import deploy, kept
     from hourbank.local.page import realtime
     from hourbank.local.page import server as page
 
     machine.make_state_folder(running.STATE.parent)
     seconds = round(minutes * 60)
+    earlier = kept.read() if keep else None
+    state = earlier or kept.new()
     with contextlib.ExitStack() as at_end:
         emulator = at_end.enter_context(Emulator())
         with console.status("Deploying to an emulator of AWS on this machine"):
+            tables = deploy.create_tables(emulator)
+            # before the stack: its router reads the stream from the beginning, and does what nobody has begun with
+            kept.put_back(emulator, state.items)
             deployment = deploy.deploy(
                 emulator,
                 response_timeout_seconds=seconds,
                 config={
-                    "hourbank:startRequestsFrom": now(),
+                    "hourbank:startRequestsFrom": state.began,
                     "hourbank:appsyncEndpoint": APPSYNC_ENDPOINT,
                     **mails.prepare(emulator, PEOPLE),
                 },
             )
             deploy.start_a_function(deployment)
+            kept.put_back(emulator, {name: state.items[name] for name in state.items.keys() - tables.values()})
+            going_on = kept.let_executions_go_on(emulator, state.executions)
             deploy.grant_hours(deployment, PEOPLE)
-        shown = page.Console(deployment, seconds)
+        save = kept.Keeper(emulator, state).save if keep else lambda: None
+        save()
+        shown = page.Console(deployment, seconds, state.run)
         at_end.enter_context(realtime.listening(deployment, shown.realtime))
         warn = partial(console.print, style="yellow", highlight=False, soft_wrap=True)
         address = at_end.enter_context(page.serve(shown, warn=warn))
         for number in (signal.SIGINT, signal.SIGTERM):
-            end_at(number, STOPPED, 0, forget=running.STATE)
+            end_at(number, STOPPED, 0, forget=running.STATE, at_last=save)
         at_end.callback(running.STATE.unlink, missing_ok=True)
         running.remember(RunningState(os.getpid(), address, deployment))
         is_built = (page.PAGES / "index.html").exists()
         _explain(console, deployment, address, minutes, to_build="" if is_built else page.TO_BUILD)
-        _follow(console, deployment)
+        if keep:
+            _tell_what_is_kept(console, kept.file(), going_on if earlier else None)
+        known = {plain(item)["id"]: plain(item).get("status") for item in state.items.get(tables["serviceRequest"], ())}
+        _follow(console, deployment, known, [save])
 
 
 def _explain(console: Console, deployment: Deployment, address: str, minutes: float, *, to_build: str) -> None:
@@ -107,11 +127,23 @@ def _explain(console: Console, deployment: Deployment, address: str, minutes: fl
     console.print(f"  [bold]{call} request --from ana --to ben --hours 2[/]\n", highlight=False, soft_wrap=True)
 
 
-def _follow(console: Console, deployment: Deployment) -> None:
+def _tell_what_is_kept(console: Console, file: Path, going_on: int | None) -> None:
+    text = f"kept in {file}"
+    if going_on is not None:
+        ways = "1 execution goes" if going_on == 1 else f"{going_on} executions go"
+        text = f"goes on with what was {text}: {ways} on where they were, and who is asked has all the time again"
+    console.print(f"{text}\n", highlight=False, soft_wrap=True)
+
+
+def _follow(
+    console: Console, deployment: Deployment, seen: dict[str, Any], looks: Iterable[Callable[[], None]]
+) -> None:
+    """Print what happens to requests whose status is not the one seen, and look at what else there is to look at."""
     dynamodb, table = deployment.client("dynamodb"), deployment.tables["serviceRequest"]
-    seen: dict[str, str] = {}
     mailed = 0
     while True:
+        for look in looks:
+            look()
         for request in scan(dynamodb, table):
             status = request.get("status")
             if status and seen.get(request["id"]) != status:
