@@ -73,6 +73,9 @@ def up(
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep what happens, and go on with it when started again with --keep.")
     ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Take up handlers, workflows and components when their files change.")
+    ] = False,
 ) -> None:
     """Leave a deployment running, to play with from other terminals."""
     shut_off_this_process()
@@ -82,7 +85,7 @@ def up(
 
     from hourbank.local.up import serve
 
-    serve(Console(), given, keep=keep)
+    serve(Console(), given, keep=keep, watch=watch)
 
 
 @commands.command(rich_help_panel=PANEL)

@@ -61,7 +61,12 @@ def read() -> KeptState | None:
         kept = json.loads(file().read_text(encoding="utf-8"))
         version = kept.pop("format")
         if version == FORMAT:
-            return KeptState(**kept)
+            state = KeptState(**kept)
+            if not isinstance(state.executions, list) or not all(
+                isinstance(some, list) for some in state.items.values()
+            ):
+                raise ValueError
+            return state
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

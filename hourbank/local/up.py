@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -25,6 +25,10 @@ from hourbank.local.people import DEEDS
 from hourbank.local.running import RunningState
 from hourbank.local.shutdown import STOPPED, end_at
 from hourbank.local.tables import plain, scan
+from hourbank.local.watch import Watcher
+
+if TYPE_CHECKING:
+    from hourbank.local.page import server as page
 
 PEOPLE = {"ana": Decimal(10), "ben": Decimal(10), "chloé": Decimal(10)}
 LOOK_EVERY_SECONDS = 0.5
@@ -37,7 +41,7 @@ CREDENTIALS = (
 )
 
 
-def serve(console: Console, minutes: float, *, keep: bool = False) -> None:
+def serve(console: Console, minutes: float, *, keep: bool = False, watch: bool = False) -> None:
     """Deploy, tell how to use it, and print what happens until the process is ended.
 
     Parameters
@@ -46,6 +50,8 @@ def serve(console: Console, minutes: float, *, keep: bool = False) -> None:
         How long people have to answer.
     keep : bool
         Whether to go on with the state that an earlier run has kept, and to keep this one's.
+    watch : bool
+        Whether to deploy again what is edited meanwhile.
     """
     if (state := running.find()) is not None:
         end = f"{names.command()} down"
@@ -64,15 +70,14 @@ def serve(console: Console, minutes: float, *, keep: bool = False) -> None:
             tables = deploy.create_tables(emulator)
             # before the stack: its router reads the stream from the beginning, and does what nobody has begun with
             kept.put_back(emulator, state.items)
-            deployment = deploy.deploy(
-                emulator,
-                response_timeout_seconds=seconds,
-                config={
-                    "hourbank:startRequestsFrom": state.began,
-                    "hourbank:appsyncEndpoint": APPSYNC_ENDPOINT,
-                    **mails.prepare(emulator, PEOPLE),
-                },
-            )
+            config = {
+                "hourbank:startRequestsFrom": state.began,
+                "hourbank:appsyncEndpoint": APPSYNC_ENDPOINT,
+                **mails.prepare(emulator, PEOPLE),
+            }
+            options = {"response_timeout_seconds": seconds, "config": config}
+            watcher = Watcher({"port": emulator.port, **options}) if watch else None
+            deployment = deploy.deploy(emulator, **options)
             deploy.start_a_function(deployment)
             kept.put_back(emulator, {name: state.items[name] for name in state.items.keys() - tables.values()})
             going_on = kept.let_executions_go_on(emulator, state.executions)
@@ -92,7 +97,10 @@ def serve(console: Console, minutes: float, *, keep: bool = False) -> None:
         if keep:
             _tell_what_is_kept(console, kept.file(), going_on if earlier else None)
         known = {plain(item)["id"]: plain(item).get("status") for item in state.items.get(tables["serviceRequest"], ())}
-        _follow(console, deployment, known, [save])
+        looks = [save]
+        if watcher:
+            looks.append(partial(_take_up, console, watcher, shown))
+        _follow(console, deployment, known, looks)
 
 
 def _explain(console: Console, deployment: Deployment, address: str, minutes: float, *, to_build: str) -> None:
@@ -135,6 +143,24 @@ def _tell_what_is_kept(console: Console, file: Path, going_on: int | None) -> No
     console.print(f"{text}\n", highlight=False, soft_wrap=True)
 
 
+def _take_up(console: Console, watcher: Watcher, shown: page.Console) -> None:
+    """Deploy what was edited since the last look, and say so in one line."""
+    if not (names := watcher.changed()):
+        return
+    edited = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+    try:
+        watcher.redeploy()
+    except HourBankError as error:
+        _tell(console, f"{edited}: not taken up, what was deployed before goes on: {error}", style="yellow")
+    else:
+        shown.read_definitions()
+        _tell(console, f"{edited}: taken up", style="green")
+
+
+def _tell(console: Console, text: str, *, style: str = "") -> None:
+    console.print(Text.assemble((time.strftime("%H:%M:%S  "), "dim"), (text, style)), soft_wrap=True)
+
+
 def _follow(
     console: Console, deployment: Deployment, seen: dict[str, Any], looks: Iterable[Callable[[], None]]
 ) -> None:
@@ -151,7 +177,7 @@ def _follow(
                 console.print(_news(request), soft_wrap=True)
         for mail in list(mails.sent(deployment.endpoint))[mailed:]:
             mailed += 1
-            console.print(Text.assemble((time.strftime("%H:%M:%S  "), "dim"), f"mail to {mail.to}: {mail.subject}"))
+            _tell(console, f"mail to {mail.to}: {mail.subject}")
         time.sleep(LOOK_EVERY_SECONDS)
 
 

@@ -124,8 +124,12 @@ class Console:
         self._response_timeout_seconds = response_timeout_seconds
         self.api = Api(self._dynamodb, deployment.tables)
         self.realtime = Realtime(self.api)
-        states = deployment.client("stepfunctions")
-        machines = [states.describe_state_machine(stateMachineArn=deployment.outputs[one]) for one in MACHINES]
+        self.read_definitions()
+
+    def read_definitions(self) -> None:
+        """Read what the workflows are now, and draw them."""
+        states = self._deployment.client("stepfunctions")
+        machines = [states.describe_state_machine(stateMachineArn=self._deployment.outputs[one]) for one in MACHINES]
         self._definitions = {machine["name"]: json.loads(machine["definition"]) for machine in machines}
         self.pictures = {workflow_name(name): svg(definition) for name, definition in self._definitions.items()}
 
