@@ -76,6 +76,7 @@ def up(
     watch: Annotated[
         bool, typer.Option("--watch", help="Take up handlers, workflows and components when their files change.")
     ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Let a debugger stop in handlers, on port 5678.")] = False,
 ) -> None:
     """Leave a deployment running, to play with from other terminals."""
     shut_off_this_process()
@@ -85,7 +86,7 @@ def up(
 
     from hourbank.local.up import serve
 
-    serve(Console(), given, keep=keep, watch=watch)
+    serve(Console(), given, keep=keep, watch=watch, debug=debug)
 
 
 @commands.command(rich_help_panel=PANEL)

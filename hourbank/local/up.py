@@ -18,7 +18,7 @@ from rich.text import Text
 
 from hourbank import names
 from hourbank.errors import HourBankError
-from hourbank.local import machine, mails, running
+from hourbank.local import debugger, machine, mails, running
 from hourbank.local.deployment import APPSYNC_ENDPOINT, Deployment
 from hourbank.local.emulator import Emulator
 from hourbank.local.people import DEEDS
@@ -41,7 +41,7 @@ CREDENTIALS = (
 )
 
 
-def serve(console: Console, minutes: float, *, keep: bool = False, watch: bool = False) -> None:
+def serve(console: Console, minutes: float, *, keep: bool = False, watch: bool = False, debug: bool = False) -> None:
     """Deploy, tell how to use it, and print what happens until the process is ended.
 
     Parameters
@@ -52,6 +52,8 @@ def serve(console: Console, minutes: float, *, keep: bool = False, watch: bool =
         Whether to go on with the state that an earlier run has kept, and to keep this one's.
     watch : bool
         Whether to deploy again what is edited meanwhile.
+    debug : bool
+        Whether a debugger can stop in handlers.
     """
     if (state := running.find()) is not None:
         end = f"{names.command()} down"
@@ -75,7 +77,9 @@ def serve(console: Console, minutes: float, *, keep: bool = False, watch: bool =
                 "hourbank:appsyncEndpoint": APPSYNC_ENDPOINT,
                 **mails.prepare(emulator, PEOPLE),
             }
-            options = {"response_timeout_seconds": seconds, "config": config}
+            options: dict[str, Any] = {"response_timeout_seconds": seconds, "config": config}
+            if debug:
+                options["debugger"] = str(at_end.enter_context(debugger.listening(emulator.directory)))
             watcher = Watcher({"port": emulator.port, **options}) if watch else None
             deployment = deploy.deploy(emulator, **options)
             deploy.start_a_function(deployment)
@@ -100,6 +104,11 @@ def serve(console: Console, minutes: float, *, keep: bool = False, watch: bool =
         looks = [save]
         if watcher:
             looks.append(partial(_take_up, console, watcher, shown))
+        if debug:
+            console.print(
+                f"a debugger can attach to 127.0.0.1:{debugger.PORT} and stop in handlers (docs/try.md)\n",
+                highlight=False,
+            )
         _follow(console, deployment, known, looks)
 
 
