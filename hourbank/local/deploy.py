@@ -163,7 +163,7 @@ def deploy(
     meter : Path, optional
         A file to which the functions add what each invocation uses (`hourbank.local.meter`).
     debugger : Path, optional
-        A file by which functions find a debugger (`hourbank.local.debugger`), whom no time-out interrupts then.
+        A file by which functions find a debugger (`hourbank.local.develop.debugger`), whom no time-out interrupts then.
 
     Raises
     ------
@@ -300,18 +300,24 @@ def apply(
     try:
         change(StackName=name, TemplateURL=url, Parameters=values, Capabilities=["CAPABILITY_NAMED_IAM"])
     except botocore.exceptions.ClientError as error:
+        if exists and "No updates are to be performed" in str(error):
+            return _outputs(stacks.describe_stacks(StackName=name)["Stacks"][0])
         raise HourBankError(f"the emulator refuses the template: {str(error)[:500]}") from error
     patience = Patience()
     while True:
         stack = stacks.describe_stacks(StackName=name)["Stacks"][0]
         if stack["StackStatus"] in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
-            return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+            return _outputs(stack)
         if not stack["StackStatus"].endswith("_IN_PROGRESS"):
             reason = next(itertools.islice(_failures(stacks, name), failed_before, None), stack["StackStatus"])
             raise HourBankError(f"the emulator refuses the deployment: {reason}")
         if patience.is_over(len(stacks.describe_stack_events(StackName=name)["StackEvents"])):
             raise HourBankError(f"the emulator deploys nothing any more: {emulator.last_words()}")
         time.sleep(0.05)
+
+
+def _outputs(stack: Mapping[str, Any]) -> dict[str, str]:
+    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
 
 def _failures(stacks: Any, name: str) -> Iterator[str]:

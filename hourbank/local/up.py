@@ -18,14 +18,15 @@ from rich.text import Text
 
 from hourbank import names
 from hourbank.errors import HourBankError
-from hourbank.local import debugger, machine, mails, running
+from hourbank.local import machine, mails, running
 from hourbank.local.deployment import APPSYNC_ENDPOINT, Deployment
+from hourbank.local.develop import debugger
+from hourbank.local.develop.watch import Watcher
 from hourbank.local.emulator import Emulator
 from hourbank.local.people import DEEDS
 from hourbank.local.running import RunningState
 from hourbank.local.shutdown import STOPPED, end_at
 from hourbank.local.tables import plain, scan
-from hourbank.local.watch import Watcher
 
 if TYPE_CHECKING:
     from hourbank.local.page import server as page
@@ -160,7 +161,7 @@ def _take_up(console: Console, watcher: Watcher, shown: page.Console) -> None:
     try:
         watcher.redeploy()
     except HourBankError as error:
-        _tell(console, f"{edited}: not taken up, what was deployed before goes on: {error}", style="yellow")
+        _tell(console, f"not taken up, what was deployed before goes on: {error}", style="yellow")
     else:
         shown.read_definitions()
         _tell(console, f"{edited}: taken up", style="green")

@@ -44,7 +44,7 @@ class Watcher:
         HourBankError
             If they cannot be deployed: one line that says where and why; what was deployed before stays.
         """
-        command = [sys.executable, "-P", "-m", "hourbank.local.redeploy"]
+        command = [sys.executable, "-P", "-m", "hourbank.local.develop.redeploy"]
         child = subprocess.run(command, input=json.dumps(self._options), capture_output=True, text=True, check=False)
         if child.returncode != 0:
             lines = [line.strip() for line in child.stderr.splitlines() if line.strip()]

@@ -4,6 +4,7 @@ Functions have a process each, which the debugger finds through this one, as its
 a file tells functions the way (`lambda_runtime` follows it). This process ends with its standard input.
 """
 
+import importlib
 import json
 import os
 import sys
@@ -26,13 +27,9 @@ def main() -> None:
     file, port = Path(sys.argv[1]), int(sys.argv[2])
     threading.Thread(target=end_with_parent, daemon=True).start()
     debugpy.listen(("127.0.0.1", port))  # noqa: T100
-    import pydevd  # it is found once debugpy has begun
-
-    way = {
-        "port": pydevd.SetupHolder.setup["port"],
-        "token": pydevd.SetupHolder.setup["access-token"],
-        "pid": os.getpid(),
-    }
+    # debugpy has it inside, where it is found now
+    setup = importlib.import_module("pydevd").SetupHolder.setup
+    way = {"port": setup["port"], "token": setup["access-token"], "pid": os.getpid()}
     new = file.with_suffix(".new")
     new.touch(mode=0o600)
     new.write_text(json.dumps(way), encoding="utf-8")

@@ -5,6 +5,7 @@ It must not import anything of this project.
 
 from __future__ import annotations
 
+import importlib
 import json
 import time
 from collections.abc import Callable
@@ -48,16 +49,13 @@ class Debugged:
     def _connect(self) -> None:
         if self._is_connected:
             return
-        from debugpy.server import api  # noqa: F401 - pydevd is found once it is imported
-
         try:
             hub = json.loads(self._file.read_text(encoding="utf-8"))
         except FileNotFoundError:  # the debugger has gone this moment
             return
-        import pydevd
-
-        # debugpy.connect, which does not pass on the token that the hub's adapter shows
-        pydevd.settrace(
+        # debugpy has pydevd inside. Its own `connect` does not pass on the token that the hub's adapter shows.
+        importlib.import_module("debugpy.server.api")
+        importlib.import_module("pydevd").settrace(
             host="127.0.0.1",
             port=hub["port"],
             access_token=hub["token"],

@@ -11,11 +11,10 @@ import sys
 import traceback
 from pathlib import Path
 
-import handlers
 from hourbank.errors import HourBankError
 from hourbank.local import deploy
+from hourbank.local.develop.watch import FILES, FOLDERS
 from hourbank.local.emulator import Emulator
-from hourbank.local.watch import FILES, FOLDERS
 from hourbank.names import ROOT
 
 
@@ -24,9 +23,11 @@ def main() -> None:
     options = json.load(sys.stdin)
     emulator = Emulator(port=options.pop("port"))
     try:
-        # a function that cannot be imported would start no more
-        for module in pkgutil.walk_packages(handlers.__path__, "handlers."):
-            importlib.import_module(module.name)
+        # before anything is deployed: a function that cannot be imported would start no more
+        for folder in FOLDERS:
+            package = importlib.import_module(folder)
+            for module in pkgutil.walk_packages(package.__path__, f"{folder}."):
+                importlib.import_module(module.name)
         deploy.deploy(emulator, **options)
     except Exception as error:  # noqa: BLE001 - whatever somebody has written raises
         sys.exit(in_words(error))
