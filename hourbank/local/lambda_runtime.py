@@ -104,17 +104,20 @@ def post(connection: http.client.HTTPConnection, path: str, body: str) -> None:
     connection.getresponse().read()
 
 
+def beside(name: str) -> dict[str, Any]:
+    """What is in a file beside this one, which is in no package here."""
+    return runpy.run_path(str(Path(__file__).parent / name))
+
+
 def main() -> None:
     """Load the handler once, then handle invocations until the environment is stopped."""
     connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
-    wrappers: list[Any] = []
     sys.path.insert(0, os.environ["LAMBDA_TASK_ROOT"])
+    wrappers: list[Any] = []
     if file := os.environ.get("HOURBANK_METER"):
-        wrappers.append(runpy.run_path(str(Path(__file__).with_name("meter.py")))["Meter"](Path(file)))
+        wrappers.append(beside("meter.py")["Meter"](Path(file)))
     if file := os.environ.get("HOURBANK_DEBUGGER"):
-        wrappers.append(
-            runpy.run_path(str(Path(__file__).with_name("develop") / "debugged.py"))["Debugged"](Path(file))
-        )
+        wrappers.append(beside("develop/debugged.py")["Debugged"](Path(file)))
         sys.path.insert(0, os.environ["HOURBANK_SOURCE"])
     try:
         handler = load_handler(os.environ["_HANDLER"])

@@ -19,8 +19,9 @@ from typing import Any
 import pytest
 
 from hourbank.errors import HourBankError
-from hourbank.local import debugger, deploy, watch
+from hourbank.local import deploy
 from hourbank.local.deployment import MACHINES, Deployment
+from hourbank.local.develop import debugger, watch
 from hourbank.local.records import record_of
 from hourbank.names import ROOT
 from tests.helpers.processes import assert_gone, descendants, read_until, run, start
@@ -45,7 +46,12 @@ def copy(tmp_path: Path) -> Path:
 @pytest.fixture
 def environment(copy: Path, tmp_path: Path) -> dict[str, str]:
     emulator = os.environ.get("HOURBANK_EMULATOR_PYTHON", str(ROOT / ".venv-emulator" / "bin" / "python"))
-    told = {"HOURBANK_STATE": str(tmp_path), "HOURBANK_EMULATOR_PYTHON": emulator, "PYTHONPATH": str(copy)}
+    told = {
+        "HOURBANK_STATE": str(tmp_path),
+        "HOURBANK_EMULATOR_PYTHON": emulator,
+        "PYTHONPATH": str(copy),
+        "PYTHONSAFEPATH": "1",
+    }
     return os.environ | told | {"COLUMNS": "200", "PYTHONUNBUFFERED": "1"}
 
 
