@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from handlers.bank.hours import in_words
 from hourbank import names
 from hourbank.errors import HourBankError
 from hourbank.local import machine, mails, running
@@ -107,7 +108,7 @@ def serve(console: Console, minutes: float, *, keep: bool = False, watch: bool =
             looks.append(partial(_take_up, console, watcher, shown))
         if debug:
             console.print(
-                f"a debugger can attach to 127.0.0.1:{debugger.PORT} and stop in handlers (docs/try.md)\n",
+                f"a debugger can attach to 127.0.0.1:{debugger.PORT} and stop in handlers (docs/develop.md)\n",
                 highlight=False,
             )
         _follow(console, deployment, known, looks)
@@ -115,6 +116,8 @@ def serve(console: Console, minutes: float, *, keep: bool = False, watch: bool =
 
 def _explain(console: Console, deployment: Deployment, address: str, minutes: float, *, to_build: str) -> None:
     call = names.command()
+    balances = scan(deployment.client("dynamodb"), deployment.tables["userBalance"])
+    hours = {str(one["userId"]): f"{in_words(one['availableBalance'])} h" for one in balances}
     lines = [
         # in capitals Amplify's client asks for a WebSocket without TLS
         ("GraphQL", f"{address.replace('http', 'HTTP')}/graphql (stands in for Amplify's API: docs/try.md)"),
@@ -123,7 +126,7 @@ def _explain(console: Console, deployment: Deployment, address: str, minutes: fl
         ("requests", deployment.outputs["serviceRequestWorkflowArn"]),
         ("releases", deployment.outputs["escrowManagementWorkflowArn"]),
         ("bus", deployment.outputs["eventBusName"]),
-        ("people", ", ".join(f"{name} ({hours} h)" for name, hours in PEOPLE.items())),
+        ("people", ", ".join(f"{user} ({hours[user]})" for user in sorted(hours))),
     ]
     console.print(f"open [bold]{address}/[/] in a browser", highlight=False, soft_wrap=True)
     if to_build:
@@ -148,8 +151,10 @@ def _explain(console: Console, deployment: Deployment, address: str, minutes: fl
 def _tell_what_is_kept(console: Console, file: Path, going_on: int | None) -> None:
     text = f"kept in {file}"
     if going_on is not None:
-        ways = "1 execution goes" if going_on == 1 else f"{going_on} executions go"
-        text = f"goes on with what was {text}: {ways} on where they were, and who is asked has all the time again"
+        text = f"goes on with what was {text}"
+    if going_on:
+        number = "1 execution goes" if going_on == 1 else f"{going_on} executions go"
+        text += f": {number} on where they were, and who is asked has all the time again"
     console.print(f"{text}\n", highlight=False, soft_wrap=True)
 
 

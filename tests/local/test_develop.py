@@ -223,7 +223,7 @@ class Session:
 def test_a_debugger_stops_in_a_handler_and_no_time_out_ends_it(copy: Path, environment: dict[str, str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    edit(copy / "hourbank" / "local" / "debugger.py", f"PORT = {debugger.PORT}", f"PORT = {port}")
+    edit(copy / "hourbank" / "local" / "develop" / "debugger.py", f"PORT = {debugger.PORT}", f"PORT = {port}")
     handler = copy / "handlers" / "start_service_execution.py"
     lines = handler.read_text(encoding="utf-8").splitlines()
     (line,) = (number for number, text in enumerate(lines, 1) if "run = Execution.of(event)" in text)
