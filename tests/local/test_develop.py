@@ -161,11 +161,11 @@ class Debugger:
         return self._answer(self._send(command, **arguments))
 
     def event(self, name: str) -> Any:
-        return self._until(lambda message: message.get("event") == name)["body"]
+        return self._until(lambda message: message.get("event") == name).get("body")
 
-    def close(self) -> None:
-        self.ask("disconnect", terminateDebuggee=False)
-        self._socket.close()
+    def leave(self) -> None:
+        """Whoever reads what it says comes to the end."""
+        self._send("disconnect", terminateDebuggee=False)
 
     def _send(self, command: str, **arguments: Any) -> int:
         number = next(self._numbers)
@@ -202,20 +202,26 @@ class Session:
         self._port, self._breakpoints = port, {path: line}
         self.stops: queue.SimpleQueue[tuple[Debugger, dict[str, Any]]] = queue.SimpleQueue()
         self._root = Debugger(port, {"subProcess": True}, {})
-        threading.Thread(target=self._follow, daemon=True).start()
+        self._children: list[Debugger] = []
+        self._follower = threading.Thread(target=self._follow, daemon=True)
+        self._follower.start()
 
     def _follow(self) -> None:
-        with contextlib.suppress(EOFError, OSError, ValueError):
+        with contextlib.suppress(EOFError):
             while config := self._root.event("debugpyAttach"):
                 child = Debugger(self._port, config, self._breakpoints)
+                self._children.append(child)
                 threading.Thread(target=self._wait, args=(child,), daemon=True).start()
 
     def _wait(self, child: Debugger) -> None:
-        with contextlib.suppress(EOFError, OSError, ValueError):
+        with contextlib.suppress(EOFError):
             self.stops.put((child, child.event("stopped")))
 
     def close(self) -> None:
-        self._root.close()
+        self._root.leave()
+        self._follower.join(ENDLESS_SECONDS)
+        for child in self._children:
+            child.leave()
 
 
 @pytest.mark.thorough
