@@ -71,7 +71,7 @@ def test_a_counter_offer_is_made_accepted_and_paid_by_mutations_alone():
         before = read_ledger(dynamodb, tables)
         config = {"hourbank:startRequestsFrom": now(), "hourbank:appsyncEndpoint": APPSYNC_ENDPOINT}
         deployment = deploy.deploy(emulator, response_timeout_seconds=MINUTES * 60, config=config)
-        console = Console(deployment, MINUTES * 60)
+        console = Console(deployment, MINUTES * 60, "a run")
         with listening(deployment, console.realtime), serve(console, port=0) as address:
             browser, tokens = Browser(address), set()
             told = {who: Subscriber(address.removeprefix("http://"), who).subscribed() for who in ("ana", "chloé")}
