@@ -25,7 +25,7 @@ TYPED = [line.strip() for line in re.findall(r"^ {4}(\S.*)$", PAGE, re.MULTILINE
 
 def test_every_fence_of_the_page_is_followed() -> None:
     assert len(BLOCKS) == len(re.findall("^```", PAGE, re.MULTILINE)) / 2
-    assert [block.kind for block in BLOCKS] == ["sh", "sh", "ts", "sh", "ts"]
+    assert [block.kind for block in BLOCKS] == ["sh", "sh", "sh", "ts", "sh", "ts"]
 
 
 def test_the_commands_make_the_backend_of_the_sample_app(tmp_path: Path) -> None:
@@ -36,9 +36,9 @@ def test_the_commands_make_the_backend_of_the_sample_app(tmp_path: Path) -> None
         shutil.copy2(APP / name, app / name)
     for name in (".venv", "amplify", "Makefile", "pyproject.toml", "uv.lock", "tools", "frontend"):
         (tmp_path / name).symlink_to(ROOT / name)
-    for block in BLOCKS:
-        if block.kind == "sh":
-            subprocess.run(["sh", "-ec", block.text], cwd=app, check=True, stdout=subprocess.DEVNULL)
+    typed = "".join(block.text for block in BLOCKS if block.kind == "sh")
+    told = subprocess.run(["sh", "-ec", typed], cwd=app, check=True, capture_output=True, text=True).stdout
+    assert "has to call addWorkflows" not in told, "the backend does call it"
     assert (app / "amplify/data/resource.ts").read_bytes() == (ROOT / "amplify/data-resource.ts").read_bytes()
     for file in (app / "amplify").rglob("*.ts"):
         for name in re.findall(r"^import .*from '(\./[^']+)'", file.read_text(encoding="utf-8"), re.MULTILINE):
@@ -57,7 +57,16 @@ def test_amplifys_packages_are_those_that_read_the_backend() -> None:
     named = dict(re.findall(r"(@?[\w/-]+)@(\d[\d.]*)", " ".join(TYPED)))
     assert named.pop("@aws-amplify/backend-cli")
     assert named == {name: read[name] for name in named}
-    assert set(named) >= {"@aws-amplify/backend", "aws-cdk-lib", "constructs"}
+    assert set(named) >= {"@aws-amplify/backend", "aws-cdk-lib", "constructs", "@aws-sdk/client-lambda", "esbuild"}
+
+
+def test_what_is_copied_into_an_app_without_a_frontend_is_there() -> None:
+    (sentence,) = re.findall(r"takes the sample's: copy (.*?), take over", PAGE, re.DOTALL)
+    names = re.findall(r"`([\w.-]+)`", sentence)
+    assert "src" in names
+    assert [name for name in names if not (APP / name).exists()] == []
+    state = re.search(r'process\.env\[.(\w+).\]', (APP / "vite.config.ts").read_text(encoding="utf-8"))
+    assert state and f'`{state[1]}="$HOURBANK/.hourbank" npm start`' in PAGE
 
 
 def test_what_is_typed_exists() -> None:
