@@ -82,7 +82,7 @@ def test_what_is_copied_into_an_app_without_a_frontend_is_there() -> None:
     names = re.findall(r"`([\w.-]+)`", sentence)
     assert "src" in names
     assert [name for name in names if not (APP / name).exists()] == []
-    state = re.search(r'process\.env\[.(\w+).\]', (APP / "vite.config.ts").read_text(encoding="utf-8"))
+    state = re.search(r"process\.env\[.(\w+).\]", (APP / "vite.config.ts").read_text(encoding="utf-8"))
     assert state and f'`{state[1]}="$HOURBANK/.hourbank" npm start`' in PAGE
 
 
@@ -153,7 +153,9 @@ def test_who_signs_up_has_ten_hours_however_often_cognito_calls_the_bundle(app: 
         assert "no first hours" not in told.stderr
 
         def both() -> bool:
-            return sum("grantHours" in line for line in meter.read_text().splitlines()) == 2 if meter.exists() else False
+            return (
+                sum("grantHours" in line for line in meter.read_text().splitlines()) == 2 if meter.exists() else False
+            )
 
         until(both, what="both grants")
         ledger = read_ledger(emulator.client("dynamodb"), deployment.tables)
