@@ -23,7 +23,8 @@ from hourbank.local.patience import Patience
 from hourbank.local.tables import read_ledger
 from hourbank.names import ROOT
 from hourbank.program import cloudformation
-from hourbank.stories.stories import DECLINED, DEMO, RELEASED
+from hourbank.stories.stage import Performance
+from hourbank.stories.stories import DECLINED, DEMO, NOT_ENOUGH_HOURS, RELEASED
 from hourbank.verify import account, events, playing, roles, states
 from hourbank.verify.playing import OnAws, Run
 from hourbank.verify.program import Program
@@ -306,6 +307,31 @@ def test_what_cannot_be_removed_is_said(program: Program, monkeypatch: pytest.Mo
     monkeypatch.undo()
     assert laws.hours_lost(run.ledger()) == laws.entries_that_do_not_add_up(run.ledger()) == []
     # its execution did not run in truth
+    assert [one.problem for one in run.removed()] == [""]
+    assert run.ledger() == laws.Ledger()
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_who_shares_a_request_with_one_that_stays_stays_whole(program: Program) -> None:
+    """Declined: ben and chloé; released: ana and ben; not enough hours: ewa and dai."""
+    run = a_run(program, DECLINED, RELEASED, NOT_ENOUGH_HOURS)
+    with pytest.MonkeyPatch.context() as patch:
+        declined = "there is none yet"
+        patch.setattr(Run, "_still_runs", lambda _, one: "it still runs" if one == declined else "")
+
+        def notice(performance: Performance, _what: str) -> None:
+            nonlocal declined
+            declined = performance.request_id if performance.story.title == DECLINED.title else declined
+
+        left = misses(list(run.play(notice)))
+    own, released, _ = (performance.request_id for performance in run.stage.performances)
+    assert [one.what for one in left] == [f"request {own}", f"request {released}"] + [
+        f"balance of {run.name}{who}" for who in ("ana", "ben", "chloé")
+    ]
+    assert left[0].problem == f"request {own} was not removed: it still runs"
+    books = run.ledger()
+    assert set(books.spendable()) == {f"{run.name}{who}" for who in ("ana", "ben", "chloé")}
+    assert laws.made_or_lost(laws.Ledger(), books) == laws.hours_of_others(books) == []
     assert [one.problem for one in run.removed()] == [""]
     assert run.ledger() == laws.Ledger()
 
