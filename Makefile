@@ -27,7 +27,7 @@ PACKAGE := frontend/dist/src/index.js
 SAMPLE := examples/app/node_modules/hourbank-frontend/package.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down sample frontend test test-all test-frontend test-beside test-browser interpreter package check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench measured docs release clean .venv .venv-emulator
+.PHONY: help demo up down sample frontend test test-all test-frontend test-beside test-browser packages-of-tests package check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench measured docs release clean .venv .venv-emulator
 .SUFFIXES:
 
 help:
@@ -92,17 +92,17 @@ test: .venv .venv-emulator
 	  [ -z "$$CI" ]; \
 	fi
 
-# the npm package that tests hold moto against
-interpreter:
+# the npm packages that tests in Python run: a second interpreter of the state language, and Amplify's own
+packages-of-tests:
 	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
-	  $(MAKE) --silent tools/asl/node_modules/.locked; \
+	  $(MAKE) --silent tools/asl/node_modules/.locked tools/amplify/node_modules/.locked; \
 	else \
-	  echo "make interpreter: Node is not here, so the state machines are not run in a second interpreter" >&2; \
+	  echo "make packages-of-tests: Node is not here, so the state machines are not run in a second interpreter, and Amplify bundles nothing" >&2; \
 	  [ -z "$$CI" ]; \
 	fi
 
 # ARGS is pytest's alone here
-test-all: .venv .venv-emulator interpreter
+test-all: .venv .venv-emulator packages-of-tests
 	$(BIN)/pytest --numprocesses auto --dist loadgroup -m "not engine and not sam" --hypothesis-profile thorough $(ARGS)
 	@$(MAKE) --silent test-frontend
 	@$(MAKE) --silent test-beside
@@ -207,10 +207,10 @@ schema: .venv
 	  mkdir tools/amplify/build/first-hours && printf '{}' >tools/amplify/build/first-hours/package.json && \
 	  cp amplify/first-hours/gen1/custom.js tools/amplify/build/first-hours/custom.js && \
 	  $(BIN)/hourbank export amplify-gen2 --into tools/amplify/build/amplify >/dev/null && \
-	  cp -R tools/amplify/build/amplify tools/amplify/build/app && \
-	  cp -R amplify/first-hours/gen2 tools/amplify/build/app/auth/post-confirmation && \
-	  cp examples/app/amplify/backend.ts tools/amplify/build/app/backend.ts && \
-	  cp examples/app/amplify/auth/resource.ts tools/amplify/build/app/auth/resource.ts && \
+	  mkdir tools/amplify/build/app && cp -R tools/amplify/build/amplify tools/amplify/build/app/amplify && \
+	  cp -R amplify/first-hours/gen2 tools/amplify/build/app/amplify/auth/post-confirmation && \
+	  cp examples/app/amplify/backend.ts tools/amplify/build/app/amplify/backend.ts && \
+	  cp examples/app/amplify/auth/resource.ts tools/amplify/build/app/amplify/auth/resource.ts && \
 	  $(BIN)/python -c 'from hourbank.local.page import amplify_schema; print(amplify_schema.load()[1])' \
 	    >tools/amplify/build/stand-in.graphql && \
 	  echo 'tsc --project tools/amplify; node tools/amplify/check.mjs, synth.mjs, trigger.mjs' && \

@@ -241,8 +241,8 @@ def throughput() -> Result:
     """Requests made at once on the emulator, accepted and confirmed as soon as they may be, all to their end."""
     with Emulator() as emulator:
         tables = deploy.create_tables(emulator)
-        people.give_hours(emulator.client("dynamodb"), tables, {"ana": Decimal(3 * AT_ONCE), "ben": Decimal(0)})
-        deploy.deploy(emulator, response_timeout_seconds=PATIENCE_SECONDS)
+        deployment = deploy.deploy(emulator, response_timeout_seconds=PATIENCE_SECONDS)
+        deploy.grant_hours(deployment, {"ana": Decimal(3 * AT_ONCE)})
         # at first to start the functions' processes, not all of them together; they stay
         for number in (AT_ONCE // 4, AT_ONCE, AT_ONCE):
             seconds = complete(emulator, tables, number)

@@ -15,9 +15,10 @@ from typing import Any
 
 from handlers.bank.cursor import SHARES, Cursor
 from hourbank.errors import HourBankError
-from hourbank.local import deploy, people
+from hourbank.local import deploy
 from hourbank.local.deployment import Deployment
 from hourbank.local.emulator import Emulator
+from hourbank.local.functions import FunctionFailed, invoked
 from hourbank.local.patience import Patience
 from hourbank.names import workflow_name
 from hourbank.stories import stories
@@ -128,8 +129,6 @@ def measure(step: Step) -> Measurement:
     with Emulator() as emulator:
         with step("An emulator, and the program deployed to it, its functions metered"):
             meter = emulator.directory / "meter.jsonl"
-            tables = deploy.create_tables(emulator)
-            people.give_hours(emulator.client("dynamodb"), tables, stories.BALANCES)
             deployment = deploy.deploy(emulator, meter=meter)
         with step("The auditor, over empty tables"):
             audit(deployment)
@@ -137,6 +136,7 @@ def measure(step: Step) -> Measurement:
             idle = lines_of(meter)
             audit(deployment, past=True)
             week = lines_of(meter)[-1]
+            deploy.grant_hours(deployment, stories.BALANCES)
         with step(f"{len(FIRST_STORIES)} stories, after which every function has a process"):
             play(Stage(deployment, FIRST_STORIES, stagger=STAGGER_SECONDS))
         with step(f"{len(STORIES)} stories, metered"):
@@ -178,9 +178,10 @@ def audit(deployment: Deployment, *, past: bool = False) -> None:
         place = Cursor(int(time.time() // 3600) - SHARES + 1).text()
         name = f"hourbank-auditCursor-{deploy.STACK}"
         deployment.client("ssm").put_parameter(Name=name, Value=place, Type="String", Overwrite=True)
-    answer = deployment.client("lambda").invoke(FunctionName=f"hourbank-auditLedger-{deploy.STACK}")
-    if "FunctionError" in answer:
-        raise HourBankError(f"the auditor failed: {answer['Payload'].read().decode()[:300]}")
+    try:
+        invoked(deployment.client("lambda"), f"hourbank-auditLedger-{deploy.STACK}", {})
+    except FunctionFailed as failed:
+        raise HourBankError(f"the auditor failed: {failed}") from None
 
 
 def lines_of(meter: Path) -> list[Line]:

@@ -6,7 +6,6 @@ what a function's process does differently is in `hourbank.local.lambda_runtime`
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 import json
@@ -25,9 +24,10 @@ import pulumi
 
 from components.models import MODELS
 from hourbank.errors import HourBankError
-from hourbank.local import lambda_runtime
+from hourbank.local import lambda_runtime, people
 from hourbank.local.deployment import APPSYNC_QUEUE, Deployment
 from hourbank.local.emulator import Emulator
+from hourbank.local.functions import FunctionFailed, invoked
 from hourbank.local.patience import Patience
 from hourbank.names import ROOT
 from hourbank.program import cloudformation, recorder
@@ -194,32 +194,15 @@ def start_a_function(deployment: Deployment) -> None:
         If it could not be started, with the reason.
     """
     removal = {"eventID": "0", "eventSource": "aws:dynamodb", "dynamodb": {"SequenceNumber": "0"}}
-    _invoke(deployment, "routeServiceRequest", {"Records": [removal]})
+    try:
+        invoked(deployment.client("lambda"), f"hourbank-routeServiceRequest-{STACK}", {"Records": [removal]})
+    except FunctionFailed as failed:
+        raise HourBankError(f"no function can be started on this machine: {failed}") from None
 
 
 def grant_hours(deployment: Deployment, balances: Mapping[str, Decimal]) -> None:
-    """Let the bank give people their first hours, as the app's backend does at a sign-up.
-
-    Raises
-    ------
-    HourBankError
-        If the function could not be started, or grants them nothing.
-    """
-    for user, hours in balances.items():
-        answer = _invoke(deployment, "grantHours", {"userId": user, "hours": str(hours), "reason": "first hours"})
-        if answer["outcome"] != "GRANTED":
-            raise HourBankError(f"no hours for {user}: {answer['message']}")
-
-
-def _invoke(deployment: Deployment, function: str, event: dict[str, Any]) -> Any:
-    functions = deployment.client("lambda")
-    answer = functions.invoke(FunctionName=f"hourbank-{function}-{STACK}", Payload=json.dumps(event))
-    told = answer["Payload"].read().decode(errors="replace")
-    if "FunctionError" in answer:
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            told = json.loads(told)["errorMessage"]
-        raise HourBankError(f"no function can be started on this machine: {' '.join(told.split())[:300]}")
-    return json.loads(told)
+    """Let the bank give people their first hours, as the app's backend does at a sign-up."""
+    people.grant_hours(deployment.client("lambda"), STACK, balances)
 
 
 def adapt(template: dict[str, Any], differences: Iterable[Difference] = DIFFERENCES) -> dict[str, Any]:

@@ -55,7 +55,9 @@ def deployment():
             )["stateMachineArn"]
             for output, name in zip(MACHINES, ("ServiceRequestWorkflow", "EscrowManagementWorkflow"), strict=True)
         }
-        people.give_hours(dynamodb, tables, {"chloé": Decimal("7.50"), "ana": Decimal(10)})
+        for user, hours in (("chloé", Decimal("7.50")), ("ana", Decimal(10))):
+            balance = {"__typename": "UserBalance", "userId": user, "availableBalance": hours, "createdAt": now()}
+            dynamodb.put_item(TableName=tables["userBalance"], Item=people.item(balance))
         yield Mocked(endpoint="", tables=tables, outputs=outputs)
 
 
