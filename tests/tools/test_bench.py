@@ -35,7 +35,13 @@ REPORT = Report(
 
 @pytest.mark.parametrize(
     ("file", "place"),
-    [(PAGE, BEGIN), (SCALE_PAGE, BEGIN), (SCALE_PAGE, BEGIN_OPERATORS), (SCALE_PAGE, BEGIN_ROUTER), (SCALE_PAGE, BEGIN_HEAT)],
+    [
+        (PAGE, BEGIN),
+        (SCALE_PAGE, BEGIN),
+        (SCALE_PAGE, BEGIN_OPERATORS),
+        (SCALE_PAGE, BEGIN_ROUTER),
+        (SCALE_PAGE, BEGIN_HEAT),
+    ],
     ids=lambda what: str(what)[-20:],
 )
 def test_the_page_has_a_place_for_the_report_and_keeps_all_else(file: Path, place: str) -> None:
