@@ -12,23 +12,24 @@ import traceback
 from pathlib import Path
 
 from hourbank.errors import HourBankError
-from hourbank.local import deploy
 from hourbank.local.develop.watch import FILES, FOLDERS
-from hourbank.local.emulator import Emulator
 from hourbank.names import ROOT
 
 
 def main() -> None:
     """Deploy, or say in one line why not."""
     options = json.load(sys.stdin)
-    emulator = Emulator(port=options.pop("port"))
     try:
         # before anything is deployed: a function that cannot be imported would start no more
         for folder in FOLDERS:
             package = importlib.import_module(folder)
             for module in pkgutil.walk_packages(package.__path__, f"{folder}."):
                 importlib.import_module(module.name)
-        deploy.deploy(emulator, **options)
+        # which imports handlers too
+        from hourbank.local import deploy
+        from hourbank.local.emulator import Emulator
+
+        deploy.deploy(Emulator(port=options.pop("port")), **options)
     except Exception as error:  # noqa: BLE001 - whatever somebody has written raises
         sys.exit(in_words(error))
 
