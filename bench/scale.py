@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import resource
 import time
 from collections import Counter
@@ -24,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from handlers.aws import dynamodb
-from handlers.bank import audit
+from handlers.bank import case
 from handlers.bank.audit import HELD_ESCROWS, OPEN_REQUESTS, Audit
 from handlers.bank.cursor import SHARES, Cursor
 from hourbank.cost import prices
@@ -39,6 +40,7 @@ VARIABLES = {
     "SERVICE_REQUEST_TABLE_NAME": "ServiceRequest",
     "ESCROW_TABLE_NAME": "Escrow",
     "TRANSACTION_LOG_TABLE_NAME": "TransactionLog",
+    "USER_BALANCE_TABLE_NAME": "UserBalance",
     "START_REQUESTS_FROM": "2026-01-01T00:00:00Z",
     "CONFIRMATION_DAYS": "14",
     "AWS_DEFAULT_REGION": "us-east-1",
@@ -47,6 +49,10 @@ VARIABLES = {
 CALL_SECONDS = 0.01
 MEMORY_GB = 0.5
 PAGE_BYTES = 1024 * 1024
+# the first half ask, the others provide
+USERS = 10_000
+# the entries that an escrow can have here
+KINDS = ("ESCROW_HOLD", "ESCROW_RELEASE", "ESCROW_REFUND")
 # how much more an hour's look at what can still change may cost where the past is longer
 MOST_RATIO = 1.2
 WEEKS_A_MONTH = prices.HOURS_A_MONTH / SHARES
@@ -74,7 +80,7 @@ def id_of(number: int) -> str:
 
 
 class MadeUp:
-    """Three tables and a workflow: the open requests have the first numbers, those that ended the others."""
+    """Four tables and a workflow: the open requests have the first numbers, those that ended the others."""
 
     def __init__(self, size: Size) -> None:
         self.size = size
@@ -87,6 +93,8 @@ class MadeUp:
     # --- the records, which are those that the workflows leave
 
     def number(self, key: str) -> int | None:
+        if not re.fullmatch(rf"{id_of(0)[:-12]}\d{{12}}", key):
+            return None
         number = int(key[-12:])
         return number if number < self.size.open + self.size.past else None
 
@@ -101,8 +109,8 @@ class MadeUp:
             "id": id_of(number),
             "__typename": "ServiceRequest",
             "serviceId": id_of(number % 1000),
-            "requesterId": id_of(number % 5000),
-            "providerId": id_of(5000 + number % 5000),
+            "requesterId": id_of(number % (USERS // 2)),
+            "providerId": id_of(USERS // 2 + number % (USERS // 2)),
             "estimatedHours": 2,
             "status": status,
             "stepFunctionExecutionArn": EXECUTION + id_of(number),
@@ -125,8 +133,8 @@ class MadeUp:
             "id": id_of(number),
             "__typename": "Escrow",
             "requestId": id_of(number),
-            "requesterId": id_of(number % 5000),
-            "providerId": id_of(5000 + number % 5000),
+            "requesterId": id_of(number % (USERS // 2)),
+            "providerId": id_of(USERS // 2 + number % (USERS // 2)),
             "hours": 2,
             "executionArn": EXECUTION + id_of(number),
             "status": "RELEASED" if number >= self.size.open else "HELD",
@@ -142,7 +150,7 @@ class MadeUp:
         if not is_there.get(kind):
             return None
         moment = dynamodb.date_time(NOW - timedelta(days=2))
-        held, requester = f"escrow:{id_of(number)}", f"user:{id_of(number % 5000)}"
+        held, requester = f"escrow:{id_of(number)}", f"user:{id_of(number % (USERS // 2))}"
         item = {
             "id": f"{id_of(number)}#{kind}",
             "__typename": "TransactionLog",
@@ -150,13 +158,23 @@ class MadeUp:
             "type": kind,
             "hours": 2,
             "fromAccount": requester if kind == "ESCROW_HOLD" else held,
-            "toAccount": held if kind == "ESCROW_HOLD" else f"user:{id_of(5000 + number % 5000)}",
+            "toAccount": held if kind == "ESCROW_HOLD" else f"user:{id_of(USERS // 2 + number % (USERS // 2))}",
             "createdAt": moment,
             "updatedAt": moment,
         }
         return {name: dynamodb.typed(value) for name, value in item.items()}
 
+    def balance(self, number: int) -> Image | None:
+        """It has more than its entries say: what users were given at first is in none."""
+        if number >= USERS:
+            return None
+        moment = dynamodb.date_time(NOW - timedelta(days=2))
+        item = {"userId": id_of(number), "__typename": "UserBalance", "availableBalance": 1000}
+        return {name: dynamodb.typed(value) for name, value in (item | {"updatedAt": moment}).items()}
+
     def item(self, table: str, key: str) -> Image | None:
+        if table == "UserBalance":
+            return self.balance(int(key[-12:])) if key.startswith(id_of(0)[:-12]) else None
         id_, _, kind = key.partition("#")
         if (number := self.number(id_)) is None:
             return None
@@ -177,6 +195,7 @@ class MadeUp:
         answer: dict[str, Any] = {
             "Query": self._query,
             "Scan": self._scan,
+            "GetItem": self._get_item,
             "BatchGetItem": self._batch_get_item,
             "TransactGetItems": self._transact_get_items,
         }[operation](**asked)
@@ -198,15 +217,45 @@ class MadeUp:
         # the index has its own key besides what is projected
         return answer | {"Units": units_read("Query", {}, {"Items": [key] * (end - begin)})}
 
-    def _scan(self, TableName: str, Segment: int, TotalSegments: int, Limit: int, **asked: Any) -> dict[str, Any]:  # noqa: N803
-        start = asked.get("ExclusiveStartKey")
-        begin = int(start["id"]["S"][-12:]) + TotalSegments if start else Segment
+    def _scan(
+        self,
+        TableName: str,  # noqa: N803
+        Segment: int = 0,  # noqa: N803
+        TotalSegments: int = 1,  # noqa: N803
+        Limit: int = PAGE_BYTES,  # noqa: N803
+        **asked: Any,
+    ) -> dict[str, Any]:
+        name = "userId" if TableName == "UserBalance" else "id"
+        start, items, room = asked.get("ExclusiveStartKey"), [], PAGE_BYTES
+        begin = self._place(start[name]["S"]) + TotalSegments if start else Segment
+        for place in range(begin, self._places(TableName), TotalSegments):
+            if item := self._at(TableName, place):
+                items.append(item)
+                room -= size_of(item)
+                if room < 0 or len(items) == Limit:
+                    return {"Items": items, "LastEvaluatedKey": {name: item[name]}}
+        return {"Items": items}
+
+    # The order of a table's items: that of their numbers, of the log kind by kind. In DynamoDB, too, the entries of one
+    # escrow are not beside each other.
+    def _places(self, table: str) -> int:
         every = self.size.open + self.size.past
-        items = [self.item(TableName, id_of(number)) for number in range(begin, every, TotalSegments)[:Limit]]
-        answer: dict[str, Any] = {"Items": items, "ScannedCount": len(items)}
-        if len(items) == Limit:
-            answer["LastEvaluatedKey"] = {"id": items[-1]["id"]} if items[-1] else {}
-        return answer
+        return {"UserBalance": USERS, "TransactionLog": len(KINDS) * every}.get(table, every)
+
+    def _place(self, key: str) -> int:
+        id_, _, kind = key.partition("#")
+        return int(id_[-12:]) + (KINDS.index(kind) * (self.size.open + self.size.past) if kind else 0)
+
+    def _at(self, table: str, place: int) -> Image | None:
+        if table == "TransactionLog":
+            kind, number = divmod(place, self.size.open + self.size.past)
+            return self.entry(number, KINDS[kind])
+        return self.item(table, id_of(place))
+
+    def _get_item(self, TableName: str, Key: Image, **_: Any) -> dict[str, Any]:  # noqa: N803
+        [key] = Key.values()
+        item = self.item(TableName, key["S"])
+        return {"Item": item} if item else {}
 
     def _batch_get_item(self, RequestItems: Mapping[str, Any]) -> dict[str, Any]:  # noqa: N803
         found = {
@@ -222,6 +271,9 @@ class MadeUp:
         return {"Responses": [{"Item": item} if item else {} for item in items]}
 
     # boto3's methods, of both services
+    def get_item(self, **asked: Any) -> dict[str, Any]:
+        return self.answer("GetItem", asked)
+
     def batch_get_item(self, **asked: Any) -> dict[str, Any]:
         return self.answer("BatchGetItem", asked)
 
@@ -244,13 +296,13 @@ class MadeUp:
 @contextmanager
 def asked(engine: Any) -> Iterator[None]:
     """Let the auditor ask these tables and this workflow."""
-    before, environment = (dynamodb.client, audit.client), dict(os.environ)
-    dynamodb.client = audit.client = lambda _: engine  # type: ignore[assignment]
+    before, environment = (dynamodb.client, case.client), dict(os.environ)
+    dynamodb.client = case.client = lambda _: engine  # type: ignore[assignment]
     os.environ.update(VARIABLES)
     try:
         yield
     finally:
-        dynamodb.client, audit.client = before  # type: ignore[assignment]
+        dynamodb.client, case.client = before  # type: ignore[assignment]
         os.environ.clear()
         os.environ.update(environment)
 
@@ -285,7 +337,7 @@ def play(what: str, size: Size, hours: int, *, share: bool) -> Run:
         for hour in range(hours):
             run = Audit(touch=True, machine=MACHINE, now=NOW + timedelta(hours=hour if share else 0))
             for finding in run.scheduled(cursor):
-                found.setdefault(finding.request_id, hour)
+                found.setdefault(finding.key, hour)
             cursor, looked_at = run.cursor, looked_at + run.requests
     return Run(
         what=what,

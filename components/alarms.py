@@ -26,10 +26,12 @@ def alarm(
     threshold: float = 1,
     period: int = FIVE_MINUTES,
     when_missing: bool = False,
+    is_kept: bool = False,
 ) -> aws.cloudwatch.MetricAlarm:
     """An alarm that goes off when the metric reaches the threshold in a period; no data is good news.
 
     With ``when_missing`` it is the other way round: it goes off when the metric stays below the threshold, or away.
+    With ``is_kept`` no data is no news: the alarm stays what it was.
     Its description ends in the section of the runbook, by its anchor, that says what to do.
     It tells ``hourbank:alarmTopicArn``, where that is set, when it goes off and when it recovers.
     """
@@ -46,7 +48,7 @@ def alarm(
         evaluation_periods=1,
         threshold=threshold,
         comparison_operator="LessThanThreshold" if when_missing else "GreaterThanOrEqualToThreshold",
-        treat_missing_data="breaching" if when_missing else "notBreaching",
+        treat_missing_data="breaching" if when_missing else "ignore" if is_kept else "notBreaching",
         alarm_actions=actions,
         ok_actions=actions,
         tags=settings.tags,

@@ -23,7 +23,7 @@ BATCH_GET = "dynamodb:BatchGetItem"
 SCAN = "dynamodb:Scan"
 QUERY = "dynamodb:Query"
 # What it reads, by the key in the configuration.
-READ = ("serviceRequest", "escrow", "transactionLog")
+READ = ("serviceRequest", "escrow", "transactionLog", "userBalance")
 
 # long enough for two runs, so that what one finds stays an alarm until the next says otherwise
 TWO_HOURS = 2 * 60 * 60
@@ -112,7 +112,8 @@ class Auditor(pulumi.ComponentResource):
                         "Resource": tables["serviceRequest"].arn,
                     },
                     {"Effect": "Allow", "Action": [GET, BATCH_GET, SCAN], "Resource": tables["escrow"].arn},
-                    {"Effect": "Allow", "Action": [GET, BATCH_GET], "Resource": tables["transactionLog"].arn},
+                    {"Effect": "Allow", "Action": [GET, BATCH_GET, SCAN], "Resource": tables["transactionLog"].arn},
+                    {"Effect": "Allow", "Action": [GET, SCAN], "Resource": tables["userBalance"].arn},
                     {
                         # also where a table has no such index (yet): then its answer says so
                         "Effect": "Allow",
@@ -194,5 +195,19 @@ class Auditor(pulumi.ComponentResource):
             when_missing=True,
             parent=self,
         )
-        self.alarms.append(silence)
+        unexplained = alarm(
+            f"{name}-UnexplainedBalances",
+            settings,
+            description="The auditor found balances that no entry of the log explains.",
+            section="balances-that-no-entry-explains",
+            namespace="HourBank",
+            metric="UnexplainedBalances",
+            dimensions=dimensions,
+            statistic="Maximum",
+            period=TWO_HOURS,
+            # they are compared once a week: until then, the alarm is what it was
+            is_kept=True,
+            parent=self,
+        )
+        self.alarms += [silence, unexplained]
         self.register_outputs({})

@@ -29,11 +29,12 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     try:
         for finding in audit.scheduled(audit.cursor):
             kinds[finding.kind] += 1
-            logger.set_correlation_id(finding.request_id)
-            logger.error(finding.problem, kind=finding.kind, hours=str(finding.hours), remedy=finding.remedy)
+            logger.set_correlation_id(finding.key)
+            told = {"kind": finding.kind, "hours": str(finding.hours), "remedy": finding.remedy}
+            logger.error(finding.problem, **told, table=finding.model)
     finally:  # what was found before a table could not be read is told all the same
         logger.set_correlation_id(None)
-        numbers = told(audit, kinds)
+        numbers = gauges(audit, kinds)
         cursor.save(audit.cursor)
     if audit.has_sum:  # else it is the sum of some
         measure("HoursInEscrow", audit.held)
@@ -41,7 +42,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return numbers | {"complete": audit.is_complete}
 
 
-def told(audit: Audit, kinds: Counter[str]) -> dict[str, int]:
+def gauges(audit: Audit, kinds: Counter[str]) -> dict[str, int]:
     """What was found, by metric; each is a gauge by then."""
     numbers = {
         "AuditMismatches": kinds["MISMATCH"],
@@ -52,6 +53,16 @@ def told(audit: Audit, kinds: Counter[str]) -> dict[str, int]:
         "RequestsAudited": audit.requests,
         "AuditHoursBehind": audit.cursor.behind(audit.hour),
     }
+    if audit.is_compared:
+        # of the runs whose turn it is alone: the alarm keeps what it says in between
+        numbers["UnexplainedBalances"] = kinds["UNEXPLAINED"]
+    if audit.is_compared is False:
+        logger.warning("There are too many balances and entries to compare here: `hourbank audit` does")
+    if audit.unexplained:
+        logger.warning(
+            f"{audit.unexplained} balances have hours that no entry explains, and the bank has granted none: "
+            "the app writes them itself (docs/app/first-hours.md)"
+        )
     if audit.unindexed:
         logger.warning(f"Read whole, for want of an index (docs/app/schema.md): {', '.join(audit.unindexed)}")
     if behind := numbers["AuditHoursBehind"]:

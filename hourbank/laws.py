@@ -1,10 +1,12 @@
 """The laws of the ledger as functions over a plain copy of the tables, so that they hold for any engine.
 
-The auditor's own check, in `handlers/bank/audit.py`, is written apart: one must not hide the other's mistake.
+The auditor's own check, in `handlers/bank/faults.py`, is written apart: one must not hide the other's mistake.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping
@@ -134,6 +136,31 @@ def grants_out_of_place(ledger: Ledger) -> list[str]:
             problems.append(f"{', '.join(users)} was granted hours twice for: {reason}")
         seen.add((tuple(users), reason))
     return problems
+
+
+def stray_entries(ledger: Ledger) -> list[str]:
+    """Return the key of each entry that is nothing's: no request's or escrow's that is there, and no grant's."""
+    kinds = ("ESCROW_HOLD", "ESCROW_ADJUST", "ESCROW_REFUND", "ESCROW_RELEASE")
+    strays = []
+    for key, entry in ledger.log.items():
+        owner, _, kind = key.rpartition("#")
+        is_there = owner in ledger.requests or owner in ledger.escrows
+        if not (is_there if kind in kinds else kind == "GRANT" and _is_key_of(owner, entry)):
+            strays.append(key)
+    return strays
+
+
+def _is_key_of(owner: str, grant: Item) -> bool:
+    """Whether a grant's key stands for its user and its reason: each may be any text, and is once."""
+    accounts = [str(grant.get(name)) for name in ("fromAccount", "toAccount")]
+    users = [account.removeprefix("user:") for account in accounts if account.startswith("user:")]
+    said = json.dumps([*users, grant.get("reason")]) if isinstance(grant.get("reason"), str) else ""
+    return owner == f"grant#{hashlib.sha256(said.encode()).hexdigest()}"
+
+
+def entries_of_nothing(ledger: Ledger) -> list[str]:
+    """Each entry is about something that is there."""
+    return [f"{key} is in the log, and nothing that it could be about is there" for key in stray_entries(ledger)]
 
 
 def hours_of_others(ledger: Ledger) -> list[str]:

@@ -64,22 +64,64 @@ def title(console: Console, title: str) -> None:
     say(console, (title, "bold"))
 
 
+class JsonDocument:
+    """What a command finds as JSON, in the one shape that all of them have: docs/operate/commands.md.
+
+    Each row is a line, printed when it is there. Decimals become strings with all of their digits, times ISO 8601 in
+    UTC.
+    """
+
+    def __init__(self, console: Console, *, stack: str, region: str) -> None:
+        self._console, self._begin = console, {"stack": stack, "region": region}
+        self._rows, self.is_open = 0, False
+
+    def row(self, row: Mapping[str, Any]) -> None:
+        """Print a row; the frame begins with the first one."""
+        self._console.file.write(",\n " if self._rows else f'{self._opening()}"rows": [\n ')
+        self._console.file.write(json.dumps(row, default=_in_json))
+        self._console.file.flush()
+        self._rows, self.is_open = self._rows + 1, True
+
+    def end(self, *, ok: bool, **more: Any) -> None:
+        """Print what is known at the end.
+
+        Parameters
+        ----------
+        ok : bool
+            Whether the command's exit status is 0.
+        more
+            What else the command says.
+        """
+        self.is_open = False
+        begin = "\n], " if self._rows else f'{self._opening()}"rows": [], '
+        self._console.file.write(begin + json.dumps({"ok": ok} | more, default=_in_json)[1:] + "\n")
+
+    def _opening(self) -> str:
+        return json.dumps(self._begin)[:-1] + ", "
+
+
+@contextmanager
+def json_document(console: Console, *, stack: str, region: str) -> Iterator[JsonDocument]:
+    """Let rows be printed as they are found; what ends in their midst is closed, with `incomplete`, and can be read."""
+    document = JsonDocument(console, stack=stack, region=region)
+    try:
+        yield document
+    except BrokenPipeError:
+        raise
+    except BaseException:
+        if document.is_open:
+            document.end(ok=False, incomplete=True)
+        raise
+
+
 def print_json(
     console: Console, *, stack: str, region: str, ok: bool, rows: Iterable[Mapping[str, Any]], **more: Any
 ) -> None:
-    """Print what a command found as JSON, in the one shape that all of them have: docs/operate/commands.md.
-
-    Parameters
-    ----------
-    ok : bool
-        Whether the command's exit status is 0.
-    rows : iterable of mappings
-        What its table has, a mapping a row. Decimals become strings with all of their digits, times ISO 8601 in UTC.
-    more
-        What else the command says.
-    """
-    document = {"stack": stack, "region": region, "ok": ok, "rows": list(rows)} | more
-    console.file.write(json.dumps(document, indent=1, default=_in_json) + "\n")
+    """Print what a command has found as a `JsonDocument`."""
+    with json_document(console, stack=stack, region=region) as document:
+        for row in rows:
+            document.row(row)
+        document.end(ok=ok, **more)
 
 
 def _in_json(value: object) -> object:

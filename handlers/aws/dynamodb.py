@@ -28,11 +28,19 @@ _KEY = {"ServiceRequest": "id", "Escrow": "id", "UserBalance": "userId", "Transa
 # Of a share, so that what is read at once fits into the memory whatever the records' size.
 _SHARE_PAGE = 500
 
-# Refusals that reading again can cure; anything else in a cancelled transaction is for the workflow to retry or fail.
-_CHANGED_MEANWHILE = {"ConditionalCheckFailed", "TransactionConflict", "None"}
+# Refusals that trying again can cure; anything else in a cancelled transaction is for the workflow to retry or fail.
+_PASSING = {"ConditionalCheckFailed", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded", "None"}
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html, and Step Functions' own
+_THROTTLED = {
+    "ThrottlingException",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "TooManyRequestsException",
+    "ExecutionLimitExceeded",
+}
 _REFUSED = "ValidationError"
 # Enough for 50 transactions at once on one balance, yet given up (after 14 s of pauses at most) before the function's
-# time is up: then the workflow retries the Task.
+# time is up: then the workflow retries the Task, for which it waits without a function. `make bench ARGS=--heat`
 _TRIES = 14
 
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
@@ -83,10 +91,12 @@ class Plan(NamedTuple):
 
 @functools.cache
 def client(service: str) -> Any:
-    """The boto3 client of a service, made once; its calls end well before the function's time is up."""
-    return boto3.client(  # type: ignore[call-overload]
-        service, config=Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
-    )
+    """The boto3 client of a service, made once; its calls end well before the function's time is up.
+
+    Each is tried three times, but where AWS_MAX_ATTEMPTS says otherwise: an operator's process has more time.
+    """
+    config = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard"})
+    return boto3.client(service, config=config)  # type: ignore[call-overload]
 
 
 def date_time(moment: datetime) -> str:
@@ -204,6 +214,12 @@ def read(model: str, key: str) -> Item | None:
         TableName=environment.table(model), Key={_KEY[model]: {"S": key}}, ConsistentRead=True
     )
     return from_image(answer["Item"]) if "Item" in answer else None
+
+
+def key_of(model: str, item: Item) -> str:
+    """The key that an item of a model's table has."""
+    key: str = item[_KEY[model]]
+    return key
 
 
 def pages(model: str, size: int = 100) -> Iterator[list[Item]]:
@@ -440,7 +456,12 @@ def commit(plan: Callable[[], Plan]) -> tuple[Any, bool]:
     for attempt in range(_TRIES):
         if attempt:
             pause(attempt)
-        decided, written = _carried_out(plan())
+        try:
+            decided, written = _carried_out(plan())
+        except ClientError as error:
+            if not is_throttled(error):
+                raise
+            continue
         if written or not decided.writes:
             return decided.answer, written
     raise Contended(f"The records kept changing while they were read ({_TRIES} tries)")
@@ -454,6 +475,11 @@ def _carried_out(decided: Plan) -> tuple[Plan, bool]:
         if decided.otherwise is None:
             raise
         return _carried_out(decided.otherwise)
+
+
+def is_throttled(error: ClientError) -> bool:
+    """Whether AWS refused a call for how many there are, so that the same call may succeed in a moment."""
+    return error.response["Error"]["Code"] in _THROTTLED
 
 
 def pause(attempt: int) -> None:
@@ -478,7 +504,7 @@ def _written(writes: Iterable[Write]) -> bool:
         if code == "ValidationException" or (refused and reasons <= {_REFUSED, "None"}):
             raise Unwritable(" ".join(refused) or message) from error
         # Beside a change, what was refused may be so no more when all is read again.
-        if reasons and reasons <= _CHANGED_MEANWHILE | {_REFUSED}:
+        if reasons and reasons <= _PASSING | {_REFUSED}:
             return False
         raise
     return True

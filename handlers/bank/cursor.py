@@ -17,10 +17,18 @@ SHARES = 7 * 24
 # https://docs.aws.amazon.com/general/latest/gr/ssm.html: of a parameter that costs nothing
 LARGEST_BYTES = 4096
 _SEPARATOR = ", "
-# More requests do not fit, however short their ids are.
+# More subjects do not fit, however short their keys are.
 MOST_AGAIN = LARGEST_BYTES // len(f'"x"{_SEPARATOR}')
-# In the order in which a run looks at them.
-MODELS = ("ServiceRequest", "Escrow")
+# In the order in which a run looks at them; the first two have what can still change.
+MODELS = ("ServiceRequest", "Escrow", "TransactionLog", "UserBalance")
+OPEN_MODELS = MODELS[:2]
+
+
+class Subject(NamedTuple):
+    """What something is found about: a row of a model's table; of ServiceRequest, all there is about the request."""
+
+    model: str
+    key: str
 
 
 class Cursor(NamedTuple):
@@ -35,15 +43,15 @@ class Cursor(NamedTuple):
     model, after
         Where it ran out: the table, and the key after which to go on.
     again
-        The requests about which something was found: each run looks at them again, until they fit. What only this
-        shows again comes first, because there is room for few.
+        That about which something was found: each run looks at it again, until it fits. What only this shows again
+        comes first, because there is room for few.
     """
 
     hour: int
     part: Literal["OPEN", "SHARE"] = "SHARE"
     model: str = MODELS[0]
     after: str | None = None
-    again: tuple[str, ...] = ()
+    again: tuple[Subject, ...] = ()
 
     def behind(self, hour: int) -> int:
         """How many hourly shares were not looked at in their time, up to the one of this hour."""
@@ -53,12 +61,16 @@ class Cursor(NamedTuple):
         """The same place of the tables, where going through all of them more than twice would show nothing new."""
         return self._replace(hour=self.hour + SHARES * max(0, self.behind(hour) // SHARES - 1))
 
-    def noting(self, request_id: str, *, first: bool) -> Self:
-        """With a request to be looked at again; ``first``: nothing else would show it again before its share does."""
-        if request_id in self.again and not first:
+    def noting(self, subject: Subject, *, first: bool) -> Self:
+        """With what is to be looked at again; ``first``: nothing else would show it again before its share does."""
+        if subject in self.again and not first:
             return self
-        others = tuple(id_ for id_ in self.again if id_ != request_id)
-        return self._replace(again=((request_id, *others) if first else (*others, request_id))[:MOST_AGAIN])
+        others = tuple(one for one in self.again if one != subject)
+        return self._replace(again=((subject, *others) if first else (*others, subject))[:MOST_AGAIN])
+
+    def without(self, subject: Subject) -> Self:
+        """With one thing less to be looked at again."""
+        return self._replace(again=tuple(one for one in self.again if one != subject))
 
     def text(self) -> str:
         """As a parameter takes it; what does not fit is left out, at last the key, so that a share begins anew."""
@@ -66,16 +78,21 @@ class Cursor(NamedTuple):
         if room < 0:
             return self._replace(after=None).text()
         kept = []
-        for id_ in self.again:
-            taken = len(_escaped(json.dumps(id_))) + len(_SEPARATOR)
+        for subject in self.again:
+            taken = len(_escaped(json.dumps(_short(subject)))) + len(_SEPARATOR)
             if taken <= room:
                 room -= taken
-                kept.append(id_)
+                kept.append(subject)
         return _text(self._replace(again=tuple(kept)))
 
 
+def _short(subject: Subject) -> str | Subject:
+    """A request, which is the rule, is its id alone."""
+    return subject.key if subject.model == MODELS[0] else subject
+
+
 def _text(cursor: Cursor) -> str:
-    return f"{{{_escaped(json.dumps(cursor._asdict())[1:-1])}}}"
+    return f"{{{_escaped(json.dumps(cursor._asdict() | {'again': list(map(_short, cursor.again))})[1:-1])}}}"
 
 
 def _escaped(text: str) -> str:
@@ -87,16 +104,17 @@ def parsed(text: Any, hour: int) -> Cursor:
     """The cursor of a parameter's text, or one that begins with this hour's share."""
     try:
         said = json.loads(text)
-        cursor = Cursor(**said | {"again": tuple(said["again"])})
+        again = tuple(Subject(MODELS[0], one) if isinstance(one, str) else Subject(*one) for one in said["again"])
+        cursor = Cursor(**said | {"again": again})
     except (ValueError, TypeError, KeyError, RecursionError):
         return Cursor(hour)
-    is_place = cursor.part in ("OPEN", "SHARE") and cursor.model in MODELS
+    is_place = cursor.part in ("OPEN", "SHARE") and cursor.model in (MODELS if cursor.part == "SHARE" else OPEN_MODELS)
     # One that DynamoDB refuses would be refused again in each run.
-    has_key = cursor.after is None or dynamodb.is_key(cursor.after)
+    is_key = cursor.after is None or dynamodb.is_key(cursor.after)
     # One from the future would stand still until then.
     is_hour = type(cursor.hour) is int and 0 <= cursor.hour <= hour + 1
-    is_ours = is_place and has_key and is_hour and all(map(dynamodb.is_key, cursor.again))
-    return cursor if is_ours else Cursor(hour)
+    is_about = all(model in MODELS and dynamodb.is_key(key) for model, key in cursor.again)
+    return cursor if is_place and is_key and is_hour and is_about else Cursor(hour)
 
 
 def load(hour: int) -> Cursor:

@@ -33,6 +33,8 @@ NOT_OWNER = "NOT_OWNER"
 NOTHING_TO_DO = "NOTHING_TO_DO"
 BANK = "bank"
 GRANT = "GRANT"
+# How the reason begins of what an operator enters that was granted before.
+OPENING = "opening balance"
 LONGEST_REASON_BYTES = 256
 
 

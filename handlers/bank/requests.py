@@ -36,11 +36,15 @@ TRANSITIONS: dict[str, frozenset[str]] = {
 }
 FINAL = frozenset(status for status, following in TRANSITIONS.items() if not following)
 OWNER = "stepFunctionExecutionArn"
-# When the provider was asked, when the service began, and when the auditor first showed the record to the stream again
-# since its status moved: all are in no GraphQL schema, so nobody but the handlers moves them.
+# When the provider was asked, when the service began, when the auditor first showed the record to the stream again for
+# what it has missed, and for what since its status moved: all are in no GraphQL schema, so nobody but the handlers
+# moves them.
 ASKED = "askedAt"
 STARTED = "startedAt"
 TOUCHED = "touchedAt"
+TOUCHED_FOR = "touchedFor"
+MARKS = (TOUCHED, TOUCHED_FOR)
+ANSWERS = ("providerResponse", "requesterResponse")
 # Whether anything can still become of a request, for an index that has nothing else: Amplify's default sets it when a
 # client creates the record, the claim again whatever the client wrote, and each final status takes it away.
 OPEN = "open"
@@ -185,9 +189,8 @@ def move(
         remove += (OPEN,)
     if current in WAITS and "taskToken" not in attributes:
         remove += ("taskToken", "taskTokenAttempt")
-    if TOUCHED in request:
-        remove += (TOUCHED,)
-    return change.remove(*remove).write()
+    # whether they are there or not: the auditor may write them between the read and this
+    return change.remove(*remove, *MARKS).write()
 
 
 def provider_answer(request: Item) -> str | None:

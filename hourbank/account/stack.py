@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from hourbank.program.configuration import StackConfig
 
 LOCAL = "local"
+# With the pauses between them about a minute: Step Functions describes 15 executions a second for the whole account.
+PATIENT_ATTEMPTS = 10
 _FORBIDDEN = {
     *("AccessDenied", "AccessDeniedException", "AuthorizationError", "UnauthorizedException", "UnauthorizedOperation"),
 }
@@ -120,6 +122,8 @@ def connect(env: str | None, region: str | None) -> Stack:
             f"no stack {env} in {place}, there is no function {name}: see --stack and --region"
         ) from None
     os.environ.update(auditor["Environment"]["Variables"])
+    # AWS has answered: from here on, one that is throttled waits for its turn
+    os.environ.setdefault("AWS_MAX_ATTEMPTS", str(PATIENT_ATTEMPTS))
     _, partition, _, place, account, *_ = auditor["FunctionArn"].split(":")
     machines = f"arn:{partition}:states:{place}:{account}:stateMachine:"
     return Stack(

@@ -27,7 +27,7 @@ Region = Annotated[
 Reason = Annotated[str, typer.Option(metavar="WHY", help="Why: it is kept in the log.")]
 By = Annotated[str | None, typer.Option(metavar="NAME", help="Who decides; else the caller, as AWS knows it.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-Limit = Annotated[int, typer.Option(min=1, max=10000, help="How many executions and messages to look at.")]
+Limit = Annotated[int, typer.Option(min=1, max=100000, help="How many to print, each with what helps.")]
 
 
 @commands.command(rich_help_panel=PANEL)
@@ -104,14 +104,23 @@ def audit(
     only_open: Annotated[
         bool, typer.Option("--open", help="Only requests that have not ended, and hours that are held.")
     ] = False,
-    limit: Annotated[int, typer.Option(min=1, max=100000, help="How many findings to print.")] = 1000,
+    begin: Annotated[
+        int | None,
+        typer.Option("--from", min=1, max=168, help="From which share of the tables on, as an interrupted one said."),
+    ] = None,
+    limit: Limit = 200,
     as_json: AsJson = False,
 ) -> None:
     """Check that requests, escrows, log and executions fit, as the scheduled auditor does; only --touch writes."""
+    if only_open and begin is not None:
+        raise typer.BadParameter("what is open is looked at as a whole", param_hint="--from")
     with operating(stack, region, as_json=as_json) as (console, found):
         from hourbank.operate.audit import show_audit
 
-        if not show_audit(console, found, touch=touch, only_open=only_open, limit=limit, as_json=as_json):
+        fits = show_audit(
+            console, found, touch=touch, only_open=only_open, begin=begin or 1, limit=limit, as_json=as_json
+        )
+        if not fits:
             raise typer.Exit(1)
 
 
@@ -137,7 +146,9 @@ def redrive(
     region: Region = None,
     by: By = None,
     yes: Yes = False,
-    limit: Limit = 200,
+    limit: Annotated[
+        int, typer.Option(min=1, max=100000, help="With --all: how many at once, those that ended last first.")
+    ] = 10000,
 ) -> None:
     """Let executions that failed for a reason that has passed go on where they failed."""
     if everything == (target is not None):

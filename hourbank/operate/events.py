@@ -19,20 +19,25 @@ from hourbank.account.stack import Stack
 from hourbank.errors import HourBankError
 from hourbank.terminal import at, say
 
+# EventBridge delivers again within 24 hours what it was not sure of, and mostly at once.
+REMEMBERED = 10_000
+
 
 def show_events(console: Console, stack: Stack, *, follow: bool, as_json: bool = False) -> None:
     """Print the next event of the stack's bus; or each, until the process is interrupted.
 
     The bus delivers at least once: an eventId that was seen is dropped.
     """
-    seen: set[str] = set()
+    seen: dict[str, None] = {}
     with subscribed(stack) as listener:
         say(Console(stderr=True), f"listening to {listener.bus}, until {'Ctrl-C' if follow else 'the next event'}")
         for event in received(listener):
             row = _row(event)
             if (known := str(row["eventId"] or event.get("id"))) in seen:
                 continue
-            seen.add(known)
+            seen[known] = None
+            if len(seen) > REMEMBERED:
+                del seen[next(iter(seen))]
             if as_json:
                 console.file.write(json.dumps(row) + "\n")
             else:

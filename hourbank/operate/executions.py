@@ -6,8 +6,8 @@ The output and cause of an execution can have a task token in them: nothing of t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
@@ -15,15 +15,20 @@ from botocore.exceptions import ClientError
 from handlers.aws import dynamodb
 from handlers.aws.dynamodb import client
 from handlers.bank import ledger, requests
-from handlers.bank.audit import NEEDS_OWNER, Case
+from handlers.bank.audit import Audit
+from handlers.bank.case import UNSUCCESSFUL, Case, in_hundreds
 from handlers.bank.errors import ReleaseRefused
 from handlers.bank.execution import RELEASE_PREFIX, REQUEST_PREFIX, UNKNOWN, described, execution_name, given_to
-from handlers.bank.requests import OWNER, is_short
+from handlers.bank.faults import NEEDS_OWNER
+from handlers.bank.requests import OWNER
 from hourbank.account.stack import Stack, is_refusal
 from hourbank.names import execution_arn
 
-UNSUCCESSFUL = ("FAILED", "TIMED_OUT", "ABORTED")
 MOST_NAMES = 1000
+# How many attempts to release the hours of one request are looked for among those that did not succeed.
+MOST_RELEASES = 10
+# https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+REDRIVABLE = timedelta(days=14)
 
 
 class DescribedExecution(NamedTuple):
@@ -98,29 +103,65 @@ def path(execution_arn: str) -> list[Step] | None:
     return steps
 
 
-def unsuccessful(stack: Stack, limit: int) -> tuple[list[DescribedExecution], bool]:
-    """Return the newest executions of both machines that did not succeed, and whether there are more than ``limit``."""
-    listed: list[dict[str, Any]] = []
+def unsuccessful(
+    stack: Stack, now: datetime, seen: Callable[[int], None] = lambda _: None
+) -> dict[str, DescribedExecution]:
+    """Return by ARN the executions of both machines that did not succeed and have not been forgotten (90 days).
+
+    They are listed, a thousand a call, and none is described: error and input are not known, and that one can go on is
+    told by its age alone; a release, which may have been refused, is to be described first.
+
+    Parameters
+    ----------
+    seen : callable
+        Told how many more were listed, page by page.
+    """
+    found: dict[str, DescribedExecution] = {}
     for machine in (stack.requests_arn, stack.releases_arn):
         for status in UNSUCCESSFUL:
             pages = client("stepfunctions").get_paginator("list_executions")
-            bounds = {"MaxItems": limit + 1}
-            for page in pages.paginate(stateMachineArn=machine, statusFilter=status, PaginationConfig=bounds):
-                listed += page["executions"]
-    listed.sort(key=lambda execution: execution["stopDate"], reverse=True)
-    return [describe(execution["executionArn"]) for execution in listed[:limit]], len(listed) > limit
+            asked = {"stateMachineArn": machine, "statusFilter": status, "PaginationConfig": {"PageSize": 1000}}
+            for page in pages.paginate(**asked):
+                seen(len(page["executions"]))
+                for one in page["executions"]:
+                    found[one["executionArn"]] = DescribedExecution(
+                        arn=one["executionArn"],
+                        status=status,
+                        started=one["startDate"],
+                        ended=one["stopDate"],
+                        can_go_on=machine == stack.requests_arn and now - one["stopDate"] < REDRIVABLE,
+                    )
+    return found
 
 
-def unfinished(stack: Stack, runs: Iterable[DescribedExecution]) -> list[tuple[DescribedExecution, Case]]:
-    """Return the executions with hours still held or work unfinished, in the given order, with what there is of it."""
-    # whoever may start executions can give them any input, under any name
-    named = [run for run in runs if dynamodb.is_key(run.request_id) and is_short(run.request_id)]
-    cases = load_cases({run.request_id for run in named})
-    newest: dict[tuple[bool, str], DescribedExecution] = {}
-    for run in named:
-        if is_unfinished(stack, cases[run.request_id], run):
-            newest.setdefault((is_release(stack, run), run.request_id), run)
-    return [(run, cases[request_id]) for (_, request_id), run in newest.items()]
+def open_cases(seen: Callable[[int], None] = lambda _: None) -> Iterator[Case]:
+    """Yield what can still change, without the log: requests that have not ended, then hours held for none of them."""
+    audit, open_ids = Audit(touch=False), set()
+    for keys in in_hundreds(audit.open_keys("ServiceRequest")):
+        seen(len(keys))
+        open_ids.update(keys)
+        yield from load_cases(keys).values()
+    for keys in in_hundreds(key for key in audit.open_keys("Escrow") if key not in open_ids):
+        seen(len(keys))
+        yield from load_cases(keys).values()
+
+
+def left_by(stack: Stack, runs: Mapping[str, DescribedExecution], case: Case) -> DescribedExecution | None:
+    """Return the execution that has left a request's hours or work unfinished, of those that did not succeed."""
+    if is_release_due(case):
+        names = (execution_name(RELEASE_PREFIX, case.request_id, number) for number in range(1, MOST_RELEASES))
+        tried = [run for name in names if (run := runs.get(execution_arn(stack.releases_arn, name)))]
+        if tried:
+            return max(tried, key=lambda run: run.ended or datetime.min.replace(tzinfo=UTC))
+    for owner in ((case.escrow or {}).get("executionArn"), (case.request or {}).get(OWNER)):
+        if isinstance(owner, str) and (run := runs.get(owner)) and is_abandoned(case, run):
+            return run
+    return None
+
+
+def as_described(stack: Stack, run: DescribedExecution) -> DescribedExecution:
+    """Return a listed execution with all that is to be known of it: a release that was refused is not to go on."""
+    return describe(run.arn) if is_release(stack, run) else run
 
 
 def is_unfinished(stack: Stack, case: Case, run: DescribedExecution) -> bool:

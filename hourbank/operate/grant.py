@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 from rich.console import Console
 
-from handlers.aws import dynamodb
-from handlers.aws.dynamodb import Item, client
+from handlers.aws.dynamodb import client
 from handlers.bank import hours, ledger
-from handlers.bank.errors import GrantRefused, ReleaseRefused
+from handlers.bank.books import Books, UserAccount
+from handlers.bank.errors import GrantRefused
+from handlers.bank.ledger import OPENING
 from hourbank.account.stack import Stack
 from hourbank.errors import HourBankError
-from hourbank.laws import OPENING
+from hourbank.local import people
 from hourbank.operate.orders import Confirm, caller, log
-from hourbank.operate.report import live, many
+from hourbank.operate.report import live, many, so_far
 from hourbank.terminal import in_hours, print_json, say
 
 MOST_LINES = 20
@@ -50,7 +45,8 @@ def grant_hours(
     if not confirm("Grant them so?"):
         raise HourBankError("nothing was done")
     who = by or caller()
-    answer = _ask(stack, {"userId": user_id, "hours": str(amount), "reason": reason})
+    with so_far(lambda: "give the same again: it is granted once for each reason"):
+        answer = people.ask_for_hours(client("lambda"), stack.env, user_id, amount, reason)
     outcome, message = answer["outcome"], answer["message"]
     is_granted = outcome == "GRANTED"
     if as_json:
@@ -62,53 +58,7 @@ def grant_hours(
     return is_granted
 
 
-def _ask(stack: Stack, event: dict[str, str]) -> dict[str, str]:
-    functions, name = client("lambda"), f"hourbank-grantHours-{stack.env}"
-    try:
-        answer = functions.invoke(FunctionName=name, Payload=json.dumps(event))
-    except functions.exceptions.ResourceNotFoundException:
-        raise HourBankError(f"stack {stack.env} has no function {name}: deploy this version first") from None
-    told = answer["Payload"].read().decode(errors="replace")
-    if "FunctionError" in answer:
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            told = json.loads(told)["errorMessage"]
-        words = " ".join(str(told).split())[:300]
-        raise HourBankError(f"{name} failed: {words}: give the same again, it is granted once for each reason")
-    given: dict[str, str] = json.loads(told)
-    return given
-
-
 # --- opening balances -------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class UserAccount:
-    """A user's balance beside what its entries say.
-
-    Attributes
-    ----------
-    row
-        As it was read before the entries; None: there is none.
-    said
-        What they add up to.
-    openings
-        How many opening balances are among them.
-    problem
-        Why nothing can be said of it; empty where something can.
-    """
-
-    row: Item | None = None
-    said: Decimal = Decimal(0)
-    openings: int = 0
-    problem: str = ""
-
-    @property
-    def difference(self) -> Decimal:
-        """What the balance has more than its entries say; 0 where nothing can be said."""
-        if self.problem:
-            return Decimal(0)
-        has = (self.row or {}).get("availableBalance", Decimal(0))
-        return hours.total([has, self.said.copy_negate()])
 
 
 def open_books(console: Console, stack: Stack, *, by: str | None, confirm: Confirm, as_json: bool = False) -> bool:
@@ -124,28 +74,16 @@ def open_books(console: Console, stack: Stack, *, by: str | None, confirm: Confi
         If there is no yes.
     """
     os.environ |= _tables(stack)
-    accounts: defaultdict[str, UserAccount] = defaultdict(UserAccount)
-    read = [0, 0]
-    with live(lambda: f"{many(read[0], 'balance')} and {many(read[1], 'entry', 'entries')} read"):
-        for page in dynamodb.pages("UserBalance"):
-            read[0] += len(page)
-            _read_balances(accounts, page)
-        # only then the entries: what moves meanwhile is in them, and its balance was written since it was read
-        for page in dynamodb.pages("TransactionLog"):
-            read[1] += len(page)
-            _read_entries(accounts, page)
-    due = {user: account for user, account in sorted(accounts.items()) if account.difference}
-    odd = {user: account.problem for user, account in sorted(accounts.items()) if account.problem}
+    books = _read_books()
+    due, odd = books.due(), books.odd()
     if not as_json:
-        _tell(console, read, due, odd)
-    outcomes = {}
+        _tell(console, books, due, odd)
+    outcomes: dict[str, str] = {}
     if due:
         if not confirm(f"Enter {'it' if len(due) == 1 else 'them'} so? No balance changes."):
             raise HourBankError("nothing was done")
         who = by or caller()
-        with live(lambda: f"{len(outcomes)} of {len(due)} entered"):
-            for user, account in due.items():
-                outcomes[user] = _enter(user, account)
+        outcomes = _enter_all(due)
         entered = sum(outcome == "ENTERED" for outcome in outcomes.values())
         log(stack, "grant", who, OPENING, entered=entered, left=len(due) - entered)
     left = {user: outcome for user, outcome in outcomes.items() if outcome != "ENTERED"}
@@ -155,7 +93,15 @@ def open_books(console: Console, stack: Stack, *, by: str | None, confirm: Confi
             {"userId": user, "hours": account.difference, "outcome": outcomes[user]} for user, account in due.items()
         ]
         rows += [{"userId": user, "hours": None, "outcome": problem} for user, problem in odd.items()]
-        print_json(console, stack=stack.env, region=stack.region, ok=ok, rows=rows, balances=read[0], entries=read[1])
+        print_json(
+            console,
+            stack=stack.env,
+            region=stack.region,
+            ok=ok,
+            rows=rows,
+            balances=books.balances,
+            entries=books.entries,
+        )
     elif due:
         for user, outcome in left.items():
             say(console, f"{user}: {outcome}")
@@ -173,30 +119,30 @@ def _tables(stack: Stack) -> dict[str, str]:
     return {variable: value for variable, value in told.items() if variable.endswith("_TABLE_NAME")}
 
 
-def _read_balances(accounts: defaultdict[str, UserAccount], page: list[Item]) -> None:
-    for row in page:
-        account = accounts[row["userId"]]
-        account.row = row
-        if not hours.adds_up(row.get("availableBalance", Decimal(0)), Decimal(0)):
-            account.problem = "its balance is no number"
+def _read_books() -> Books:
+    """Read all balances and entries."""
+    books = Books()
+
+    def words() -> str:
+        return f"{many(books.balances, 'balance')} and {many(books.entries, 'entry', 'entries')} read"
+
+    with so_far(lambda: f"{words()}; nothing was entered: give it again"), live(words):
+        for _ in books.read():
+            pass
+    return books
 
 
-def _read_entries(accounts: defaultdict[str, UserAccount], page: list[Item]) -> None:
-    for entry in page:
-        for user in _users(entry):
-            account = accounts[user]
-            account.openings += entry.get("type") == ledger.GRANT and str(entry.get("reason")).startswith(OPENING)
-            try:
-                account.said = hours.total([account.said, ledger.balance_by(user, [entry])])
-            except ReleaseRefused as refusal:
-                account.problem = str(refusal)
+def _enter_all(due: dict[str, UserAccount]) -> dict[str, str]:
+    """Enter what each lacks, one by one; return what came of it."""
+    outcomes: dict[str, str] = {}
 
+    def words() -> str:
+        return f"{len(outcomes)} of {len(due)} entered"
 
-def _users(entry: Item) -> Iterator[str]:
-    """Yield the users whose accounts an entry names."""
-    for account in {str(entry.get("fromAccount")), str(entry.get("toAccount"))}:
-        if account.startswith("user:"):
-            yield account.removeprefix("user:")
+    with so_far(lambda: f"{words()}; give it again for the others"), live(words):
+        for user, account in due.items():
+            outcomes[user] = _enter(user, account)
+    return outcomes
 
 
 def _enter(user: str, account: UserAccount) -> str:
@@ -210,9 +156,9 @@ def _enter(user: str, account: UserAccount) -> str:
     return "ENTERED"
 
 
-def _tell(console: Console, read: list[int], due: dict[str, UserAccount], odd: dict[str, Any]) -> None:
+def _tell(console: Console, books: Books, due: dict[str, UserAccount], odd: dict[str, str]) -> None:
     """Print what was read, what would be entered, and of whom nothing can be said."""
-    say(console, f"{many(read[0], 'balance')} and {many(read[1], 'entry', 'entries')} read")
+    say(console, f"{many(books.balances, 'balance')} and {many(books.entries, 'entry', 'entries')} read")
     lines = [_in_words(user, account.difference) for user, account in due.items()]
     lines += [f"user:{user} is left out: {problem}" for user, problem in odd.items()]
     for line in lines[:MOST_LINES]:

@@ -1,6 +1,7 @@
 """`hourbank list`: the requests of a stack, newest first.
 
-No index has them in this order: the table is scanned, as far as is asked for.
+No index has them in this order. Those in a status in which a request can still change are found by the index of what is
+open, all of them; for others the table is scanned, as far as is asked for.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from rich.console import Console
 from handlers.aws import dynamodb
 from handlers.aws.dynamodb import Item
 from handlers.bank import requests
+from handlers.bank.audit import OPEN_REQUESTS
+from handlers.bank.case import in_hundreds
 from handlers.bank.hours import in_words
 from hourbank.account.stack import Stack
-from hourbank.operate.report import live, many
+from hourbank.operate.report import live, many, so_far
 from hourbank.terminal import at, print_json, say
 
 PAGE = 100
@@ -39,14 +42,15 @@ def show_list(
     Parameters
     ----------
     limit, most : int
-        How many to print, and how many records to read for that.
+        How many to print, and how many records to read for that, where no index has them.
     """
+    keys = _open_keys() if status and status not in requests.FINAL else None
     read, found, is_cut = 0, 0, False
 
     def wanted() -> Iterator[Item]:
         nonlocal read, found, is_cut
-        for request in itertools.chain.from_iterable(dynamodb.pages("ServiceRequest", min(most, PAGE))):
-            if is_cut := read == most:
+        for request in _scanned(most) if keys is None else _read(keys):
+            if is_cut := keys is None and read == most:
                 return
             read += 1
             is_persons = person is None or person in (request.get("requesterId"), request.get("providerId"))
@@ -54,7 +58,10 @@ def show_list(
                 found += 1
                 yield request
 
-    with live(lambda: f"{many(read, 'record')} read"):
+    def words() -> str:
+        return f"{many(read, 'record')} read"
+
+    with so_far(lambda: f"{words()}: give it again"), live(words):
         newest = heapq.nlargest(limit, wanted(), key=_created)
     if as_json:
         rows, more = map(_row, newest), is_cut or found > limit
@@ -67,6 +74,23 @@ def show_list(
         say(console, (f"the table has more than the {many(read, 'record')} read, --read takes more", "yellow"))
     elif not found:
         say(console, (f"none of {many(read, 'request')}", "dim"))
+
+
+def _open_keys() -> list[str] | None:
+    """Return the ids of all requests that can still change; None where the table has no index of them."""
+    try:
+        return [item["id"] for page in dynamodb.listed("ServiceRequest", OPEN_REQUESTS) for item in page.items]
+    except dynamodb.NoIndex:
+        return None
+
+
+def _read(keys: list[str]) -> Iterator[Item]:
+    for some in in_hundreds(keys):
+        yield from dynamodb.read_many("ServiceRequest", some).values()
+
+
+def _scanned(most: int) -> Iterator[Item]:
+    return itertools.chain.from_iterable(dynamodb.pages("ServiceRequest", min(most, PAGE)))
 
 
 def _print(console: Console, newest: Sequence[Item]) -> None:

@@ -8,7 +8,8 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from handlers.bank import ledger, requests
-from handlers.bank.audit import PATIENCE, Case
+from handlers.bank.case import Case
+from handlers.bank.missed import PATIENCE
 from hourbank.account.stack import Stack
 from hourbank.operate.executions import DescribedExecution
 
@@ -25,9 +26,10 @@ class Trouble:
     """One thing that is wrong or stuck, the hours at stake, and what helps."""
 
     kind: str
-    """Of an audit MISMATCH, MISSED or UNCONFIRMED; EXECUTION, WAIT or STREAM of what is stuck."""
+    """Of an audit MISMATCH, MISSED, UNCONFIRMED or UNEXPLAINED; EXECUTION, WAIT or STREAM of what is stuck."""
     what: str
     request_id: str
+    """Of an audit's finding about an entry or a balance, its key."""
     hours: Decimal
     since: datetime | None = None
     remedies: tuple[Remedy, ...] = ()

@@ -9,17 +9,14 @@ from rich.console import Console
 
 from handlers.aws.dynamodb import client
 from handlers.bank import ledger, requests
-from handlers.bank.audit import (
-    Case,
-    load,
-)
+from handlers.bank.case import Case, load
 from handlers.bank.execution import RELEASE_PREFIX, execution_name
 from hourbank.account.stack import Stack
 from hourbank.errors import HourBankError
 from hourbank.operate.executions import MOST_NAMES, DescribedExecution, describe, is_own, owner_of, refusal_of
 from hourbank.operate.orders import Confirm, caller, log
 from hourbank.operate.remedies import state_of, stop
-from hourbank.operate.report import live
+from hourbank.operate.report import live, so_far
 from hourbank.terminal import in_hours, say
 
 SETTLE_SECONDS = 15 * 60
@@ -69,9 +66,11 @@ def settle_hours(
 
     who = by or caller()
     arn = _start(stack, request_id, {"requestId": request_id, "decision": decision, "by": who, "reason": reason})
-    with live(lambda: f"{arn.rpartition(':')[2]} runs"):
-        run = _wait(arn)
-    after = load(request_id)
+    look = stack.command("show", request_id)
+    with so_far(lambda: f"{arn.rpartition(':')[2]} was started: see how it ends with `{look}`"):
+        with live(lambda: f"{arn.rpartition(':')[2]} runs"):
+            run = _wait(arn)
+        after = load(request_id)
     if case.held:
         settled = "RELEASED" if decision == "RELEASE" else "REFUNDED"
         is_settled = after.escrow is not None and after.escrow.get("status") == settled

@@ -15,7 +15,8 @@ from rich.text import Text
 
 from handlers.aws import dynamodb
 from handlers.aws.dynamodb import Item
-from handlers.bank import audit, requests
+from handlers.bank import requests
+from handlers.bank.faults import kind_of
 from handlers.bank.hours import in_words
 from handlers.bank.requests import OWNER
 from hourbank.account.stack import Stack, is_refusal
@@ -182,7 +183,7 @@ def _print_hours(console: Console, story: RequestStory) -> None:
         _field(
             console,
             at(requests.moment(entry, "createdAt")),
-            f"{audit.kind_of(case, entry)}: {_hours(entry.get('hours'))}, {accounts}",
+            f"{kind_of(case, entry)}: {_hours(entry.get('hours'))}, {accounts}",
         )
 
 

@@ -18,8 +18,9 @@ from botocore.exceptions import ClientError
 
 from handlers.aws import environment
 from handlers.aws.dynamodb import Item
-from handlers.bank import audit, requests
-from handlers.bank.audit import PATIENCE, Case
+from handlers.bank import faults, requests
+from handlers.bank.case import Case, load
+from handlers.bank.missed import PATIENCE, is_missed, missed_in_words
 from handlers.bank.requests import OWNER
 from hourbank.account.stack import Stack, is_refusal
 from hourbank.drawing import graph
@@ -61,14 +62,14 @@ def story_of(stack: Stack, request_id: str) -> RequestStory:
     requests.start_requests_from()
     told = variables(stack)
     os.environ.setdefault("USER_BALANCE_TABLE_NAME", told["USER_BALANCE_TABLE_NAME"])
-    case = audit.load(request_id)
+    case = load(request_id)
     runs = sorted(runs_of(stack, case), key=lambda run: run.started or datetime.min.replace(tzinfo=UTC))
     if not (case.request or case.escrow or runs):
         raise HourBankError(
             f"no request has the id {request_id} in stack {stack.env}: give its whole id, as it is in the table"
         )
     paths = {run.arn: steps for run in runs if (steps := path(run.arn)) is not None}
-    problem = audit.mismatch(case) if case.request else None
+    problem = faults.mismatch(case) if case.request else None
     if case.held and not case.is_owner:
         problem = f"{in_hours(case.held)} are held, and {state_of(case)}"
     return RequestStory(case, runs, paths, time_to_answer(told), datetime.now(UTC), problem)
@@ -133,7 +134,7 @@ def functions() -> dict[str, str]:
 def what_waits(stack: Stack, story: RequestStory) -> Iterator[str | Remedy]:
     """Who can do what, since when it waits, and until when."""
     case, request = story.case, story.case.request
-    if request is None or story.problem or audit.is_missed(request):
+    if request is None or story.problem or is_missed(request):
         return
     status, run = requests.status_of(request), str(request.get(OWNER))
     steps = story.paths.get(run, [])
@@ -151,7 +152,7 @@ def what_waits(stack: Stack, story: RequestStory) -> Iterator[str | Remedy]:
         yield f"waits since {at(since)}, until {at(until)} ({ends}); then the hours go back"
     elif status == "IN_PROGRESS" and case.escrow:
         days = timedelta(days=environment.confirmation_days())
-        reported = f"; the auditor reports it from {at(story.now - audit.in_progress_for(case, story.now) + days)}"
+        reported = f"; the auditor reports it from {at(story.now - faults.in_progress_for(case, story.now) + days)}"
         yield f"waits until somebody ends the service; nobody is timed out{reported}"
     for deed in people.DEEDS.get(status, ()):
         person = "the provider" if deed.who == "providerId" else "the requester"
@@ -188,8 +189,8 @@ def what_is_wrong(stack: Stack, story: RequestStory) -> Iterator[str | Remedy]:
     elif left := [run for run in story.runs if is_unfinished(stack, case, run)]:
         yield f"{left[-1].words}, and {in_hours(case.held)} are still held"
         yield from remedies(stack, case, left[-1])
-    elif case.request and audit.is_missed(case.request):
-        yield audit.missed_in_words(case.request)
+    elif case.request and is_missed(case.request):
+        yield missed_in_words(case.request)
         if too_long:
             yield from touch(stack)
         else:

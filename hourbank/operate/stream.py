@@ -10,11 +10,8 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from handlers.aws.dynamodb import client
-from handlers.bank.audit import (
-    Case,
-    is_missed,
-    missed_in_words,
-)
+from handlers.bank.case import Case
+from handlers.bank.missed import is_missed, missed_in_words
 from hourbank.account.stack import Stack
 from hourbank.operate.executions import load_cases
 from hourbank.operate.remedies import Trouble, touch

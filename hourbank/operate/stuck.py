@@ -5,8 +5,9 @@ Nothing is changed here.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -15,77 +16,116 @@ from rich.console import Console
 from handlers.aws import environment
 from handlers.aws.dynamodb import Item, client
 from handlers.bank import requests
-from handlers.bank.audit import (
-    NEEDS_OWNER,
-    Audit,
-    Case,
-    age,
-    in_hundreds,
-    in_progress_for,
-    is_left_alone,
-    is_missed,
-    missed_in_words,
-)
+from handlers.bank.case import Case, age
+from handlers.bank.faults import NEEDS_OWNER, in_progress_for
+from handlers.bank.missed import is_left_alone, is_missed, missed_in_words
 from handlers.bank.requests import LONGEST_RESPONSE_TIMEOUT_SECONDS, OWNER
 from hourbank.account.stack import Stack
-from hourbank.operate.executions import is_own, load_cases, owner_of, path, unfinished, unsuccessful
+from hourbank.operate.executions import (
+    DescribedExecution,
+    as_described,
+    is_own,
+    left_by,
+    open_cases,
+    owner_of,
+    path,
+    unsuccessful,
+)
 from hourbank.operate.remedies import Trouble, remedies, state_of, touch
-from hourbank.operate.report import in_rows, live, many, print_findings, print_remedy, print_total
+from hourbank.operate.report import (
+    SCREEN,
+    Foremost,
+    TroubleTally,
+    in_row,
+    live,
+    many,
+    print_findings,
+    print_groups,
+    print_more,
+    print_remedy,
+    print_total,
+    so_far,
+)
 from hourbank.operate.stream import of_stream, queue_url
 from hourbank.operate.waits import has_own, own_wait
-from hourbank.terminal import print_json, say, title
+from hourbank.terminal import json_document, say, title
 
 # Beyond what a wait may last: between waits an execution is busy for minutes, however often it retries.
 BUSY = timedelta(hours=1)
 
 
-def of_executions(stack: Stack, limit: int) -> tuple[list[Trouble], bool]:
-    """Return what unsuccessful executions have left behind, newest first, and whether there were more to look at."""
-    runs, more = unsuccessful(stack, limit)
-    return [
-        Trouble(
-            kind="EXECUTION",
-            what=f"{run.words}; {state_of(case)}",
-            request_id=case.request_id,
-            hours=case.held,
-            since=run.ended,
-            remedies=remedies(stack, case, run),
-        )
-        for run, case in unfinished(stack, runs)
-    ], more
+class Stuck:
+    """What is stuck among the requests that have not ended and the hours that are held, counted, and the first of it.
 
+    Attributes
+    ----------
+    tally
+        What executions that did not succeed have left behind (EXECUTION), and what waits longer than it should (WAIT).
+    """
 
-def of_waits(
-    stack: Stack, now: datetime, confirmation: timedelta, limit: int = 200, seen: Callable[[int], None] = lambda _: None
-) -> list[Trouble]:
-    """Return the requests that wait longer than they should, longest first; what helps is looked up for so many."""
-    default, may_wait = time_to_answer(variables(stack)), has_own()
-    waits: list[tuple[timedelta, str, Case]] = []
-    for keys in in_hundreds(Audit(touch=False).open_keys("ServiceRequest")):
-        seen(len(keys))
-        for case in load_cases(keys).values():
-            if case.request:
+    def __init__(self, stack: Stack, limit: int) -> None:
+        self._stack = stack
+        self.tally = TroubleTally()
+        self._newest: Foremost[tuple[DescribedExecution, Case]] = Foremost(limit)
+        self._longest: Foremost[tuple[timedelta, str, Case]] = Foremost(limit)
+
+    def look(
+        self,
+        runs: Mapping[str, DescribedExecution],
+        now: datetime,
+        confirmation: timedelta,
+        seen: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """Look at all of them, where `runs` are the executions that did not succeed."""
+        self._now, default = now, time_to_answer(variables(self._stack))
+        for case in open_cases(seen):
+            if run := left_by(self._stack, runs, case):
+                what = f"its execution {run.status}; {state_of(case)}"
+                self.tally.add("EXECUTION", what, case.request_id, case.held)
+                self._newest.add(run.ended.timestamp() if run.ended else 0, (run, case))
+            elif case.request:
                 waited, what = waiting(case, now, default, confirmation)
-                waits += [(waited, what, case)] if what else []
-    findings = []
-    for waited, what, case in sorted(waits, key=lambda wait: wait[0], reverse=True):
-        remedies_ = ()
-        if len(findings) < limit:
-            if may_wait and _is_in_own_wait(stack, case.request or {}):
+                if what:
+                    self.tally.add("WAIT", what, case.request_id, case.held)
+                    self._longest.add(waited.total_seconds(), (waited, what, case))
+
+    def of_executions(self) -> Iterator[Trouble]:
+        """What executions have left behind, those that ended last first, with what helps."""
+        for listed, case in self._newest:
+            run = as_described(self._stack, listed)
+            yield Trouble(
+                kind="EXECUTION",
+                what=f"{run.words}; {state_of(case)}",
+                request_id=case.request_id,
+                hours=case.held,
+                since=run.ended,
+                remedies=remedies(self._stack, case, run),
+            )
+
+    def of_waits(self) -> Iterator[Trouble]:
+        """What waits too long, longest first, with what helps; not where it waits as its workflow means it to."""
+        may_wait = has_own()
+        for waited, what, case in self._longest:
+            if may_wait and _is_in_own_wait(self._stack, case.request or {}):
+                self.tally.drop("WAIT", what, case.request_id, case.held)
                 continue
             is_touched = is_missed(case.request or {})
-            remedies_ = touch(stack) if is_touched else remedies(stack, case, owner_of(stack, case))
-        findings.append(
-            Trouble(
+            helps = touch(self._stack) if is_touched else remedies(self._stack, case, owner_of(self._stack, case))
+            yield Trouble(
                 kind="WAIT",
                 what=what,
                 request_id=case.request_id,
                 hours=case.held,
-                since=now - waited,
-                remedies=remedies_,
+                since=self._now - waited,
+                remedies=helps,
             )
-        )
-    return findings
+
+    def beside(self, records: Iterable[Trouble]) -> Iterator[Trouble]:
+        """Those that were not found before, counted as well."""
+        for trouble in records:
+            if trouble.request_id not in self.tally:
+                self.tally.add(trouble.kind, trouble.what, trouble.request_id, trouble.hours)
+                yield trouble
 
 
 def _is_in_own_wait(stack: Stack, request: Item) -> bool:
@@ -144,46 +184,66 @@ def waiting(case: Case, now: datetime, default: timedelta, confirmation: timedel
 
 
 def show_stuck(console: Console, stack: Stack, limit: int, *, as_json: bool = False) -> bool:
-    """Print what is stuck, and return whether nothing is."""
+    """Print what is stuck, and return whether nothing is.
+
+    Parameters
+    ----------
+    limit : int
+        How many to print of executions, of waits and of the queue's messages, and to look up what helps for.
+    """
     requests.start_requests_from()  # refused at once, not after half of what there is to say
     confirmation = timedelta(days=environment.confirmation_days())
-    with live(lambda: "looking at executions"):
-        executions, more_executions = of_executions(stack, limit)
-    seen = {finding.request_id for finding in executions}
     read: Counter[str] = Counter()
-    with live(lambda: f"{many(read['requests'], 'request')} read"):
-        found = of_waits(stack, datetime.now(UTC), confirmation, limit, lambda number: read.update(requests=number))
-        waits = [one for one in found if one.request_id not in seen]
-    seen |= {finding.request_id for finding in waits}
+    found = Stuck(stack, limit)
+
+    def words() -> str:
+        return f"{many(read['executions'], 'failed execution')} listed, {many(read['requests'], 'request')} read"
+
+    with so_far(lambda: f"{words()}; nothing is changed: give it again"):
+        with live(words):
+            now = datetime.now(UTC)
+            runs = unsuccessful(stack, now, lambda number: read.update(executions=number))
+            found.look(runs, now, confirmation, lambda number: read.update(requests=number))
+        show_as = _show_json if as_json else _show
+        return show_as(console, stack, found, limit)
+
+
+def _show_json(console: Console, stack: Stack, found: Stuck, limit: int) -> bool:
+    with json_document(console, stack=stack.env, region=stack.region) as document:
+        for trouble in itertools.chain(found.of_executions(), found.of_waits()):
+            document.row(in_row(trouble))
+        records, messages, more = of_stream(stack, limit)
+        more = more or any(found.tally.of(kind) > limit for kind in ("EXECUTION", "WAIT"))
+        for trouble in found.beside(records):
+            document.row(in_row(trouble))
+        nothing = not (len(found.tally) or messages)
+        document.end(ok=nothing, messages=messages, more=more, groups=found.tally.rows())
+    return nothing
+
+
+def _show(console: Console, stack: Stack, found: Stuck, limit: int) -> bool:
+    title(console, "Executions that did not succeed, and left hours or work behind")
+    print_findings(console, found.of_executions())
+    print_more(console, found.tally.of("EXECUTION") - limit)
+    title(console, "Requests that wait too long")
+    print_findings(console, found.of_waits())
+    print_more(console, found.tally.of("WAIT") - limit)
+    title(console, "Records that the stream's reader gave up on")
     with live(lambda: "looking at the queue"):
         records, messages, more_messages = of_stream(stack, limit)
-        records = [one for one in records if one.request_id not in seen]
-    nothing = not (executions or waits or messages)
-    if as_json:
-        rows = in_rows([*executions, *waits[:limit], *records])
-        more = more_executions or more_messages or len(waits) > limit
-        print_json(console, stack=stack.env, region=stack.region, ok=nothing, rows=rows, messages=messages, more=more)
-        return nothing
-
-    title(console, "Executions that did not succeed, and left hours or work behind")
-    print_findings(console, executions)
-    if more_executions:
-        line = f"only the newest {limit} were looked at, --limit takes more; `audit` looks at every request"
-        say(console, (line, "dim"))
-    title(console, "Requests that wait too long")
-    print_findings(console, waits[:limit])
-    if len(waits) > limit:
-        say(console, (f"and {len(waits) - limit} younger ones, --limit shows more", "dim"))
-    title(console, "Records that the stream's reader gave up on")
     for message in messages:
         say(console, message)
     if more_messages:
         say(console, (f"and more messages: only {limit} were looked at, --limit takes more", "dim"))
-    print_findings(console, records, or_else="" if messages else "none")
+    print_findings(console, found.beside(records), or_else="" if messages else "none")
     if messages:
         empty = f"aws sqs purge-queue --queue-url {queue_url(stack)} --region {stack.region}"
         print_remedy(console, empty, "once all of it is done: the messages stay, and alarm, until they are removed")
 
+    print_groups(console, found.tally)
+    if found.tally.of("EXECUTION") > SCREEN and not stack.is_local:
+        again = stack.command("redrive", options=' --all --reason "WHY"')
+        print_remedy(console, again, "if the cause has passed: all that can goes on, with the code it began with")
     console.print()
-    print_total(console, [*executions, *waits, *records], "nothing is stuck" if not messages else "")
-    return nothing
+    print_total(console, found.tally, "nothing is stuck" if not messages else "")
+    return not (len(found.tally) or messages)

@@ -29,11 +29,14 @@ from hourbank.simulate.faults import (
     ODD_CREATED,
     ODD_KINDS,
     PAUSE,
+    RAW,
     RECORD,
     REPAIRS,
     STOPS,
+    STRAYS,
     STREAM,
     SUBMITTED,
+    TAKEN_BACK,
     WAITING,
     WRITES,
     ZOMBIES,
@@ -75,6 +78,8 @@ FAMILIES = {
     "a field holds anything, of any type and size": ODD_KINDS,
     "a record is near 400 KB": ("full", "filled", "filled-almost"),
     "a malformed row lies beside": ("beside",),
+    "an entry is nothing's, a balance is written beside the log": ("stray", "raw"),
+    "an answer is taken back and given again, unread": (TAKEN_BACK,),
     "a name is free again, an id is asked with anew": ("names-freed", "collides", *AFTER),
     "the stream is not read, for good or for two days": STREAM,
     "the world goes on in a retry's pause": tuple(PAUSE),
@@ -231,6 +236,9 @@ def of_data(story: str, calls: int) -> Iterator[Fault]:
     turn = zlib.crc32(story.encode())
     yield from (Fault("full", number) for number in range(len(FULL)))
     yield from (Fault(kind) for kind in AFTER)
+    yield from (Fault("stray", number) for number in range(turn % 2, len(STRAYS), 2))
+    yield from (Fault("raw", number) for number in range(turn % 2, len(RAW), 2))
+    yield Fault(TAKEN_BACK)
     yield Fault("collides", turn % len(COLLIDING))
     yield from (Fault("odd-created", number) for number in range(turn % 6, len(ODD_CREATED), 6))
     yield from (Fault("beside", number) for number in range(turn % 8, len(BESIDE), 8))

@@ -74,6 +74,28 @@ def _rows() -> list[tuple[str, dict[str, Any]]]:
 
 BESIDE = _rows()
 
+
+def _entry(key: str, source: str, target: str) -> dict[str, Any]:
+    owner, _, kind = key.rpartition("#")
+    accounts = {"fromAccount": source, "toAccount": target}
+    return {"id": key, "requestId": owner, "type": kind, "hours": Decimal(2), **accounts}
+
+
+_HELD = _entry("q1#ESCROW_HOLD", "user:zoe", "escrow:q1")
+# entries that are nothing's: alone, so many that they cancel out, and of kinds that nothing of ours writes
+STRAYS = (
+    (_HELD,),
+    (_HELD, _entry("q1#ESCROW_RELEASE", "escrow:q1", "user:yan")),
+    (_entry("q1#BONUS", "bank", "user:zoe"),),
+    (_entry("q1", "user:zoe", "user:yan"),),
+    (_entry("q1#GRANT", "bank", "user:zoe"),),
+)
+# hours that somebody writes into a balance, or takes from it, beside the log
+RAW: tuple[tuple[str, Decimal], ...] = (("bob", Decimal(3)), ("ann", Decimal(-1)), ("new", Decimal("0.001")))
+
+# what lies beside a request from the beginning, of which the laws leave the malformed out of account
+BESIDE_KINDS = ("beside", "stray", "raw")
+
 # a function's call, once or (with !) whenever its state is tried again: when, and what Step Functions sees
 INVOCATION: dict[str, tuple[Moment, Callable[[], BaseException]]] = {
     "raises": ("before", lambda: ConnectionError("injected")),
@@ -207,16 +229,19 @@ ODD_KINDS = ("odd-created", "odd-answered")
 FULL = (0, 10, 40, 100, 200, 350)
 # ids of which one is made to look like the name of the other's execution
 COLLIDING = ("order-124", "r1 2", "x" * 90, "é", "escrow-release-r1", "0" * 40)
+# the stream is not read while an answer is given, taken back, and given again days later
+TAKEN_BACK = "taken-back"
 # after the story, the record is removed, names are free again, and somebody asks anew with the same id
 AFTER = ("reborn",)
 KINDS = (
-    *PAUSE, *STREAM, *ODD_KINDS, "full", "beside", "collides", *AFTER,
+    *PAUSE, *STREAM, *ODD_KINDS, "full", *BESIDE_KINDS, TAKEN_BACK, "collides", *AFTER,
     *INVOCATION, *(kind + FOR_GOOD for kind in INVOCATION), *ZOMBIES, *STOPS, *WAITING,
     *CALL, "call-refused!", "call-conflict!", *RECORD, *MEANWHILE, *SUBMITTED,
 )  # fmt: skip
 BROKEN = tuple(kind + FOR_GOOD for kind in INVOCATION)
 # after one of these the end is the same as without it
-HARMLESS = (*INVOCATION, "zombie", *CALL, *RECORD, "explicit-nulls", "pending", "deploy", "names-freed", "beside")
+HARMLESS = (*INVOCATION, "zombie", *CALL, *RECORD, "explicit-nulls", "pending", "deploy", "names-freed")
+HARMLESS += ("beside", "stray", TAKEN_BACK)
 REPAIRS = ("redrive", "REFUND", "RELEASE", "at-odds")
 # as often as a transaction meets another one in a row, and is still tried again by its function
 CONFLICTS_IN_A_ROW = 6

@@ -17,12 +17,13 @@ from datetime import timedelta
 from typing import Any
 
 from handlers.bank.execution import REQUEST_PREFIX, execution_name
-from hourbank.laws import TOLD, Item, Ledger, untold
+from hourbank.laws import TOLD, Item, Ledger, stray_entries, untold
 from hourbank.simulate.executions import Call, Invocation, Killed, Moment, SimulatedExecution, SteppedCall
 from hourbank.simulate.faults import (
     AFTER,
     AT_THE_END,
     BESIDE,
+    BESIDE_KINDS,
     BROKEN,
     CALL,
     CHECK_OF,
@@ -36,10 +37,13 @@ from hourbank.simulate.faults import (
     ODD_CREATED,
     ODD_KINDS,
     PAUSE,
+    RAW,
     RECORD,
     STOPS,
+    STRAYS,
     STREAM,
     SUBMITTED,
+    TAKEN_BACK,
     WAITING,
     WRITES,
     ZOMBIES,
@@ -50,7 +54,7 @@ from hourbank.simulate.faults import (
     repeat,
 )
 from hourbank.simulate.paths import Lever, PathStory, caught, say
-from hourbank.simulate.world import World, deployed
+from hourbank.simulate.world import AuditReport, World, deployed
 
 
 class Simulation:
@@ -121,10 +125,10 @@ class Simulation:
 
     def _play(self) -> None:
         self.world.grant("ann", 10)
-        for fault in self.faults:
-            if fault.kind == "collides":
-                self._ask_with(COLLIDING[fault.at])
+        self._prepare()
         self.world.submit("r1", **self._record())
+        if any(fault.kind == TAKEN_BACK for fault in self.faults):
+            self._take_back()
         self._live()
         if any(fault.kind in AFTER for fault in self.faults):
             self._be_born_again()
@@ -144,8 +148,27 @@ class Simulation:
         self._finish()
         self._judge("after the repair", is_repaired=True)
 
+    def _prepare(self) -> None:
+        """Let there be what lies beside from the beginning."""
+        for fault in self.faults:
+            if fault.kind == "collides":
+                self._ask_with(COLLIDING[fault.at])
+            rows: tuple[Any, ...] = ()
+            match fault.kind:
+                case "beside":
+                    rows = (BESIDE[fault.at],)
+                case "stray":
+                    rows = tuple(("TransactionLog", row) for row in STRAYS[fault.at])
+                case "raw":
+                    user, hours = RAW[fault.at]
+                    self._tell(f"{fault}: {hours} h for {user}, beside the log")
+                    self.world.give(user, hours)
+            for table, row in rows:
+                self._tell(f"{fault}: {table} {row}")
+                self.world.put_legacy(table, row)
+
     def _record(self) -> dict[str, Any]:
-        """Return what the requester says at creation; a row beside is written before."""
+        """Return what the requester says at creation."""
         record = {name: value for lever in self.levers.values() for name, value in lever.record.items()}
         for fault in self.faults:
             record |= SUBMITTED.get(fault.kind, {})
@@ -157,10 +180,6 @@ class Simulation:
                 self._tell(f"{fault}: {FULL[fault.at]} bytes are left")
                 room = self.world.room_in(self.world.row_of("r1", **record, notes="")) - FULL[fault.at]
                 record["notes"] = "x" * room
-            if fault.kind == "beside":
-                table, row = BESIDE[fault.at]
-                self._tell(f"{fault}: {table} {row}")
-                self.world.put_legacy(table, row)
         return record
 
     def _ask_with(self, request_id: str) -> None:
@@ -178,6 +197,30 @@ class Simulation:
                     self._problems.append(f"not begun with, because of the execution of another: {key[:50]}")
                 self.world.update(key, requesterResponse="CANCELLED")
                 self._settle()
+
+    def _take_back(self) -> None:
+        """Let the provider's answer be missed, taken back, and given again: each time its clock begins anew."""
+        self._settle()
+        if self.world.ledger().requests.get("r1", {}).get("status") != "AWAITING_PROVIDER":
+            return
+        self._tell(f"{TAKEN_BACK}: the stream is not read while bob answers, takes it back and answers again")
+        accept, clear, hour = say(providerResponse="ACCEPTED"), say(providerResponse=None), timedelta(minutes=61)
+        self.world.is_stream_read = False
+        with self._in_peace():
+            for _ in range(2):
+                accept(self.world)
+                if "r1" in self.world.audit(later=hour).findings:
+                    self._problems.append("an answer that was shown to the stream just now is told as missed")
+                for _ in range(2):
+                    accept(self.world)
+                    found = self.world.audit(later=timedelta(minutes=40))
+                if "r1" not in found.findings:
+                    self._problems.append("an answer that is written again and again is never told as missed")
+                clear(self.world)
+                if "r1" in self.world.audit(later=timedelta(days=1)).findings:
+                    self._problems.append("an answer that was taken back is told as missed")
+        self.world.lose_stream()
+        self.world.is_stream_read = True
 
     def _be_born_again(self) -> None:
         """Remove the request, let all names be free, and ask anew with its id."""
@@ -393,6 +436,7 @@ class Simulation:
         if self._is_hiccup():
             self._problems += [f"a hiccup failed {e.name} {when}: {e.error}" for e in world.executions if is_failed(e)]
             self._problems += self._told_wrongly()
+        self._judge_books(found, ledger, when)
         for key in sorted({*ledger.requests, *ledger.escrows} - world.legacy):
             right, listed = is_right(world, ledger, key), key in found.findings
             status = ledger.requests.get(key, {}).get("status")
@@ -409,9 +453,37 @@ class Simulation:
             if right and found.missed and not world.legacy and world.is_stream_read:
                 self._problems.append(f"still missed {when}: {state}")
 
+    def _judge_books(self, found: AuditReport, ledger: Ledger, when: str) -> None:
+        """The auditor lists each entry that is nothing's and each balance that the log does not explain, and no other.
+
+        Where rows make no sense, what their users should have is not known.
+        """
+        strays, others = set(stray_entries(ledger)), found.others
+        listed = {
+            key for key in strays if key.rpartition("#")[0] in found.findings or ("TransactionLog", key) in others
+        }
+        quiet = strays - listed
+        loud = {key for model, key in others if model == "TransactionLog"} - strays
+        if not self.world.legacy:
+            beside = set(ledger.unexplained())
+            listed = {key for model, key in others if model == "UserBalance"}
+            quiet, loud = quiet | (beside - listed), loud | (listed - beside)
+        self._problems += [f"quietly wrong {when}: {key} of the books" for key in sorted(quiet)]
+        self._problems += [f"false alarm {when}: {key} of the books" for key in sorted(loud)]
+
     def _is_technical(self) -> bool:
         """Whether something went wrong that is no matter of what people or administrators wrote."""
-        data = (*MEANWHILE, *SUBMITTED, *ODD_KINDS, *AFTER, "full", "collides", "beside", *STREAM)
+        data = (
+            *MEANWHILE,
+            *SUBMITTED,
+            *ODD_KINDS,
+            *AFTER,
+            *BESIDE_KINDS,
+            "full",
+            "collides",
+            TAKEN_BACK,
+            *STREAM,
+        )
         # A name that is given back between the router's start and its look is told as taken, then as unknown.
         given_back = any(
             fault.kind == "names-freed" and self.calls[fault.at].invocation.function == "routeServiceRequest"
@@ -717,7 +789,7 @@ def outcome(simulation: Simulation) -> dict[str, Any]:
     """Return what a run ended with, without names and times: what must be the same after a harmless fault."""
     end, volatile = (
         simulation.end,
-        ("updatedAt", "createdAt", "askedAt", "startedAt", "touchedAt", "taskToken", "taskTokenAttempt"),
+        ("updatedAt", "createdAt", "askedAt", "startedAt", "touchedAt", "touchedFor", "taskToken", "taskTokenAttempt"),
     )
     tables = {
         name: {key: {k: v for k, v in row.items() if k not in volatile and v is not None} for key, row in rows.items()}

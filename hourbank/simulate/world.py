@@ -45,6 +45,7 @@ from hourbank.laws import (
     Ledger,
     balance_told,
     decided_by_nobody,
+    entries_of_nothing,
     entries_that_do_not_add_up,
     grants_out_of_place,
     held_for_others,
@@ -450,14 +451,16 @@ class World:
         """Let the auditor look at the tables as it would in a while; what it touches is in the stream then."""
         self.clock += later
         found = self.invoke("auditLedger", {"touch": touch, "again": again})
-        problems, remedies = ({f["request_id"]: f[key] for f in found["findings"]} for key in ("problem", "remedy"))
-        return AuditReport(problems, found["missed"], remedies)
+        about = [finding for finding in found["findings"] if finding["model"] == "ServiceRequest"]
+        problems, remedies = ({f["key"]: f[key] for f in about} for key in ("problem", "remedy"))
+        others = {(f["model"], f["key"]): f["problem"] for f in found["findings"] if f not in about}
+        return AuditReport(problems, found["missed"], remedies, others)
 
     def _audit_ledger(self, event: Any, _context: Any) -> dict[str, Any]:
         """Stand in for the auditor's handler, which cannot be told the time."""
         audit = Audit(touch=event["touch"], again=event["again"], now=self.clock)
         findings = [
-            {"request_id": found.request_id, "problem": found.problem, "remedy": found.remedy}
+            {"model": found.model, "key": found.key, "problem": found.problem, "remedy": found.remedy}
             for found in audit.findings()
             if found.kind != "UNCONFIRMED"
         ]
@@ -603,6 +606,7 @@ class World:
             *hours_lost(ledger, self.beside),
             *entries_that_do_not_add_up(ledger, self.beside),
             *grants_out_of_place(ledger),
+            *entries_of_nothing(ledger),
             *hours_of_others(ledger),
             *illegal_hours(ledger),
             *hours_held_for_nobody(ledger, ended, self._deleted_in_progress),
@@ -697,7 +701,8 @@ class World:
         return {**row, "estimatedHours": Decimal(3), **dict.fromkeys(unsaid), **values}
 
     def update(self, request_id: str, **values: Any) -> None:
-        """Change fields of a request as a client does through Amplify's update."""
+        """Change fields of a request as a client does through Amplify's update, which says when."""
+        values = {"updatedAt": self._now()} | values
         names = {f"#{i}": name for i, name in enumerate(values)}
         with self.as_client():
             asked = {
@@ -732,11 +737,16 @@ class World:
 
 @dataclass(frozen=True)
 class AuditReport:
-    """What an audit found: the problem of each request by its id, how many records the stream had missed, remedies."""
+    """What an audit found.
+
+    The problem of each request by its id, how many records the stream had missed, remedies, and the problem of each
+    other row by its model and key.
+    """
 
     findings: dict[str, str]
     missed: int
     remedies: dict[str, str]
+    others: dict[tuple[str, str], str]
 
 
 def streamed(value: Any) -> Any:
@@ -776,6 +786,6 @@ def deployed(**more: Any) -> World:
         "filters": program.filters,
         "permissions": program.permissions,
         "legal": {None: requests.TRANSITIONS["PENDING"], **requests.TRANSITIONS},
-        "batch_size": program.batch_size,
+        "batch_size": program.mapping["batchSize"],
     }
     return World(**{**arguments, **more})

@@ -494,6 +494,7 @@ class TestOnTheEmulator:
             monkeypatch.setattr(module, "client", client)
         checks = world.examine()
         assert {name for name in asked if not name.startswith(("Get", "List", "Describe"))} == set()
+        assert "GetItem" not in asked  # however many records there are, none is read
         assert len(asked) > 6
         assert misses(checks) == []
         assert [one.what for one in checks] == [

@@ -13,8 +13,10 @@ from botocore.exceptions import ClientError
 
 from handlers import audit_ledger
 from handlers.aws import dynamodb
-from handlers.bank import requests
-from handlers.bank.audit import Audit, load, touch
+from handlers.bank import audit, ledger, requests
+from handlers.bank.audit import Audit
+from handlers.bank.case import load
+from handlers.bank.missed import forget, touch
 from hourbank.simulate.tables import Tables, answering
 
 ARN = "arn:aws:states:us-east-1:123456789012:execution:ServiceRequestWorkflow-test:service-request-"
@@ -57,6 +59,9 @@ class Books:
 
     def remove(self, model: str, key: str) -> None:
         self._client.delete_item(TableName=model, Key={"id": {"S": key}})
+
+    def balance(self, user: str, hours: Any, **more: Any) -> None:
+        self.put("UserBalance", userId=user, availableBalance=hours, **{"updatedAt": ago(hours=2)} | more)
 
     def number(self, model: str) -> int:
         return self._client.scan(TableName=model)["Count"]
@@ -116,15 +121,17 @@ def books(monkeypatch: pytest.MonkeyPatch) -> Iterator[Books]:
     monkeypatch.setenv("SERVICE_REQUEST_TABLE_NAME", "ServiceRequest")
     monkeypatch.setenv("ESCROW_TABLE_NAME", "Escrow")
     monkeypatch.setenv("TRANSACTION_LOG_TABLE_NAME", "TransactionLog")
+    monkeypatch.setenv("USER_BALANCE_TABLE_NAME", "UserBalance")
     monkeypatch.setenv("START_REQUESTS_FROM", "2026-11-01T00:00:00Z")
     monkeypatch.setenv("CONFIRMATION_DAYS", "14")
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "HourBank")
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "hourbank-test")
     monkeypatch.setenv("SERVICE_REQUEST_WORKFLOW_ARN", "arn")
     monkeypatch.setenv("AUDIT_CURSOR_NAME", "cursor")
-    with answering(Tables(dict.fromkeys(("ServiceRequest", "Escrow", "TransactionLog"), "id"))):
+    keys = dict.fromkeys(("ServiceRequest", "Escrow", "TransactionLog"), "id") | {"UserBalance": "userId"}
+    with answering(Tables(keys)):
         books = Books(boto3.client("dynamodb"))
-        for module in ("audit", "cursor", "execution"):
+        for module in ("case", "cursor", "execution"):
             monkeypatch.setattr(f"handlers.bank.{module}.client", lambda _: books)
         yield books
 
@@ -209,7 +216,7 @@ def test_hours_without_their_request_are_found_with_what_is_at_stake(books: Book
     if request_ == "replaced":
         books.request("REJECTED", stepFunctionExecutionArn=ARN + "r1-2")
     (finding,) = Audit(touch=True, now=NOW).findings()
-    assert (finding.kind, finding.request_id, finding.hours) == ("MISMATCH", "r1", Decimal(2))
+    assert (finding.kind, finding.key, finding.hours) == ("MISMATCH", "r1", Decimal(2))
 
 
 def test_other_people_than_the_escrows_are_found(books: Books) -> None:
@@ -232,7 +239,7 @@ def test_what_has_changed_when_looked_at_again_is_no_finding(books: Books, monke
         books.log("ESCROW_RELEASE", out=True)
         return load(request_id)
 
-    monkeypatch.setattr("handlers.bank.audit.load", settle_first)
+    monkeypatch.setattr("handlers.bank.look.load", settle_first)
     assert books.audit()[0] == []
 
 
@@ -282,6 +289,7 @@ def test_what_the_stream_missed_is_touched_and_nothing_else_changed(books: Books
     assert findings == [] and (audit.missed, audit.touched) == (1, 1)
     assert after["updatedAt"] > before["updatedAt"]
     assert ago(days=1) < after.pop("touchedAt") <= after["updatedAt"]
+    assert after.pop("touchedFor") in ("START", "ACCEPTED", "CANCELLED", "RELEASE", "REFUND")
     assert {**after, "updatedAt": None} == {**before, "updatedAt": None}
 
 
@@ -335,15 +343,17 @@ class Page(list):
 def test_tables_of_any_size_are_read_page_by_page(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(250):
         books.refunded("DECLINED", f"r{number}")
-    pages, alive, sizes = dynamodb.pages, weakref.WeakSet(), []
+    share, alive, sizes = dynamodb.share, weakref.WeakSet(), []
 
-    def watched(model: str) -> Iterator[Page]:
-        for page in map(Page, pages(model)):
-            alive.add(page)
-            sizes.append((model, len(page), len(alive)))
-            yield page
+    def watched(model: str, *asked: int) -> Iterator[dynamodb.Page]:
+        for page in share(model, *asked):
+            items = Page(page.items)
+            alive.add(items)
+            sizes.append((model, len(items), len(alive)))
+            yield page._replace(items=items)
 
-    monkeypatch.setattr(dynamodb, "pages", watched)
+    monkeypatch.setattr(dynamodb, "_SHARE_PAGE", 100)
+    monkeypatch.setattr(dynamodb, "share", watched)
     findings, audit = books.audit()
     assert (findings, audit.requests) == ([], 250)
     assert [size for model, size, _ in sizes if model == "ServiceRequest"] == [100, 100, 50]
@@ -509,7 +519,7 @@ def test_nothing_that_happens_with_one_record_hides_another(books: Books, monkey
     def fail(request_id: str) -> Any:
         raise {"r1": KeyError, "r2": ClientError({"Error": {"Code": "ThrottlingException"}}, "x")}[request_id]
 
-    monkeypatch.setattr("handlers.bank.audit.load", fail)
+    monkeypatch.setattr("handlers.bank.look.load", fail)
     assert [problem for _, problem in books.audit()[0]] == [
         "The request could not be audited (KeyError)",
         "The request could not be audited (ClientError)",
@@ -566,7 +576,7 @@ def test_an_operator_looks_at_what_can_still_change_alone(books: Books) -> None:
     books.log("ESCROW_RELEASE", request_id="r2", out=True)
     assert len(books.audit()[0]) == 2
     run = Audit(touch=False, now=NOW)
-    assert [finding.request_id for finding in run.open_findings()] == ["r1"]
+    assert [finding.key for finding in run.open_findings()] == ["r1"]
     assert (run.requests, run.held) == (1, 2)
 
 
@@ -589,3 +599,276 @@ def test_an_operators_touch_puts_what_is_open_into_the_index(books: Books) -> No
     assert "open" not in books.get()
     books.audit(again=True)
     assert books.get()["open"] == "OPEN"
+
+
+# --- an answer that is given, taken back and given again --------------------------------------------------------------
+
+
+def look_at(books: Books, **units: float) -> tuple[list[tuple[str, str]], Audit]:
+    """What the auditor finds so much later; what it touches, it touches now."""
+    now = datetime.now(UTC) + timedelta(**units)
+    return books.audit(now=now)
+
+
+def answer(books: Books, told: str | None, what: str = "requesterResponse", **units: float) -> None:
+    """Somebody writes an answer so much later than now."""
+    moment = dynamodb.date_time(datetime.now(UTC) + timedelta(**units))
+    row = {name: value for name, value in books.get().items() if value is not None}
+    books.put("ServiceRequest", **row | {what: told, "updatedAt": moment})
+
+
+def test_an_answer_that_was_taken_back_and_given_again_has_its_hour_again(books: Books) -> None:
+    books.held("IN_PROGRESS", requesterResponse="COMPLETED")
+    assert look_at(books, hours=1)[0] == []
+    first = books.get()["touchedAt"]
+    answer(books, None)
+    assert look_at(books, hours=1) and "touchedAt" not in books.get(), "nothing is missed any more"
+    answer(books, "COMPLETED", days=3)
+    findings, audit = look_at(books, days=3, minutes=20)
+    assert findings == [] and audit.touched == 1 and books.get()["touchedAt"] > first, "the stream is shown the new one"
+    [(kind, _)] = look_at(books, days=3, minutes=90)[0]
+    assert kind == "MISSED"
+
+
+def test_another_answer_has_its_hour_too_and_the_first_one_again_has_not(books: Books) -> None:
+    books.held("IN_PROGRESS", providerResponse="WITHDRAWN")
+    look_at(books, hours=1)
+    answer(books, "COMPLETED", minutes=50)
+    findings, audit = look_at(books, minutes=70)
+    assert findings == [] and audit.touched == 1, "COMPLETED was shown for the first time"
+    assert books.get()["touchedFor"] == "REFUND RELEASE"
+    mark = books.get()["touchedAt"]
+    for minutes in (130, 190):
+        answer(books, None, minutes=minutes - 20)
+        assert [kind for kind, _ in look_at(books, minutes=minutes)[0]] == ["MISSED"], "people move no clock"
+        answer(books, "COMPLETED", minutes=minutes)
+    assert books.get()["touchedAt"] == mark
+
+
+def test_what_was_touched_in_another_status_is_not_what_is_missed_now(books: Books) -> None:
+    """The auditor's mark can be written between a handler's read and its write."""
+    marks = {"touchedAt": ago(days=9), "touchedFor": "ACCEPTED"}
+    books.held("IN_PROGRESS", requesterResponse="COMPLETED", **marks)
+    findings, audit = books.audit()
+    assert findings == [] and audit.touched == 1 and books.get()["touchedFor"] == "ACCEPTED RELEASE"
+
+
+def test_whatever_moves_the_status_takes_the_marks_away_though_it_has_not_read_them(books: Books) -> None:
+    books.held("AWAITING_PROVIDER")
+    request = requests.load("r1")
+    books.put("ServiceRequest", **books.get() | {"touchedAt": ago(days=1), "touchedFor": "ACCEPTED"})
+    assert request
+    dynamodb.commit(lambda: dynamodb.Plan(None, (requests.move(request, "IN_PROGRESS"),)))
+    assert books.get()["status"] == "IN_PROGRESS" and not {"touchedAt", "touchedFor"} & books.get().keys()
+
+
+def test_a_mark_is_taken_away_only_while_nothing_is_missed(books: Books) -> None:
+    books.held("IN_PROGRESS", touchedAt=ago(days=1), touchedFor="RELEASE")
+    books.audit(touch=False)
+    assert "touchedAt" in books.get(), "without touch nothing is written"
+    before = books.get()
+    books.audit()
+    assert "touchedAt" not in books.get() and "touchedFor" not in books.get()
+    assert books.get()["updatedAt"] == before["updatedAt"], "no news to people"
+    books.held("IN_PROGRESS", touchedAt=ago(days=1), touchedFor="RELEASE", requesterResponse="COMPLETED")
+    forget("r1", "IN_PROGRESS")
+    assert "touchedAt" in books.get()
+
+
+# --- the log ----------------------------------------------------------------------------------------------------------
+
+
+def entry(books: Books, key: str, source: str, target: str, hours: Any = 2, **more: Any) -> None:
+    books.put("TransactionLog", id=key, hours=hours, fromAccount=source, toAccount=target, **more)
+
+
+def grant(books: Books, user: str, amount: Any, reason: Any = "welcome", **more: Any) -> str:
+    key = f"{ledger.grant_id(user, reason)}#GRANT"
+    item = {"id": key, "type": "GRANT", "hours": amount, "reason": reason}
+    books.put("TransactionLog", **item | {"fromAccount": "bank", "toAccount": f"user:{user}"} | more)
+    return key
+
+
+def found_about(books: Books, **more: Any) -> list[tuple[str, str, str]]:
+    audit = Audit(touch=True, now=NOW, **more)
+    return [(finding.kind, finding.model, finding.key) for finding in audit.findings()]
+
+
+@pytest.mark.parametrize("kinds", [["HOLD"], ["HOLD", "RELEASE"], ["HOLD", "REFUND"]])
+def test_entries_beside_neither_a_request_nor_an_escrow_are_found(books: Books, kinds: list[str]) -> None:
+    """Also those that cancel out: with two of them, hours go from one person to another past every balance check."""
+    for kind in kinds:
+        books.log(f"ESCROW_{kind}", out=kind != "HOLD")
+    [finding] = Audit(touch=True, now=NOW).findings()
+    names = ", ".join(f"ESCROW_{kind}" for kind in kinds)
+    assert finding.problem == f"The log has {names} of a request of which there is neither a record nor an escrow"
+    assert (finding.kind, finding.model, finding.key) == ("MISMATCH", "ServiceRequest", "r1")
+    assert "find out who" in finding.remedy
+
+
+def test_an_entry_of_a_kind_that_nothing_writes_is_found_also_beside_its_request(books: Books) -> None:
+    books.refunded("DECLINED")
+    entry(books, "r1#BONUS", "bank", "user:ana")
+    entry(books, "whatever", "user:ana", "user:ben")
+    entry(books, "#ESCROW_HOLD", "user:ana", "user:ben")
+    entry(books, f"{'x' * 1500}#ESCROW_HOLD", "user:ana", "user:ben")
+    found = found_about(books)
+    assert all(about[:2] == ("MISMATCH", "TransactionLog") for about in found)
+    assert sorted(key for *_, key in found) == ["#ESCROW_HOLD", "r1#BONUS", "whatever", f"{'x' * 1500}#ESCROW_HOLD"]
+
+
+def test_entries_from_before_the_workflows_are_none_of_its_business(books: Books) -> None:
+    books.put("TransactionLog", id="r1#ESCROW_HOLD", hours=2, createdAt="2025-01-01T00:00:00Z")
+    books.put("TransactionLog", id="an app's own", amount=2, createdAt="2025-01-01T00:00:00Z")
+    assert found_about(books) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ({}, ""),
+        ({"hours": Decimal("1e6"), "reason": "opening balance"}, "The grant is not of the user and the reason"),
+        ({"fromAccount": "user:ben"}, "The grant is not between the bank and a user"),
+        ({"toAccount": "user:ben"}, "The grant is not of the user and the reason that its key stands for"),
+        ({"toAccount": ["user:ana"]}, "The grant is not between the bank and a user"),
+        ({"reason": None}, "The grant is not of the user and the reason that its key stands for"),
+        ({"hours": Decimal(1_000_001)}, "The grant is not from the bank, or its hours are not a number"),
+        ({"hours": "ten"}, "The grant is not from the bank, or its hours are not a number"),
+        ({"fromAccount": "user:ana", "toAccount": "bank"}, "The grant is not from the bank"),
+    ],
+)
+def test_grants_are_the_banks(books: Books, more: dict[str, Any], problem: str) -> None:
+    key = grant(books, "ana", 10)
+    books.put("TransactionLog", **{"id": key, "type": "GRANT", "hours": 10, "reason": "welcome"}
+              | {"fromAccount": "bank", "toAccount": "user:ana"} | more)  # fmt: skip
+    said = [finding for finding in Audit(touch=True, now=NOW).findings() if finding.kind == "MISMATCH"]
+    assert [finding.key for finding in said] == ([key] if problem else [])
+    assert all(finding.problem.startswith(problem) for finding in said)
+
+
+def test_an_opening_balance_may_be_any_number_either_way(books: Books) -> None:
+    grant(books, "ana", Decimal("1e9"), "opening balance")
+    grant(books, "ben", Decimal("0.001"), "opening balance 2", fromAccount="user:ben", toAccount="bank")
+    books.balance("ana", Decimal("1e9"))
+    books.balance("ben", Decimal("-0.001"))
+    assert found_about(books) == [("MISMATCH", "UserBalance", "ben")], "below 0, which no move makes"
+
+
+def test_an_adjustment_that_makes_no_sense_is_seen_from_the_logs_side(books: Books) -> None:
+    books.request("COMPLETED", execution="SUCCEEDED")
+    books.escrow("RELEASED")
+    books.log("ESCROW_HOLD")
+    books.log("ESCROW_RELEASE", out=True)
+    books.log("ESCROW_ADJUST", 1, out=True)
+    assert books.audit()[0] == [("MISMATCH", "0 hours are held, but the log says -1")]
+
+
+# --- balances ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_balance_that_the_log_explains_is_passed_in_silence(books: Books) -> None:
+    grant(books, "ana", 10)
+    books.refunded("DECLINED")
+    books.request("COMPLETED", "r2", "SUCCEEDED")
+    books.escrow("RELEASED", "r2")
+    books.log("ESCROW_HOLD", request_id="r2")
+    books.log("ESCROW_RELEASE", request_id="r2", out=True)
+    books.held("AWAITING_PROVIDER", "r3")
+    books.balance("ana", 6)
+    books.balance("ben", 2)
+    books.balance("without hours", None)
+    findings, audit = books.audit()
+    assert findings == [] and audit.is_compared is True and audit.unexplained == 0
+
+
+@pytest.mark.parametrize(
+    ("has", "problem", "stake"),
+    [
+        (13, "The balance has 3 h that no entry explains", 3),
+        (Decimal("9.5"), "The balance has 0.5 h less than its entries say", Decimal("0.5")),
+        (None, "The balance has 10 h less than its entries say", 10),
+    ],
+)
+def test_a_balance_that_the_log_does_not_explain_is_found(books: Books, has: Any, problem: str, stake: Any) -> None:
+    grant(books, "ana", 10)
+    if has:
+        books.balance("ana", has)
+    [finding] = Audit(touch=True, now=NOW).findings()
+    assert (finding.kind, finding.model, finding.key) == ("UNEXPLAINED", "UserBalance", "ana")
+    assert (finding.problem, finding.hours) == (problem, stake)
+    assert "hourbank grant --opening" in finding.remedy
+
+
+def test_an_app_that_writes_balances_itself_is_told_so_and_nothing_else(books: Books) -> None:
+    books.balance("ana", 10)
+    books.balance("ben", -1)
+    findings, audit = books.audit()
+    assert audit.unexplained == 2
+    assert findings == [("MISMATCH", "The balance is -1: no move takes more than there is")]
+
+
+@pytest.mark.parametrize("has", ["ten", True, [10], {"hours": 10}])
+def test_a_balance_that_is_no_number_is_found(books: Books, has: Any) -> None:
+    grant(books, "ana", 10)
+    books.balance("ana", has)
+    assert books.audit()[0] == [("MISMATCH", "The balance is no number that hours can be given to")]
+
+
+@pytest.mark.parametrize("moves", ["meanwhile", "just now"])
+def test_a_balance_that_moves_while_the_entries_are_read_is_left_to_the_next_time(
+    books: Books, monkeypatch: pytest.MonkeyPatch, moves: str
+) -> None:
+    """A scan can see the balance of a transaction before its entry, or the entry of a later one."""
+    grant(books, "ana", 10)
+    books.balance("ana", 13, **({"updatedAt": ago(seconds=20)} if moves == "just now" else {}))
+    read = dynamodb.read
+
+    def settle_first(model: str, key: str) -> Any:
+        if model == "UserBalance" and moves == "meanwhile":
+            books.balance("ana", 10, updatedAt=ago(seconds=1))
+        return read(model, key)
+
+    monkeypatch.setattr(dynamodb, "read", settle_first)
+    findings, audit = books.audit()
+    assert findings == [] and audit.is_compared is True
+
+
+def test_what_an_entry_does_not_say_is_found_there_and_not_in_the_balance(books: Books) -> None:
+    grant(books, "ana", "ten")
+    books.balance("ana", 10)
+    assert [about[1] for about in found_about(books)] == ["TransactionLog"]
+
+
+def test_balances_are_a_gauge_of_the_runs_that_compare_them(
+    books: Books, log: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grant(books, "ana", 10)
+    books.balance("ana", 13)
+    hour = int(datetime.now(UTC).timestamp() // 3600)
+    monkeypatch.setattr(audit, "SHARE_OF_BOOKS", (hour + 1) % audit.SHARES)
+    assert "UnexplainedBalances" not in audit_ledger.handler({}, context())
+    books.parameter = "begin"
+    monkeypatch.setattr(audit, "SHARE_OF_BOOKS", hour % audit.SHARES)
+    assert audit_ledger.handler({}, context())["UnexplainedBalances"] == 1
+    books.balance("ana", 10)
+    books.parameter = "begin"
+    log.readouterr()
+    assert audit_ledger.handler({}, context())["UnexplainedBalances"] == 0
+    assert '"UnexplainedBalances":[0.0]' in log.readouterr().out
+    books.remove("TransactionLog", f"{ledger.grant_id('ana', 'welcome')}#GRANT")
+    books.parameter = "begin"
+    audit_ledger.handler({}, context())
+    assert "1 balances have hours that no entry explains, and the bank has granted none" in log.readouterr().out
+
+
+def test_more_users_than_the_memory_has_room_for_are_left_to_an_operator(
+    books: Books, log: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hour = int(datetime.now(UTC).timestamp() // 3600)
+    monkeypatch.setattr(audit, "SHARE_OF_BOOKS", hour % audit.SHARES)
+    monkeypatch.setattr(audit, "MOST_USERS", 2)
+    for number in range(3):
+        books.balance(f"u{number}", 1)
+    assert "UnexplainedBalances" not in audit_ledger.handler({}, context())
+    assert "`hourbank audit` does" in log.readouterr().out
+    assert books.audit()[1].is_compared is True, "whose machine has more"

@@ -15,16 +15,21 @@ import pytest
 
 from components.models import MODELS
 from handlers.aws import dynamodb
-from handlers.bank import audit, cursor, execution, requests
-from handlers.bank.audit import Audit, Finding
-from handlers.bank.cursor import LARGEST_BYTES, SHARES, Cursor, parsed
+from handlers.bank import audit, case, cursor, execution, ledger, requests
+from handlers.bank.audit import Audit
+from handlers.bank.cursor import LARGEST_BYTES, SHARES, Cursor, Subject, parsed
+from handlers.bank.look import Finding
 from hourbank.simulate.tables import Tables, answering
 
 ARN = "arn:aws:states:us-east-1:123456789012:execution:ServiceRequestWorkflow-test:service-request-"
 MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:ServiceRequestWorkflow-test"
 BEGIN = datetime(2026, 11, 20, tzinfo=UTC)
-KEYS = {"ServiceRequest": "id", "Escrow": "id", "TransactionLog": "id"}
+KEYS = {model.name: model.hash_key for model in MODELS.values()}
 INDEXES = {model.name: {model.index.name: model.index.attribute} for model in MODELS.values() if model.index}
+
+
+def asked_for(request_id: str) -> Subject:
+    return Subject("ServiceRequest", request_id)
 
 
 class Watched(dict[str, Any]):
@@ -119,26 +124,24 @@ class Hours:
         self.asked.clear()
         findings = list(self.last.scheduled(self.cursor))
         self.cursor = parsed(self.last.cursor.text(), self.last.hour)
-        assert self.cursor == self.last.cursor or not keeps_all
+        assert self.cursor == self.last.cursor._replace(again=self.cursor.again)
+        assert set(self.cursor.again) <= set(self.last.cursor.again)
         self.now += timedelta(hours=1)
         return findings
 
     def ids(self, **more: Any) -> list[str]:
-        return [finding.request_id for finding in self.run(**more)]
+        return [finding.key for finding in self.run(**more)]
 
 
 @pytest.fixture(params=[INDEXES])
 def hours(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hours]:
-    for model in KEYS:
-        monkeypatch.setenv(
-            {"ServiceRequest": "SERVICE_REQUEST", "Escrow": "ESCROW"}.get(model, "TRANSACTION_LOG") + "_TABLE_NAME",
-            model,
-        )
+    for model in MODELS.values():
+        monkeypatch.setenv(model.variable, model.name)
     monkeypatch.setenv("START_REQUESTS_FROM", "2026-11-01T00:00:00Z")
     monkeypatch.setenv("CONFIRMATION_DAYS", "14")
     with answering(Counting(request.param)) as tables:
         hours = Hours(tables)
-        for module in (audit, execution):
+        for module in (case, execution):
             monkeypatch.setattr(module, "client", lambda _: hours)
         yield hours
 
@@ -348,7 +351,7 @@ def test_a_place_that_dynamodb_refuses_is_begun_anew(hours: Hours, monkeypatch: 
 
 
 def test_what_nobody_can_begin_with_is_not_read_each_hour_for_ever(hours: Hours) -> None:
-    """Each costs a client one call, and 400 KB an hour; as many as there is room for are told."""
+    """Each costs a client a call, and the bank 400 KB an hour; as many as there is room for are told until they fit."""
     for number in range(150):
         request_id, text = f"{number:036}", "x" * (399 * 1024)
         hours.request(request_id, None, stepFunctionExecutionArn=None, serviceId=text)
@@ -384,7 +387,8 @@ def test_what_is_shown_again_anyway_does_not_crowd_out_a_fault_of_the_past(
         None, 5, "", "{}", "[]", "null", "begin", '{"hour": 5}', '{"hour": "5", "again": []}',
         '{"hour": -1, "again": []}',
         '{"hour": 1e99, "again": []}', '{"hour": 5, "again": [5]}', '{"hour": 5, "again": "abc", "part": "NONE"}',
-        '{"hour": 5, "again": [], "model": "UserBalance"}', '{"hour": 5, "again": [], "after": 7}',
+        '{"hour": 5, "again": [], "model": "UserBalance", "part": "OPEN"}', '{"hour": 5, "again": [["Users", "a"]]}',
+        '{"hour": 5, "again": [["Escrow"]]}', '{"hour": 5, "again": [], "after": 7}',
         '{"hour": 5, "again": [], "part": [], "more": 1}', '{"hour": 500000, "again": []}',
         '{"hour": 5, "again": [], "after": "\\ud800"}', '{"hour": 5, "again": [""]}',
         pytest.param("[" * 4096, id="deep"),
@@ -397,20 +401,24 @@ def test_a_cursor_that_is_none_begins_anew(text: Any) -> None:
 
 def test_a_cursor_comes_back_as_it_went(hours: Hours) -> None:
     ids = ('"', "{{ssm:secret}}", "\\", "é\u0000", "x" * 300)
-    place = Cursor(99, "OPEN", "Escrow", "{{a}}", ids)
+    subjects = (*map(asked_for, ids), Subject("UserBalance", "{{x}}"), Subject("TransactionLog", "a#b"))
+    place = Cursor(99, "OPEN", "Escrow", "{{a}}", subjects)
     assert parsed(place.text(), 100) == place
     assert "{{" not in place.text() and "}}" not in place.text()
 
 
 def test_a_cursor_that_is_too_long_keeps_what_fits() -> None:
-    many = tuple(f"{number:036}" for number in range(1000))
+    many = tuple(asked_for(f"{number:036}") for number in range(1000))
     kept = parsed(Cursor(99, after="a", again=many).text(), 100)
     assert kept.after == "a" and 80 < len(kept.again) < 110 and kept.again == many[: len(kept.again)]
     kept = parsed(Cursor(99, after="\u0000" * 2000, again=many).text(), 100)
     assert kept.after is None and kept.again == many[: len(kept.again)]
-    assert parsed(Cursor(99, again=("x" * 5000, "{" * 700, "a", "b")).text(), 100).again == ("a", "b")
+    assert parsed(Cursor(99, again=tuple(map(asked_for, ("x" * 5000, "{" * 700, "a", "b")))).text(), 100).again == (
+        asked_for("a"),
+        asked_for("b"),
+    )
     for _ in range(50):
-        text = Cursor(99, after="{" * random.randrange(2000), again=("é" * random.randrange(2000),)).text()
+        text = Cursor(99, after="{" * random.randrange(2000), again=(asked_for("é" * random.randrange(2000)),)).text()
         assert len(text.encode()) <= LARGEST_BYTES and json.loads(text)
 
 
@@ -425,8 +433,8 @@ def test_as_many_findings_as_an_outage_leaves_are_noted_at_once(monkeypatch: pyt
         return text
 
     for number in range(10_000):
-        place = place.noting(f"{number:036}", first=number == 9_999)
-    assert len(place.again) == cursor.MOST_AGAIN and place.again[0] == f"{9_999:036}"
+        place = place.noting(asked_for(f"{number:036}"), first=number == 9_999)
+    assert len(place.again) == cursor.MOST_AGAIN and place.again[0] == asked_for(f"{9_999:036}")
     monkeypatch.setattr(cursor, "json", SimpleNamespace(dumps=dumps))
     assert len(place.text()) <= LARGEST_BYTES
     assert written < 20 * LARGEST_BYTES
@@ -441,3 +449,110 @@ def test_a_place_that_cannot_be_read_or_kept_is_no_error(code: str, monkeypatch:
     monkeypatch.setattr(cursor, "client", lambda _: SimpleNamespace(get_parameter=refuse, put_parameter=refuse))
     assert cursor.load(100) == Cursor(100)
     cursor.save(Cursor(100))
+
+
+# --- the log and balances ---------------------------------------------------------------------------------------------
+
+
+def test_what_nobody_has_a_request_for_is_found_within_a_week_and_told_until_it_is_gone(hours: Hours) -> None:
+    hours.ended(*PAST)
+    hours.log("gone", "ESCROW_HOLD", "user:ana", "escrow:gone")
+    hours.log("gone", "ESCROW_RELEASE", "escrow:gone", "user:ben")
+    hours.log("p5", "BONUS", "bank", "user:ana")
+    hours.put("UserBalance", userId="eve", availableBalance="ten")
+    found = [set(hours.ids()) for _ in range(SHARES)]
+    assert found[-1] == {"gone", "p5#BONUS", "eve"}
+    assert all(earlier <= later for earlier, later in itertools.pairwise(found))
+    assert set(hours.cursor.again) == {
+        Subject("ServiceRequest", "gone"), Subject("TransactionLog", "p5#BONUS"), Subject("UserBalance", "eve")
+    }  # fmt: skip
+    for key in ("gone#ESCROW_HOLD", "gone#ESCROW_RELEASE", "p5#BONUS"):
+        hours._client.delete_item(TableName="TransactionLog", Key={"id": {"S": key}})
+    hours.put("UserBalance", userId="eve", availableBalance=10)
+    assert hours.ids() == [] and hours.cursor.again == ()
+
+
+def test_every_entry_and_every_balance_is_read_once_in_a_week(hours: Hours, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "SHARE_OF_BOOKS", -1)
+    hours.ended(*PAST)
+    for number in range(100):
+        hours.put("UserBalance", userId=f"u{number}", availableBalance=1)
+    entries = []
+    for _ in range(SHARES):
+        hours.run()
+        entries.append(hours.last.entries)
+    assert sum(entries) == 2 * len(PAST) and max(entries) < 25, "in equal shares"
+
+
+def test_balances_are_compared_once_a_week(hours: Hours) -> None:
+    hours.put("UserBalance", userId="ana", availableBalance=3, updatedAt=dynamodb.date_time(BEGIN))
+    compared, found = [], []
+    for number in range(SHARES):
+        if number == 1:
+            key = f"{ledger.grant_id('ana', 'welcome')}#GRANT"
+            hours.put("TransactionLog", id=key, type="GRANT", hours=2, fromAccount="bank", toAccount="user:ana",
+                      reason="welcome")  # fmt: skip
+        found += hours.run()
+        compared.append(hours.last.is_compared)
+    assert compared.count(True) == 1 and compared.count(None) == SHARES - 1
+    at = compared.index(True)
+    assert (int(BEGIN.timestamp()) // 3600 + at) % SHARES == audit.SHARE_OF_BOOKS
+    assert [(one.kind, one.key) for one in found] == [("UNEXPLAINED", "ana")]
+    assert hours.cursor.again == (), "one balance cannot be compared alone"
+
+
+def test_a_comparison_that_is_out_of_time_is_left_to_an_operator(hours: Hours) -> None:
+    hours.now += timedelta(hours=-(int(BEGIN.timestamp()) // 3600) % SHARES)
+    hours.cursor = Cursor(int(hours.now.timestamp()) // 3600)
+    hours.put("UserBalance", userId="ana", availableBalance=3)
+    hours.run(pages=1)
+    assert hours.last.is_compared is False and hours.last.cursor.behind(hours.last.hour) == 0
+    hours.run()
+    assert hours.last.is_compared is None, "not each hour again"
+
+
+def test_somebody_who_writes_an_answer_every_ten_minutes_hides_nothing_for_ever(hours: Hours) -> None:
+    """Each write is in the stream, which nobody reads; the record is never left alone."""
+    hours.waiting("r1", askedAt=dynamodb.date_time(BEGIN - timedelta(hours=2)), taskToken="t")
+    found = []
+    for _ in range(30):
+        row = {name: value for name, value in hours.get("r1").items() if value is not None}
+        written = dynamodb.date_time(hours.now - timedelta(minutes=3))
+        hours.put("ServiceRequest", **row | {"providerResponse": "ACCEPTED", "updatedAt": written})
+        if "touchedAt" in row:  # by the clock of the auditor, not of this machine
+            first = dynamodb.date_time(BEGIN)
+            hours.put("ServiceRequest", **hours.get("r1") | {"touchedAt": first})
+        found.append([finding.kind for finding in hours.run()])
+        assert hours.get("r1")["updatedAt"] == written, "no news to people"
+    assert found[:24] == [[]] * 24 and found[24:] == [["MISSED"]] * 6
+
+
+def test_an_answer_that_was_just_given_after_a_question_that_was_just_asked_is_left_alone(hours: Hours) -> None:
+    now = dynamodb.date_time(BEGIN - timedelta(minutes=1))
+    hours.waiting("r1", askedAt=now, updatedAt=now, taskToken="t", providerResponse="ACCEPTED")
+    hours.request("new", None, stepFunctionExecutionArn=None, createdAt=now, updatedAt=now)
+    before = hours.get("r1"), hours.get("new")
+    assert hours.run() == []
+    assert (hours.get("r1"), hours.get("new")) == before
+
+
+@without_indexes
+def test_a_table_that_is_read_whole_is_left_in_time_also_where_nothing_in_it_can_still_change(
+    hours: Hours, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours.ended(*PAST)
+    hours.waiting("r1")
+    pages = dynamodb._pages
+
+    def few(operation: str, model: str, asked: Any, *start: Any) -> Any:
+        return pages(operation, model, asked | {"Limit": 10}, *start)
+
+    monkeypatch.setattr(dynamodb, "_pages", few)
+    seen = 0
+    for _ in range(60):
+        hours.run(pages=2)
+        seen += hours.last.requests
+        if hours.last.is_complete:
+            break
+        assert hours.tables.items["Scan"] <= 70 and hours.cursor.part == "OPEN"
+    assert hours.last.is_complete and seen == 1

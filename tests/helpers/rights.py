@@ -43,7 +43,8 @@ RIGHTS = {
     },
     "auditLedger": on("SR", GET, UPDATE, *READ_MANY)
     | on("E", GET, *READ_MANY)
-    | on("TL", GET, "dynamodb:BatchGetItem")
+    | on("TL", GET, *READ_MANY)
+    | on("UB", GET, "dynamodb:Scan")
     | on("SR BY OPEN", "dynamodb:Query")
     | on("E BY STATUS", "dynamodb:Query")
     | on("CURSOR", "ssm:GetParameter", "ssm:PutParameter")

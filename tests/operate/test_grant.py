@@ -213,8 +213,8 @@ def test_what_moves_between_the_look_and_the_entry_is_left_for_the_next_time(
     """Hours that are granted while the entries are read are in these, and not yet in the balance that was read."""
     pages = dynamodb.pages
 
-    def then_grant(model: str) -> Any:
-        yield from pages(model)
+    def then_grant(model: str, size: int) -> Any:
+        yield from pages(model, size)
         if model == "UserBalance":
             function.handler({"userId": "ana", "hours": 5, "reason": "welcome"}, CONTEXT)
 

@@ -27,7 +27,7 @@ from botocore.stub import Stubber
 from rich.console import Console
 
 from handlers.aws import dynamodb
-from handlers.bank import audit
+from handlers.bank.case import Case
 from handlers.bank.execution import RELEASE_PREFIX, execution_name
 from hourbank import laws, names
 from hourbank.account import stack
@@ -38,13 +38,13 @@ from hourbank.local.emulator import Emulator
 from hourbank.local.tables import plain, read_ledger
 from hourbank.operate import executions, orders, redrive, settle, stream, stuck
 from hourbank.operate.audit import show_audit
-from hourbank.operate.executions import DescribedExecution, owner_of, refusal_of
+from hourbank.operate.executions import DescribedExecution, owner_of, refusal_of, unsuccessful
 from hourbank.operate.redrive import redrive_executions
 from hourbank.operate.remedies import Trouble, remedies
 from hourbank.operate.report import print_findings
 from hourbank.operate.show import show_request
 from hourbank.operate.stream import failure_of, of_stream
-from hourbank.operate.stuck import of_executions, show_stuck, waiting
+from hourbank.operate.stuck import Stuck, show_stuck, waiting
 from tests.helpers.processes import HOURBANK
 from tests.helpers.waiting import ENDLESS_SECONDS, until
 
@@ -85,8 +85,8 @@ class Aws:
         monkeypatch.setenv("ESCROW_TABLE_NAME", "Escrow")
         monkeypatch.setenv("START_REQUESTS_FROM", "2026-01-01T00:00:00Z")
 
-    def lists(self, *arns: str) -> None:
-        """Executions that failed, of the request workflow."""
+    def lists(self, *arns: str, ended: datetime = ENDED) -> None:
+        """Executions that failed, of the request workflow, the first one last."""
         for machine in (DEV.requests_arn, DEV.releases_arn):
             for status in ("FAILED", "TIMED_OUT", "ABORTED"):
                 given = arns if (machine, status) == (DEV.requests_arn, "FAILED") else ()
@@ -97,11 +97,11 @@ class Aws:
                         "name": arn.rpartition(":")[2],
                         "status": status,
                         "startDate": ENDED - timedelta(days=1),
-                        "stopDate": ENDED - timedelta(minutes=number),
+                        "stopDate": ended - timedelta(minutes=number),
                     }
                     for number, arn in enumerate(given)
                 ]
-                asked = {"stateMachineArn": machine, "statusFilter": status}
+                asked = {"stateMachineArn": machine, "statusFilter": status, "maxResults": 1000}
                 self.stubs["stepfunctions"].add_response("list_executions", {"executions": listed}, asked)
 
     def describes(self, arn: str, status: str | None = "FAILED", *, error: str = "States.TaskFailed", **more) -> None:
@@ -134,6 +134,12 @@ class Aws:
         ):
             items = [{"id": {"S": i}, owner: {"S": execution(i)}} | item | people for i in request_ids]
             self.stubs["dynamodb"].add_response("batch_get_item", {"Responses": {table: items}})
+
+    def finds(self, *request_ids: str) -> None:
+        """All that can still change, by the indexes: these requests, and no hours that are held for others."""
+        self.stubs["dynamodb"].add_response("query", {"Items": [{"id": {"S": id_}} for id_ in request_ids]})
+        self.holds(*request_ids)
+        self.stubs["dynamodb"].add_response("query", {"Items": []})
 
     def redrives(self, arn: str) -> None:
         answer = {"redriveDate": ENDED + timedelta(days=1)}
@@ -175,7 +181,6 @@ class TestRedrive:
     def test_a_request_goes_on_in_the_execution_that_failed_with_who_and_why_in_the_log(self, aws, capsys):
         self.expect_request(aws)
         aws.holds("r1")
-        aws.holds("r1")
         aws.knows_the_caller()
         aws.redrives(execution("r1"))
         well, printed = let_go_on("r1")
@@ -199,7 +204,6 @@ class TestRedrive:
     def test_without_a_yes_nothing_goes_on(self, aws):
         self.expect_request(aws)
         aws.holds("r1")
-        aws.holds("r1")
         with pytest.raises(HourBankError, match="nothing was done"):
             let_go_on("r1", answer=False)
         aws.assert_all_asked()
@@ -220,11 +224,8 @@ class TestRedrive:
             let_go_on("r1")
 
     def test_all_that_is_unfinished_goes_on_and_one_that_is_refused_stops_no_other(self, aws, capsys):
-        aws.lists(execution("r1"), execution("r2"), execution("r3"))
-        for request_id in ("r1", "r2", "r3"):
-            aws.describes(execution(request_id))
-        aws.holds("r1", "r3")  # the hours of r2 were settled meanwhile
-        aws.holds("r1", "r3")
+        aws.lists(execution("r1"), execution("r2"), execution("r3"), ended=datetime.now(UTC))
+        aws.finds("r1", "r3")  # the hours of r2 were settled meanwhile
         aws.knows_the_caller()
         aws.stubs["stepfunctions"].add_client_error("redrive_execution", "ExecutionNotRedrivable", "It is running", 400)
         aws.redrives(execution("r3"))
@@ -235,17 +236,85 @@ class TestRedrive:
         assert outcomes[1:] == ["REDRIVEN"]
         aws.assert_all_asked()
 
+    def test_so_many_as_are_asked_for_go_on_those_that_ended_last_first(self, aws, capsys):
+        aws.lists(execution("r1"), execution("r2"), execution("r3"), ended=datetime.now(UTC))
+        aws.finds("r3", "r2", "r1")
+        aws.knows_the_caller()
+        aws.redrives(execution("r1"))
+        aws.redrives(execution("r2"))
+        assert let_go_on(None, limit=2)[0]
+        aws.assert_all_asked()
+
     @pytest.mark.parametrize(
-        ("limit", "hint"), [(1, "among the newest 1, --limit takes more"), (2, "see `hourbank stuck --stack dev`")]
+        ("fails", "says"),
+        [
+            ("ThrottlingException", "RedriveExecution failed, ThrottlingException: no"),
+            ("ExpiredTokenException", r"AWS does not take these credentials \(ExpiredTokenException\): .*"),
+            ("AccessDeniedException", "AWS does not allow RedriveExecution: no"),
+        ],
     )
-    def test_where_nothing_can_go_on_is_said_how_far_was_looked(self, aws, limit, hint):
-        aws.lists(execution("r1"), execution("r2"))
-        ids = ("r1", "r2")[:limit]
-        for request_id in ids:
-            aws.describes(execution(request_id), redriveStatus="NOT_REDRIVABLE")
-        aws.holds(*ids)
-        with pytest.raises(HourBankError, match=f"nothing is unfinished that could go on: {hint}"):
-            let_go_on(None, limit=limit)
+    def test_what_concerns_all_of_them_ends_it_with_how_far_it_got(self, aws, capsys, fails, says):
+        aws.lists(execution("r1"), execution("r2"), execution("r3"), ended=datetime.now(UTC))
+        aws.finds("r1", "r2", "r3")
+        aws.knows_the_caller()
+        aws.redrives(execution("r1"))
+        aws.stubs["stepfunctions"].add_client_error("redrive_execution", fails, "no", 400)
+        with pytest.raises(UnreachableError, match=f"^{says}; 1 of 3 asked, 1 go on; give it again for the others$"):
+            let_go_on(None)
+        aws.assert_all_asked()
+
+    def test_one_that_is_interrupted_says_so_and_the_next_goes_on_with_the_rest(self, aws, capsys, monkeypatch):
+        aws.lists(execution("r1"), execution("r2"), ended=datetime.now(UTC))
+        aws.finds("r1", "r2")
+        aws.knows_the_caller()
+        redrive_one, asked = redrive._redrive, []
+
+        def interrupted(run: DescribedExecution) -> str:
+            asked.append(run.arn)
+            if len(asked) == 2:
+                raise KeyboardInterrupt
+            return redrive_one(run)
+
+        monkeypatch.setattr(redrive, "_redrive", interrupted)
+        aws.redrives(execution("r1"))
+        with pytest.raises(KeyboardInterrupt):
+            let_go_on(None)
+        assert capsys.readouterr().err.endswith("interrupted; 1 of 2 asked, 1 go on; give it again for the others\n")
+        # r1 runs, so that it is listed no more
+        aws.lists(execution("r2"), ended=datetime.now(UTC))
+        aws.finds("r1", "r2")
+        aws.knows_the_caller()
+        aws.redrives(execution("r2"))
+        assert let_go_on(None)[0]
+        aws.assert_all_asked()
+
+    @pytest.mark.parametrize("ended", [datetime.now(UTC) - timedelta(days=15), None], ids=["too old", "none failed"])
+    def test_where_nothing_can_go_on_is_said_what_to_look_at(self, aws, ended):
+        aws.lists(*((execution("r1"), execution("r2")) if ended else ()), ended=ended or ENDED)
+        aws.finds("r1", "r2")
+        with pytest.raises(
+            HourBankError, match="nothing is unfinished that could go on: see `hourbank stuck --stack d"
+        ):
+            let_go_on(None)
+        aws.assert_all_asked()
+
+    @pytest.mark.parametrize(
+        "given",
+        ["9" * 5000, '{"requestId": ' + "9" * 5000 + "}", '{"requestId": "\\ud800"}', "[" * 100_000, "[]", "null", "{"],
+        ids=["digits", "an id of digits", "half a character", "brackets", "a list", "null", "no JSON"],
+    )
+    def test_an_input_that_cannot_be_is_no_requests(self, aws, given):
+        aws.describes(execution("r1"), input=given)
+        aws.knows_the_caller()
+        aws.redrives(execution("r1"))
+        assert let_go_on(execution("r1"))[0]
+        aws.assert_all_asked()
+
+    @pytest.mark.parametrize("request_id", ["r" * 5000, "", 5, None], ids=["endless", "empty", "number", "none"])
+    def test_an_id_that_no_table_takes_is_not_looked_for(self, aws, request_id):
+        case = redrive._case_of(DescribedExecution(execution("x"), "FAILED", request_id=request_id))
+        assert case.request is None and case.escrow is None
+        aws.assert_all_asked()
 
     def test_an_execution_of_another_stack_is_refused(self, aws):
         other = execution("r1").replace("-dev", "-prod")
@@ -261,32 +330,38 @@ class TestRedrive:
 class TestStuck:
     """On recorded shapes."""
 
-    def test_executions_are_bounded_newest_first_and_name_the_command(self, aws):
+    @pytest.fixture(autouse=True)
+    def told(self, monkeypatch):
+        monkeypatch.setattr(stuck, "variables", lambda _: {"PROVIDER_RESPONSE_TIMEOUT_SECONDS": "604800"})
+
+    @staticmethod
+    def look(limit: int, now: datetime = ENDED) -> Stuck:
+        found = Stuck(DEV, limit)
+        found.look(unsuccessful(DEV, now), now, timedelta(days=14))
+        return found
+
+    def test_executions_are_counted_and_the_newest_name_the_command(self, aws):
         aws.lists(*(execution(request_id) for request_id in ("r1", "r2", "r3")))
-        aws.describes(execution("r1"))
-        aws.describes(execution("r2"), redriveStatus="NOT_REDRIVABLE")
-        aws.holds("r1", "r2")
-        findings, more = of_executions(DEV, 2)
-        assert more
+        aws.finds("r3", "r2", "r1")
+        found = self.look(2, ENDED + timedelta(days=14) - timedelta(seconds=30))
+        findings = list(found.of_executions())
         assert [(finding.request_id, finding.hours) for finding in findings] == [("r1", 2), ("r2", 2)]
-        assert findings[0].what == "service-request-r1 is FAILED (States.TaskFailed); the request is AWAITING_PROVIDER"
+        assert findings[0].what == "service-request-r1 is FAILED; the request is AWAITING_PROVIDER"
+        assert found.tally.rows() == [
+            {
+                "kind": "EXECUTION",
+                "what": "its execution FAILED; the request is AWAITING_PROVIDER",
+                "requests": 3,
+                "hours": Decimal(6),
+            }
+        ]
         commands = [[remedy.command for remedy in finding.remedies] for finding in findings]
         settle = [f'hourbank settle r%d {way} --reason "WHY" --stack dev' for way in ("--refund", "--release")]
+        # the second one ended 14 days ago
         assert commands == [
             ['hourbank redrive r1 --reason "WHY" --stack dev', *(command % 1 for command in settle)],
             [command % 2 for command in settle],
         ]
-        aws.assert_all_asked()
-
-    @pytest.mark.parametrize(
-        "given",
-        ["9" * 5000, '{"requestId": ' + "9" * 5000 + "}", '{"requestId": "\\ud800"}', "[" * 100_000, "[]", "null", "{"],
-        ids=["digits", "an id of digits", "half a character", "brackets", "a list", "null", "no JSON"],
-    )
-    def test_an_input_that_cannot_be_is_no_requests(self, aws, given):
-        aws.lists(execution("r1"))
-        aws.describes(execution("r1"), input=given)
-        assert of_executions(DEV, 9) == ([], False)
         aws.assert_all_asked()
 
     @pytest.mark.parametrize("status", ["RUNNING", "SUCCEEDED", None])
@@ -295,14 +370,14 @@ class TestStuck:
         other = execution("r1").replace("-dev", "-prod")
         aws.describes(other, status)
         escrow = {"status": "HELD", "hours": Decimal(2), "executionArn": other}
-        run = owner_of(DEV, audit.Case("r1", None, escrow, []))
+        run = owner_of(DEV, Case("r1", None, escrow, []))
         assert run.status == ("RUNNING" if status == "RUNNING" else "unknown")
 
     def test_an_owner_that_this_stack_may_not_see_may_still_run_and_that_is_said(self, aws):
         other = execution("r1").replace("-dev", "-prod")
         aws.stubs["stepfunctions"].add_client_error("describe_execution", "AccessDeniedException")
         escrow = {"status": "HELD", "hours": Decimal(2), "executionArn": other}
-        run = owner_of(DEV, audit.Case("r1", None, escrow, []))
+        run = owner_of(DEV, Case("r1", None, escrow, []))
         assert settle._state_of_owner(DEV, run) == (
             f"unknown: {other} is none of this stack, see that it does not run elsewhere"
         )
@@ -311,26 +386,15 @@ class TestStuck:
     @pytest.mark.parametrize("arn", [None, "", 5, ["x"], "x" * 257])
     def test_an_owner_that_is_no_execution_is_unknown(self, aws, arn):
         escrow = {"status": "HELD", "hours": Decimal(2), "executionArn": arn}
-        assert owner_of(DEV, audit.Case("r1", None, escrow, [])).status == "unknown"
-
-    @pytest.mark.parametrize("request_id", ["r" * 5000, "", 5, None], ids=["endless", "empty", "number", "none"])
-    def test_an_id_that_no_table_takes_is_not_looked_for(self, monkeypatch, request_id):
-        asked = []
-        monkeypatch.setattr(executions, "load_cases", lambda ids: asked.extend(ids) or {})
-        assert executions.unfinished(DEV, [DescribedExecution(execution("x"), "FAILED", request_id=request_id)]) == []
-        assert asked == []
+        assert owner_of(DEV, Case("r1", None, escrow, [])).status == "unknown"
 
     def test_an_execution_that_somebody_else_named_for_a_request_hides_nothing(self, aws):
         """Whoever may start executions can start one that fails at once, for any request, under any free name."""
         squatters = execution("anything"), execution("r1-2")
         aws.lists(*squatters, execution("r1"))
-        for arn in squatters:
-            aws.describes(arn, input=json.dumps({"requestId": "r1", "states": "x"}))
-        aws.describes(execution("r1"))
-        aws.holds("r1")
-        findings, _ = of_executions(DEV, 9)
-        assert [finding.what for finding in findings] == [
-            "service-request-r1 is FAILED (States.TaskFailed); the request is AWAITING_PROVIDER"
+        aws.finds("r1")
+        assert [finding.what for finding in self.look(9).of_executions()] == [
+            "service-request-r1 is FAILED; the request is AWAITING_PROVIDER"
         ]
         aws.assert_all_asked()
 
@@ -346,7 +410,7 @@ class TestStuck:
     def test_an_id_that_a_client_chose_is_neither_run_nor_drawn(self, monkeypatch, request_id, printed):
         monkeypatch.setattr(names, "command", lambda: "hourbank")
         escrow = {"status": "HELD", "hours": Decimal(2), "executionArn": execution("r1")}
-        helps = remedies(DEV, audit.Case(request_id, None, escrow, []), DescribedExecution("arn", "FAILED"))
+        helps = remedies(DEV, Case(request_id, None, escrow, []), DescribedExecution("arn", "FAILED"))
         out = Console(file=StringIO(), width=80)
         finding = Trouble(kind="WAIT", what="odd", request_id=request_id, hours=Decimal(2), remedies=helps)
         print_findings(out, [finding])
@@ -437,7 +501,7 @@ def test_a_request_waits_too_long(monkeypatch, status, held_for, changed, more, 
 
     request = {"id": "r1", "status": status, "createdAt": ago(100), "updatedAt": ago(changed)} | more
     escrow = {"id": "r1", "status": "HELD", "hours": Decimal(2), "updatedAt": ago(held_for)}
-    case = audit.Case("r1", request, escrow, [])
+    case = Case("r1", request, escrow, [])
     _, words = waiting(case, NOW, timedelta(days=7), timedelta(days=14))
     assert says in words if says else words == ""
 
@@ -609,10 +673,10 @@ class World:
         self.emulator = emulator
         self.dynamodb, self.states = emulator.client("dynamodb"), emulator.client("stepfunctions")
         self.tables = deploy.create_tables(emulator)
-        people.give_hours(self.dynamodb, self.tables, {"rosa": Decimal(100), "theo": Decimal(0)})
-        self.before = self.ledger()
         config = {"hourbank:startRequestsFrom": "2026-01-01T00:00:00Z"}
         self.deployment = deploy.deploy(emulator, response_timeout_seconds=24 * 3600, config=config)
+        deploy.grant_hours(self.deployment, {"rosa": Decimal(100)})
+        self.before = self.ledger()
         self.said = ""
         self.secrets: set[str] = set()
         with open(f"{state}/up.json", "w", encoding="utf-8") as file:  # noqa: PTH123
@@ -831,7 +895,7 @@ class TestOnTheEmulator:
         assert f"2.5  {request_id}  {failed} is FAILED (ReleaseRefused)" in seen.stdout
         assert "redrive" not in seen.stdout
         # When the operator says no, and then yes
-        before = world.ledger().spendable()["theo"]
+        before = world.ledger().balance("theo")
         for answer, code in (("n\n", 1), ("y\n", 0)):
             ours, theirs = pty.openpty()
             os.write(ours, answer.encode())
@@ -842,7 +906,7 @@ class TestOnTheEmulator:
             assert (ended.returncode, "[y/N]" in ended.stdout) == (code, True)
         # Then the provider whose hours these were is paid
         assert json.loads(ended.stderr)["by"] == "olga"
-        assert world.ledger().spendable()["theo"] == before + Decimal("2.5")
+        assert world.ledger().balance("theo") == before + Decimal("2.5")
         assert world.record(request_id)["status"] == "COMPLETED"
         # And nothing is left to find: nobody can be paid wrongly any more
         audited = world.run(world.at_home, "audit")

@@ -18,7 +18,8 @@ from botocore.stub import Stubber
 from rich.console import Console
 
 from handlers.aws import dynamodb
-from handlers.bank import audit, requests
+from handlers.bank import requests
+from handlers.bank.case import ENTRIES
 from handlers.bank.execution import execution_name
 from hourbank import names
 from hourbank.account.stack import Stack
@@ -105,7 +106,7 @@ class Aws:
     def has(self, request: dict | None, escrow: dict | None, *entries: dict, request_id: str = "r1") -> None:
         """The records, as the transaction of reads that every look at a request is."""
         found = [request, escrow, *entries, *[None] * (4 - len(entries))]
-        keys = [request_id, request_id, *(f"{request_id}#{entry}" for entry in audit.ENTRIES)]
+        keys = [request_id, request_id, *(f"{request_id}#{entry}" for entry in ENTRIES)]
         models = ["SERVICE_REQUEST", "ESCROW", *["TRANSACTION_LOG"] * 4]
         asked = [
             {"Get": {"TableName": model, "Key": {"id": {"S": key}}}} for model, key in zip(models, keys, strict=True)
@@ -352,8 +353,12 @@ def test_what_waits_where_its_definition_says_is_not_stuck(aws: Aws, own_states:
     aws.stubs["dynamodb"].add_response("batch_get_item", {"Responses": {"ESCROW": [item(ESCROW)]}})
     aws.went({"timestamp": at(13), "type": "StateEntered", "stateEnteredEventDetails": {"name": state}})
     aws.is_("RUNNING")
-    found = stuck.of_waits(DEV, BEGAN + timedelta(hours=3), timedelta(days=14))
-    assert [one.what for one in found] == ([] if state == "CoolOff" else ["ESCROWED, which takes minutes at most"])
+    aws.stubs["dynamodb"].add_response("query", {"Items": []})
+    found = stuck.Stuck(DEV, 5)
+    found.look({}, BEGAN + timedelta(hours=3), timedelta(days=14))
+    waits = [one.what for one in found.of_waits()]
+    assert waits == ([] if state == "CoolOff" else ["ESCROWED, which takes minutes at most"])
+    assert found.tally.count == len(found.tally) == len(waits)
 
 
 def test_a_state_of_an_older_definition_is_told_as_well(aws: Aws) -> None:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
@@ -24,12 +24,13 @@ from handlers import (
 )
 from handlers.aws import dynamodb
 from handlers.aws.dynamodb import Change, Item, Plan
-from handlers.bank import audit, events, execution, hours, ledger, requests, waiting
+from handlers.bank import audit, events, execution, hours, ledger, look, missed, requests, waiting
 from handlers.bank.errors import ReleaseRefused
 from handlers.bank.execution import Execution
+from handlers.bank.faults import check_log
 from hourbank.drawing import graph
 from hourbank.simulate.cases import Replay, in_silence, play, single_faults, story_named
-from hourbank.simulate.faults import BESIDE, COLLIDING, FULL, ODD_ANSWERED, ODD_CREATED, Fault
+from hourbank.simulate.faults import BESIDE, COLLIDING, FULL, ODD_ANSWERED, ODD_CREATED, RAW, STRAYS, TAKEN_BACK, Fault
 from hourbank.simulate.paths import stories
 from hourbank.simulate.program import definition_of
 from hourbank.simulate.run import Simulation
@@ -338,13 +339,67 @@ def test_where_an_id_may_look_like_the_hash_of_another(monkeypatch: pytest.Monke
 
 
 def test_where_what_is_missed_is_no_finding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit, "PATIENCE_AFTER_TOUCH", timedelta(days=99))
+    monkeypatch.setattr(look, "PATIENCE_AFTER_TOUCH", timedelta(days=99))
     assert "quietly wrong at the end" in plays(ACCEPTED, Fault("stream-stops"))
 
 
 def test_where_what_is_missed_is_touched_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit, "TOUCHES_END", timedelta(days=9999))
+    monkeypatch.setattr(missed, "TOUCHES_END", timedelta(days=9999))
     assert "touched every day, for ever" in plays(ACCEPTED, Fault("stream-stops"))
+
+
+STRAY = tuple(Fault("stray", number) for number in range(len(STRAYS)))
+WRITTEN_RAW = tuple(Fault("raw", number) for number in range(len(RAW)))
+
+
+@pytest.mark.parametrize("story", [ACCEPTED, RELEASE])
+def test_nothing_is_caught_where_the_books_are_looked_at(story: str) -> None:
+    faults = (*STRAY, *WRITTEN_RAW, Fault(TAKEN_BACK), Fault("spent", 12))
+    assert plays(story, *faults, repair="REFUND") == str([()] * len(faults))
+
+
+def test_where_nobody_reads_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit.Audit, "_about_entries", lambda *_: iter(()))
+    assert [plays(ACCEPTED, fault).count("quietly wrong at the end: q1") > 0 for fault in STRAY] == [True] * len(STRAY)
+
+
+def test_where_entries_that_cancel_out_are_taken_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    of_nothing = look.of_nothing
+    monkeypatch.setattr(look, "of_nothing", lambda case: of_nothing(case) if check_log(case) else None)
+    assert "quietly wrong at the end: q1#ESCROW_RELEASE" in plays(ACCEPTED, STRAY[1])
+
+
+def test_where_anybody_may_grant(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "check_entry", lambda _: None)
+    assert "quietly wrong at the end: q1#GRANT" in plays(ACCEPTED, STRAY[4])
+
+
+def test_where_balances_are_held_against_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit.Audit, "_about_books", lambda *_: iter(()))
+    caught_ = [plays(ACCEPTED, fault).count("quietly wrong at the end") > 0 for fault in WRITTEN_RAW]
+    assert caught_ == [True] * len(RAW)
+
+
+def test_where_an_entry_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where entries were read by an index that is behind."""
+    total = ledger.balance_by
+    monkeypatch.setattr(
+        ledger, "balance_by", lambda user, entries: total(user, [e for e in entries if e["type"] != "ESCROW_HOLD"])
+    )
+    assert "false alarm at the end: ann of the books" in plays(ACCEPTED, WRITTEN_RAW[0])
+
+
+def test_where_an_answer_that_is_taken_back_leaves_its_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(look, "forget", lambda *_: None)
+    assert "an answer that was shown to the stream just now is told as missed" in plays(ACCEPTED, Fault(TAKEN_BACK))
+
+
+def test_where_the_same_answer_again_moves_its_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    def moved(request: Item) -> datetime | None:
+        return requests.moment(request, "updatedAt") if missed.shown_since(request) else None
+
+    monkeypatch.setattr(look, "shown_since", moved)
+    assert "an answer that is written again and again is never told as missed" in plays(ACCEPTED, Fault(TAKEN_BACK))
 
 
 def test_where_one_malformed_row_ends_an_audit(monkeypatch: pytest.MonkeyPatch) -> None:
