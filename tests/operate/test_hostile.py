@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
+from unittest import mock
 
 import pytest
 from botocore.client import BaseClient
@@ -126,8 +127,8 @@ def hostile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
             is_table = client.meta.service_model.service_name == "dynamodb"
             return of_tables(client, operation, asked) if is_table else aws.answer(operation, asked)
 
-        monkeypatch.setattr(BaseClient, "_make_api_call", call)
-        yield aws
+        with mock.patch.object(BaseClient, "_make_api_call", call):  # undone before the tables' own
+            yield aws
 
 
 @pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
