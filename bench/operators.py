@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import re
 import resource
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,7 +26,6 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.scale import CALL_SECONDS, EXECUTION, MACHINE, VARIABLES, Image, MadeUp, Size, id_of
-from handlers.aws import dynamodb
 from hourbank.simulate.expressions import DynamoDBRefusal
 from hourbank.simulate.tables import raised
 
@@ -98,13 +96,7 @@ class Operated(MadeUp):
         return _ANSWERS[operation](self, asked)
 
     def answer(self, operation: str, asked: Mapping[str, Any]) -> dict[str, Any]:
-        """As of any tables; items and writes of one key as well."""
-        if operation == "GetItem":
-            [key] = asked["Key"].values()
-            found = self.item(asked["TableName"], key["S"])
-            self.calls[operation] += 1
-            self.units += 1 if asked.get("ConsistentRead") else 0.5
-            return {"Item": found} if found else {}
+        """As of any tables, and a write as well."""
         if operation == "TransactWriteItems":
             self.calls[operation] += 1
             for put in (one["Put"] for one in asked["TransactItems"] if "Put" in one):
@@ -113,14 +105,10 @@ class Operated(MadeUp):
         return super().answer(operation, asked)
 
     def item(self, table: str, key: str) -> Image | None:
-        """A balance, which has more than its entries say, and the entries that explain it."""
-        if table == "UserBalance":
-            is_ours = key.startswith(id_of(0)[:-12]) and key[-12:].isdigit()
-            moved = {"updatedAt": {"S": dynamodb.date_time(self.now - timedelta(days=2))}}
-            return found | moved if is_ours and (found := self.balance(int(key[-12:]))) else None
+        """With the entries that were made, which explain balances."""
         if key in self.entered:
             return self.entered[key]
-        return super().item(table, key) if re.search(r"\d{12}(#ESCROW|$)", key) else None
+        return super().item(table, key)
 
     def request(self, number: int) -> Image:
         """As it is, once its hours were given back."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import resource
 import time
 from collections import Counter
@@ -48,10 +49,10 @@ VARIABLES = {
 CALL_SECONDS = 0.01
 MEMORY_GB = 0.5
 PAGE_BYTES = 1024 * 1024
-# How many people there are, who write their balances themselves: the bank has granted none of these hours.
+# the first half ask, the others provide
 USERS = 10_000
-# The entries in the order of a scan; a refund is there where it is a fault.
-PLACES = ("ESCROW_HOLD", "ESCROW_RELEASE", "ESCROW_REFUND")
+# the entries that an escrow can have here
+KINDS = ("ESCROW_HOLD", "ESCROW_RELEASE", "ESCROW_REFUND")
 # how much more an hour's look at what can still change may cost where the past is longer
 MOST_RATIO = 1.2
 WEEKS_A_MONTH = prices.HOURS_A_MONTH / SHARES
@@ -92,6 +93,8 @@ class MadeUp:
     # --- the records, which are those that the workflows leave
 
     def number(self, key: str) -> int | None:
+        if not re.fullmatch(rf"{id_of(0)[:-12]}\d{{12}}", key):
+            return None
         number = int(key[-12:])
         return number if number < self.size.open + self.size.past else None
 
@@ -106,8 +109,8 @@ class MadeUp:
             "id": id_of(number),
             "__typename": "ServiceRequest",
             "serviceId": id_of(number % 1000),
-            "requesterId": id_of(number % 5000),
-            "providerId": id_of(5000 + number % 5000),
+            "requesterId": id_of(number % (USERS // 2)),
+            "providerId": id_of(USERS // 2 + number % (USERS // 2)),
             "estimatedHours": 2,
             "status": status,
             "stepFunctionExecutionArn": EXECUTION + id_of(number),
@@ -130,8 +133,8 @@ class MadeUp:
             "id": id_of(number),
             "__typename": "Escrow",
             "requestId": id_of(number),
-            "requesterId": id_of(number % 5000),
-            "providerId": id_of(5000 + number % 5000),
+            "requesterId": id_of(number % (USERS // 2)),
+            "providerId": id_of(USERS // 2 + number % (USERS // 2)),
             "hours": 2,
             "executionArn": EXECUTION + id_of(number),
             "status": "RELEASED" if number >= self.size.open else "HELD",
@@ -147,7 +150,7 @@ class MadeUp:
         if not is_there.get(kind):
             return None
         moment = dynamodb.date_time(NOW - timedelta(days=2))
-        held, requester = f"escrow:{id_of(number)}", f"user:{id_of(number % 5000)}"
+        held, requester = f"escrow:{id_of(number)}", f"user:{id_of(number % (USERS // 2))}"
         item = {
             "id": f"{id_of(number)}#{kind}",
             "__typename": "TransactionLog",
@@ -155,34 +158,29 @@ class MadeUp:
             "type": kind,
             "hours": 2,
             "fromAccount": requester if kind == "ESCROW_HOLD" else held,
-            "toAccount": held if kind == "ESCROW_HOLD" else f"user:{id_of(5000 + number % 5000)}",
+            "toAccount": held if kind == "ESCROW_HOLD" else f"user:{id_of(USERS // 2 + number % (USERS // 2))}",
             "createdAt": moment,
             "updatedAt": moment,
         }
         return {name: dynamodb.typed(value) for name, value in item.items()}
 
+    def balance(self, number: int) -> Image | None:
+        """It has more than its entries say: what users were given at first is in none."""
+        if number >= USERS:
+            return None
+        moment = dynamodb.date_time(NOW - timedelta(days=2))
+        item = {"userId": id_of(number), "__typename": "UserBalance", "availableBalance": 1000}
+        return {name: dynamodb.typed(value) for name, value in (item | {"updatedAt": moment}).items()}
+
     def item(self, table: str, key: str) -> Image | None:
-        id_, _, kind = key.partition("#")
         if table == "UserBalance":
-            return self.balance(int(id_[-12:]))
+            return self.balance(int(key[-12:])) if key.startswith(id_of(0)[:-12]) else None
+        id_, _, kind = key.partition("#")
         if (number := self.number(id_)) is None:
             return None
         if table == "TransactionLog":
             return self.entry(number, kind)
         return self.request(number) if table == "ServiceRequest" else self.escrow(number)
-
-    def balance(self, number: int) -> Image | None:
-        if number >= USERS:
-            return None
-        moment = dynamodb.date_time(NOW - timedelta(days=2))
-        item = {
-            "userId": id_of(number),
-            "__typename": "UserBalance",
-            "availableBalance": 1_000_000,
-            "createdAt": moment,
-            "updatedAt": moment,
-        }
-        return {name: dynamodb.typed(value) for name, value in item.items()}
 
     # --- what the auditor asks
 
@@ -197,6 +195,7 @@ class MadeUp:
         answer: dict[str, Any] = {
             "Query": self._query,
             "Scan": self._scan,
+            "GetItem": self._get_item,
             "BatchGetItem": self._batch_get_item,
             "TransactGetItems": self._transact_get_items,
         }[operation](**asked)
@@ -218,31 +217,45 @@ class MadeUp:
         # the index has its own key besides what is projected
         return answer | {"Units": units_read("Query", {}, {"Items": [key] * (end - begin)})}
 
-    def _scan(self, TableName: str, Segment: int = 0, TotalSegments: int = 1, Limit: int = 10**9, **asked: Any) -> Any:  # noqa: N803
+    def _scan(
+        self,
+        TableName: str,  # noqa: N803
+        Segment: int = 0,  # noqa: N803
+        TotalSegments: int = 1,  # noqa: N803
+        Limit: int = PAGE_BYTES,  # noqa: N803
+        **asked: Any,
+    ) -> dict[str, Any]:
+        name = "userId" if TableName == "UserBalance" else "id"
         start, items, room = asked.get("ExclusiveStartKey"), [], PAGE_BYTES
-        after = -1 if start is None else self._place(next(iter(start.values()))["S"])
-        for place in range(after + 1 + (Segment - after - 1) % TotalSegments, self._places(TableName), TotalSegments):
-            if (item := self._at(TableName, place)) is None:
-                continue
-            items.append(item)
-            room -= size_of(item)
-            if room < 0 or len(items) == Limit:
-                name = "userId" if TableName == "UserBalance" else "id"
-                return {"Items": items, "LastEvaluatedKey": {name: item[name]}}
+        begin = self._place(start[name]["S"]) + TotalSegments if start else Segment
+        for place in range(begin, self._places(TableName), TotalSegments):
+            if item := self._at(TableName, place):
+                items.append(item)
+                room -= size_of(item)
+                if room < 0 or len(items) == Limit:
+                    return {"Items": items, "LastEvaluatedKey": {name: item[name]}}
         return {"Items": items}
 
+    # The order of a table's items: that of their numbers, of the log kind by kind. In DynamoDB, too, the entries of one
+    # escrow are not beside each other.
     def _places(self, table: str) -> int:
         every = self.size.open + self.size.past
-        return {"UserBalance": USERS, "TransactionLog": len(PLACES) * every}.get(table, every)
+        return {"UserBalance": USERS, "TransactionLog": len(KINDS) * every}.get(table, every)
 
     def _place(self, key: str) -> int:
         id_, _, kind = key.partition("#")
-        return len(PLACES) * int(id_[-12:]) + PLACES.index(kind) if kind else int(id_[-12:])
+        return int(id_[-12:]) + (KINDS.index(kind) * (self.size.open + self.size.past) if kind else 0)
 
     def _at(self, table: str, place: int) -> Image | None:
         if table == "TransactionLog":
-            return self.entry(place // len(PLACES), PLACES[place % len(PLACES)])
+            kind, number = divmod(place, self.size.open + self.size.past)
+            return self.entry(number, KINDS[kind])
         return self.item(table, id_of(place))
+
+    def _get_item(self, TableName: str, Key: Image, **_: Any) -> dict[str, Any]:  # noqa: N803
+        [key] = Key.values()
+        item = self.item(TableName, key["S"])
+        return {"Item": item} if item else {}
 
     def _batch_get_item(self, RequestItems: Mapping[str, Any]) -> dict[str, Any]:  # noqa: N803
         found = {
@@ -258,6 +271,9 @@ class MadeUp:
         return {"Responses": [{"Item": item} if item else {} for item in items]}
 
     # boto3's methods, of both services
+    def get_item(self, **asked: Any) -> dict[str, Any]:
+        return self.answer("GetItem", asked)
+
     def batch_get_item(self, **asked: Any) -> dict[str, Any]:
         return self.answer("BatchGetItem", asked)
 

@@ -53,6 +53,8 @@ class Audit(Look):
         The tables that have no index of what can still change, so that all of it was read.
     at
         The share in which a look at everything is.
+    books
+        Balances and entries, as far as they were read to be compared.
     """
 
     is_time_up: Callable[[], bool] = lambda: False
@@ -66,6 +68,7 @@ class Audit(Look):
     unexplained: int = 0
     unindexed: list[str] = field(default_factory=list)
     at: int = 0
+    books: Books = field(default_factory=Books)
     _looked_at: dict[str, set[str]] = field(default_factory=lambda: {model: set() for model in MODELS})
     _found: set[Subject] = field(default_factory=set)
 
@@ -246,7 +249,7 @@ class Audit(Look):
 
         One that was written while the entries were read is left to the next time: which of them it has is not known.
         """
-        books = Books()
+        books = self.books = Books()
         self.is_compared = False
         for _ in books.read():
             if self.is_time_up() or (self.is_scheduled and len(books.accounts) > MOST_USERS):

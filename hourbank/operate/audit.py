@@ -61,7 +61,8 @@ def show_audit(
 
     def words() -> str:
         share = "" if only_open else f"share {run.at + 1} of {SHARES}, "
-        return f"{share}{many(run.requests, 'request')} read, {many(tally.count, 'finding')}"
+        books = f"{many(run.books.entries, 'entry', 'entries')} held against balances, " if run.books.entries else ""
+        return f"{share}{many(run.requests, 'request')} read, {books}{many(tally.count, 'finding')}"
 
     def how_on() -> str:
         options = " --touch" * touch + (" --open" if only_open else f" --from {run.at + 1}")

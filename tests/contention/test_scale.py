@@ -18,7 +18,6 @@ from hourbank.local import emulator
 
 pytestmark = [pytest.mark.thorough, pytest.mark.xdist_group("end-to-end")]
 SIZE = scale.Size(past=700, waiting=150, in_progress=30, faults=frozenset({5, 160, 400}))
-AUDITED = ("serviceRequest", "escrow", "transactionLog")
 
 
 class Paid:
@@ -49,11 +48,13 @@ def test_units_are_those_of_amazons_engine(engine: tuple[str, str], monkeypatch:
     if engine[0] != "DynamoDB Local":
         pytest.skip("the emulator's figures for reads are its own")
     client, made_up = emulator.client(engine[1], "dynamodb"), scale.MadeUp(SIZE)
-    for key in AUDITED:
-        client.create_table(TableName=MODELS[key].name, BillingMode="PAY_PER_REQUEST", **MODELS[key].keys())
+    monkeypatch.setattr(scale, "USERS", 200)
+    for model in MODELS.values():
+        client.create_table(TableName=model.name, BillingMode="PAY_PER_REQUEST", **model.keys())
     numbers = range(SIZE.open + SIZE.past)
     fill(client, "ServiceRequest", map(made_up.request, numbers))
     fill(client, "Escrow", map(made_up.escrow, numbers))
+    fill(client, "UserBalance", map(made_up.balance, range(scale.USERS)))
     kinds = itertools.product(numbers, ENTRIES)
     fill(client, "TransactionLog", filter(None, (made_up.entry(number, kind) for number, kind in kinds)))
     # one share is the whole past, whose order is another in each engine

@@ -351,7 +351,7 @@ def test_a_place_that_dynamodb_refuses_is_begun_anew(hours: Hours, monkeypatch: 
 
 
 def test_what_nobody_can_begin_with_is_not_read_each_hour_for_ever(hours: Hours) -> None:
-    """Each costs a client one call and the bank 400 KB an hour; as many as have room are told until they fit."""
+    """Each costs a client a call, and the bank 400 KB an hour; as many as there is room for are told until they fit."""
     for number in range(150):
         request_id, text = f"{number:036}", "x" * (399 * 1024)
         hours.request(request_id, None, stepFunctionExecutionArn=None, serviceId=text)

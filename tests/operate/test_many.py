@@ -215,13 +215,13 @@ UNTAKEN = "AWS does not take these credentials (ExpiredTokenException): "
 @pytest.mark.parametrize(
     ("arguments", "call", "error", "begins", "ends"),
     [
-        (("audit",), ("Scan", 99), EXPIRED, UNTAKEN, "go on with `hourbank audit --from 25 --stack prod`"),
+        (("audit",), ("Scan", 100), EXPIRED, UNTAKEN, "go on with `hourbank audit --from 26 --stack prod`"),
         (
             ("audit", "--touch"),
-            ("Scan", 99),
+            ("Scan", 100),
             AWAY,
             "Could not connect",
-            "hourbank audit --touch --from 25 --stack prod`",
+            "hourbank audit --touch --from 26 --stack prod`",
         ),
         (("audit", "--open"), ("BatchGetItem", 3), EXPIRED, UNTAKEN, "go on with `hourbank audit --open --stack prod`"),
         (
