@@ -27,7 +27,7 @@ PACKAGE := frontend/dist/src/index.js
 SAMPLE := examples/app/node_modules/hourbank-frontend/package.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down sample frontend test test-all test-frontend test-beside test-browser interpreter package check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench docs release clean .venv .venv-emulator
+.PHONY: help demo up down sample frontend test test-all test-frontend test-beside test-browser packages-of-tests package check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench measured docs release clean .venv .venv-emulator
 .SUFFIXES:
 
 help:
@@ -50,7 +50,8 @@ help:
 	@echo '  make simulate     every fault at every point of every path; ARGS="--only TIMED_OUT" picks some'
 	@echo '  make contention   50 threads on the ledger: DynamoDB Local (Java, Maven), the emulator; how fast'
 	@echo '  make bench        how fast: evaluation, imports, requests a second; ARGS=--tests the tests too'
-	@echo '  make docs         what is generated of docs/: the pictures, the page about configuration'
+	@echo '  make docs         what is generated of docs/: pictures, configuration, the bills of months'
+	@echo '  make measured     what a request uses, measured again for those bills; then make docs'
 	@echo 'ship'
 	@echo '  make plan         what a change changes, without a cloud: make plan BASE=main'
 	@echo '  make preview      what pulumi up would do to a stack: make preview STACK=dev'
@@ -91,17 +92,17 @@ test: .venv .venv-emulator
 	  [ -z "$$CI" ]; \
 	fi
 
-# the npm package that tests hold moto against
-interpreter:
+# the npm packages that tests in Python run: a second interpreter of the state language, and Amplify's own
+packages-of-tests:
 	@if node -e '0' >/dev/null 2>&1 && npm --version >/dev/null 2>&1; then \
-	  $(MAKE) --silent tools/asl/node_modules/.locked; \
+	  $(MAKE) --silent tools/asl/node_modules/.locked tools/amplify/node_modules/.locked; \
 	else \
-	  echo "make interpreter: Node is not here, so the state machines are not run in a second interpreter" >&2; \
+	  echo "make packages-of-tests: Node is not here, so the state machines are not run in a second interpreter, and Amplify bundles nothing" >&2; \
 	  [ -z "$$CI" ]; \
 	fi
 
 # ARGS is pytest's alone here
-test-all: .venv .venv-emulator interpreter
+test-all: .venv .venv-emulator packages-of-tests
 	$(BIN)/pytest --numprocesses auto --dist loadgroup -m "not engine and not sam" --hypothesis-profile thorough $(ARGS)
 	@$(MAKE) --silent test-frontend
 	@$(MAKE) --silent test-beside
@@ -206,10 +207,10 @@ schema: .venv
 	  mkdir tools/amplify/build/first-hours && printf '{}' >tools/amplify/build/first-hours/package.json && \
 	  cp amplify/first-hours/gen1/custom.js tools/amplify/build/first-hours/custom.js && \
 	  $(BIN)/hourbank export amplify-gen2 --into tools/amplify/build/amplify >/dev/null && \
-	  cp -R tools/amplify/build/amplify tools/amplify/build/app && \
-	  cp -R amplify/first-hours/gen2 tools/amplify/build/app/auth/post-confirmation && \
-	  cp examples/app/amplify/backend.ts tools/amplify/build/app/backend.ts && \
-	  cp examples/app/amplify/auth/resource.ts tools/amplify/build/app/auth/resource.ts && \
+	  mkdir tools/amplify/build/app && cp -R tools/amplify/build/amplify tools/amplify/build/app/amplify && \
+	  cp -R amplify/first-hours/gen2 tools/amplify/build/app/amplify/auth/post-confirmation && \
+	  cp examples/app/amplify/backend.ts tools/amplify/build/app/amplify/backend.ts && \
+	  cp examples/app/amplify/auth/resource.ts tools/amplify/build/app/amplify/auth/resource.ts && \
 	  $(BIN)/python -c 'from hourbank.local.page import amplify_schema; print(amplify_schema.load()[1])' \
 	    >tools/amplify/build/stand-in.graphql && \
 	  echo 'tsc --project tools/amplify; node tools/amplify/check.mjs, synth.mjs, trigger.mjs' && \
@@ -293,6 +294,11 @@ docs: .venv
 	@$(BIN)/hourbank diagram --out docs/pictures
 	@$(BIN)/hourbank diagram --format mermaid --out docs/pictures
 	@$(BIN)/python tools/configuration.py >docs/configuration.md
+	@$(BIN)/python tools/scale.py
+
+# what a request uses, from which `hourbank cost --requests-per-month` works out a month
+measured: .venv .venv-emulator
+	@$(BIN)/python tools/measured.py
 
 clean:
 	rm -rf .venv .venv-emulator tools/sam/.venv .uv .dynamodb-local .pytest_cache .ruff_cache .import_linter_cache .hypothesis tools/asl/node_modules tools/amplify/node_modules tools/amplify/build

@@ -28,7 +28,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import operators, scale
+from bench import heat, operators, router, scale
 from hourbank.local import deploy, people
 from hourbank.local.emulator import Emulator
 from hourbank.local.tables import scan
@@ -43,6 +43,7 @@ NOISE = 0.15
 PAGE = ROOT / "docs" / "why" / "performance.md"
 SCALE_PAGE = ROOT / "docs" / "why" / "scale.md"
 BEGIN, END = "<!-- printed by make bench -->", "<!-- end -->"
+BEGIN_ROUTER, BEGIN_HEAT = "<!-- printed by make bench ARGS=--router -->", "<!-- printed by make bench ARGS=--heat -->"
 BEGIN_OPERATORS = "<!-- printed by make bench ARGS=--operators -->"
 # how many requests are made at once on the emulator, and what may go wrong there ends after so long
 AT_ONCE = 20
@@ -240,8 +241,8 @@ def throughput() -> Result:
     """Requests made at once on the emulator, accepted and confirmed as soon as they may be, all to their end."""
     with Emulator() as emulator:
         tables = deploy.create_tables(emulator)
-        people.give_hours(emulator.client("dynamodb"), tables, {"ana": Decimal(3 * AT_ONCE), "ben": Decimal(0)})
-        deploy.deploy(emulator, response_timeout_seconds=PATIENCE_SECONDS)
+        deployment = deploy.deploy(emulator, response_timeout_seconds=PATIENCE_SECONDS)
+        deploy.grant_hours(deployment, {"ana": Decimal(3 * AT_ONCE)})
         # at first to start the functions' processes, not all of them together; they stay
         for number in (AT_ONCE // 4, AT_ONCE, AT_ONCE):
             seconds = complete(emulator, tables, number)
@@ -406,8 +407,14 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--waiting", type=int, default=10_000, help="and that wait for people")
     parser.add_argument("--in-progress", type=int, default=1_000, help="and whose service is in progress")
     parser.add_argument("--times", type=int, default=10, help="and how much longer the past is in comparison")
+    parser.add_argument("--router", action="store_true", help="measure the router and a burst of requests instead")
+    parser.add_argument("--requests", type=int, default=router.REQUESTS, help="with --router: how many, 167 a second")
+    parser.add_argument("--heat", action="store_true", help="measure moves of hours of one person at once instead")
+    parser.add_argument(
+        "--at-once", type=int, nargs="+", default=heat.LEVELS, metavar="N", help="with --heat: how many at once"
+    )
     arguments = parser.parse_args()
-    for name in ("rounds", "stuck", "past", "waiting", "in_progress", "times"):
+    for name in ("rounds", "stuck", "past", "waiting", "in_progress", "times", "requests"):
         if getattr(arguments, name) < 1:
             parser.error(f"--{name.replace('_', '-')}: at least 1")
     return arguments
@@ -423,10 +430,9 @@ def main() -> None:
             if not progress.is_terminal:
                 progress.print(what)
 
-        if arguments.operators:
-            is_missed = operated(arguments, say)
-        else:
-            is_missed = at_scale(arguments, say) if arguments.scale else at_speed(arguments, say)
+        chosen = {"scale": at_scale, "operators": operated, "router": at_the_way_in, "heat": under_heat}
+        measuring = next((chosen[name] for name in chosen if getattr(arguments, name)), at_speed)
+        is_missed = measuring(arguments, say)
     if arguments.check and is_missed:
         sys.exit(1)
 
@@ -454,6 +460,28 @@ def operated(arguments: argparse.Namespace, say: Say) -> bool:
     if arguments.update_docs:
         put(SCALE_PAGE, operators.markdown(found, size, stuck), BEGIN_OPERATORS)
     return any(one.grows for one in found)
+
+
+def at_the_way_in(arguments: argparse.Namespace, say: Say) -> bool:
+    """Measure the router, and let bursts be taken in; return whether one is lost or late beyond the quotas."""
+    figures = router.measure(arguments.requests, say)
+    router.draw(Console(), figures)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(asdict(figures), indent=1) + "\n")
+    if arguments.update_docs:
+        put(SCALE_PAGE, router.markdown(figures), BEGIN_ROUTER)
+    return figures.is_missed
+
+
+def under_heat(arguments: argparse.Namespace, say: Say) -> bool:
+    """Measure moves of hours that meet; return whether an execution would fail for that alone."""
+    figures = heat.measure(arguments.at_once, say)
+    heat.draw(Console(), figures)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(asdict(figures), indent=1) + "\n")
+    if arguments.update_docs:
+        put(SCALE_PAGE, heat.markdown(figures), BEGIN_HEAT)
+    return any(one.failed for one in figures.derived)
 
 
 def at_speed(arguments: argparse.Namespace, say: Say) -> bool:

@@ -58,3 +58,17 @@ def service_role(
         opts=child,
     )
     return ServiceRole(role, policy)
+
+
+def traces(settings: Settings, *more: str) -> list[dict[str, Any]]:
+    """What a role needs, and whatever else is given, where X-Ray records what its service does."""
+    if not settings.tracing:
+        return []
+    # X-Ray has no resource to name: IAM takes nothing but * for these.
+    return [
+        {
+            "Effect": "Allow",
+            "Action": ["xray:PutTraceSegments", "xray:PutTelemetryRecords", *more],
+            "Resource": "*",
+        }
+    ]

@@ -22,6 +22,7 @@ KEYS = (
     "providerResponseTimeoutSeconds",
     "confirmationDays",
     "logRetentionDays",
+    "tracing",
     "alarmTopicArn",
     "permissionsBoundaryArn",
     "amplifyAuthRoleName",
@@ -102,6 +103,8 @@ class Settings:
     minimum_response_timeout_seconds: int
     confirmation_days: int
     log_retention_days: int
+    tracing: bool
+    """Whether X-Ray records what the workflows and functions do."""
     alarm_topic_arn: str | None
     permissions_boundary_arn: str | None
     amplify_auth_role_name: str | None
@@ -158,6 +161,7 @@ def load() -> Settings:
         "minimum_response_timeout_seconds": minimum,
         "confirmation_days": integer("confirmationDays", 1, 365),
         "log_retention_days": log_retention_days(),
+        "tracing": boolean("tracing"),
         "alarm_topic_arn": alarm_topic(),
         "permissions_boundary_arn": arn("permissionsBoundaryArn", POLICY, "arn:aws:iam::123456789012:policy/boundary"),
         "amplify_auth_role_name": role_name("amplifyAuthRoleName"),

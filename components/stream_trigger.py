@@ -134,6 +134,9 @@ class StreamTrigger(pulumi.ComponentResource):
             # A record that was written while this was being deployed is not missed.
             starting_position="TRIM_HORIZON",
             batch_size=25,
+            # As many batches of each shard at once, each request's changes in their order all the same:
+            # https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-eventsourcemapping.html
+            parallelization_factor=10,
             filter_criteria={
                 "filters": [{"pattern": json.dumps({"dynamodb": {"NewImage": image}})} for image in FILTERS]
             },

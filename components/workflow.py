@@ -8,7 +8,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.alarms import alarm
-from components.service_role import service_role
+from components.service_role import service_role, traces
 from components.settings import Settings
 from components.workflow_function import WorkflowFunction
 
@@ -87,8 +87,8 @@ class Workflow(pulumi.ComponentResource):
                     "Resource": [pulumi.Output.concat(function.arn, ":*") for function in functions.values()],
                 },
                 {
-                    # Log delivery is set up for the account, and X-Ray has no resource to name: IAM takes
-                    # nothing but * here. https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
+                    # Log delivery is set up for the account: IAM takes nothing but * here.
+                    # https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
                     "Effect": "Allow",
                     "Action": [
                         "logs:CreateLogDelivery",
@@ -99,13 +99,10 @@ class Workflow(pulumi.ComponentResource):
                         "logs:PutResourcePolicy",
                         "logs:DescribeResourcePolicies",
                         "logs:DescribeLogGroups",
-                        "xray:PutTraceSegments",
-                        "xray:PutTelemetryRecords",
-                        "xray:GetSamplingRules",
-                        "xray:GetSamplingTargets",
                     ],
                     "Resource": "*",
                 },
+                *traces(settings, "xray:GetSamplingRules", "xray:GetSamplingTargets"),
             ],
             # https://docs.aws.amazon.com/step-functions/latest/dg/procedure-create-iam-role.html:
             # no other account can make Step Functions act with this role.
@@ -130,7 +127,8 @@ class Workflow(pulumi.ComponentResource):
                 "include_execution_data": False,
                 "log_destination": pulumi.Output.concat(logs.arn, ":*"),
             },
-            tracing_configuration={"enabled": True},
+            # Named also where it is the default: the provider leaves what is not named as it was.
+            tracing_configuration={"enabled": settings.tracing},
             tags=settings.tags,
             # Without the policy the first deployment ends in "not authorized to access the Log Destination".
             opts=pulumi.ResourceOptions(parent=self, depends_on=[policy], protect=settings.protects_workflows),

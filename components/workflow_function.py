@@ -8,7 +8,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.alarms import alarm
-from components.service_role import service_role
+from components.service_role import service_role, traces
 from components.settings import Settings
 
 
@@ -18,7 +18,7 @@ class WorkflowFunctionArgs(TypedDict):
     code: pulumi.Archive
     """The archive that has ``handlers/<name in snake case>.py``."""
     statements: Sequence[Mapping[str, Any]]
-    """What the function may do, as IAM statements; writing its logs and traces is added."""
+    """What the function may do, as IAM statements; what its logs need, and its traces where there are any, is added."""
     environment: Mapping[str, pulumi.Input[str]]
     """Environment variables; those of Powertools are added."""
     timeout_seconds: NotRequired[int]
@@ -64,12 +64,7 @@ class WorkflowFunction(pulumi.ComponentResource):
                     "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
                     "Resource": pulumi.Output.concat(logs.arn, ":*"),
                 },
-                {
-                    # X-Ray has no resource to name: IAM takes nothing but * for these two.
-                    "Effect": "Allow",
-                    "Action": ["xray:PutTraceSegments", "xray:PutTelemetryRecords"],
-                    "Resource": "*",
-                },
+                *traces(settings),
             ],
             # No condition on the source: AWS documents neither aws:SourceArn nor aws:SourceAccount for the execution
             # roles of Lambda, and one that Lambda did not send would lock the function out. Another account cannot use
@@ -98,7 +93,8 @@ class WorkflowFunction(pulumi.ComponentResource):
                 }
             },
             publish=True,
-            tracing_config={"mode": "Active"},
+            # Named also where it is the default: the provider leaves a mode that is not named as it was.
+            tracing_config={"mode": "Active" if settings.tracing else "PassThrough"},
             tags=settings.tags,
             # The policy first, so that the first call has its rights; the log group, so that Lambda makes none itself.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[policy, logs]),

@@ -4,6 +4,7 @@ It looks at the new image only, never at the kind of event, and writes nothing i
 whatever was missed.
 """
 
+import itertools
 import json
 import random
 from collections.abc import Callable, Iterator
@@ -11,7 +12,8 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ConnectionError as NotConnected
 
 from handlers.aws import dynamodb, environment
 from handlers.aws.dynamodb import Item, client, from_image
@@ -29,6 +31,9 @@ WHY_IGNORED = requests.WHY_REFUSED | {
     "name": "Not started: all names that were tried are those of executions that ended with the work still to do",
 }
 
+# Of the function's time, what one call can take that is not answered: three tries of seven seconds, and their pauses.
+_ONE_CALL_MILLISECONDS = 25_000
+
 processor = BatchProcessor(event_type=EventType.DynamoDBStreams, raise_on_entire_batch_failure=False)
 
 
@@ -38,12 +43,16 @@ def handler(event: dict[str, Any], context: Any) -> PartialItemFailureResponse:
     return process_partial_response(event=event, record_handler=route_record, processor=processor, context=context)
 
 
-def route_record(record: Any) -> None:
+class OutOfTime(Exception):
+    """The function's time does not suffice for another call."""
+
+
+def route_record(record: Any, lambda_context: Any) -> None:
     image = record.raw_event["dynamodb"].get("NewImage")
     if not image:
         return
     try:
-        route(from_image(image))
+        route_in_time(from_image(image), lambda_context)
     except Exception as error:
         # By name alone: the message of an AWS error can quote a task token. Ours about a setting cannot.
         code = error.response["Error"]["Code"] if isinstance(error, ClientError) else type(error).__name__
@@ -51,6 +60,34 @@ def route_record(record: Any) -> None:
             code = str(error)
         logger.error("Not routed: it will be delivered again", error=code)
         raise
+
+
+def route_in_time(request: Item, context: Any) -> None:
+    """Routes, again and again where AWS is too busy, while there is time: of deliveries there are few.
+
+    Raises
+    ------
+    OutOfTime
+        There is none left; what comes later in the batch is not tried either.
+    """
+    for attempt in itertools.count():
+        if context.get_remaining_time_in_millis() < _ONE_CALL_MILLISECONDS:
+            raise OutOfTime
+        try:
+            route(request)
+        except (ClientError, HTTPClientError, NotConnected) as error:
+            if not _is_passing(error):
+                raise
+            dynamodb.pause(attempt)
+        else:
+            return
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether the same call may succeed in a moment."""
+    if not isinstance(error, ClientError):
+        return True
+    return dynamodb.is_throttled(error) or error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500
 
 
 def route(request: Item) -> None:

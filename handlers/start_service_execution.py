@@ -1,5 +1,6 @@
 """StartServiceExecution: the service is in progress."""
 
+from functools import partial
 from typing import Any
 
 from handlers.aws import dynamodb
@@ -25,10 +26,10 @@ def handler(event: dict[str, Any], context: Any) -> str:
             return Plan(request)
         # A service that has not begun cannot have been received.
         early = ("requesterResponse",) if request.get("requesterResponse") == "COMPLETED" else ()
-        began = {requests.STARTED: dynamodb.now()}
-        started = requests.move(request, "IN_PROGRESS", began, unchanged=("requesterResponse",), remove=early)
-        # a record that is full
-        shorter = requests.move(request, "IN_PROGRESS", unchanged=("requesterResponse",), remove=early)
+        others: requests.NoneOf = () if early else (("requesterResponse", "COMPLETED"),)
+        start = partial(requests.move, request, "IN_PROGRESS", unchanged=early, none_of=others, remove=early)
+        # without the time, for a record that is full
+        started, shorter = start({requests.STARTED: dynamodb.now()}), start()
         return Plan(request, (started,), Plan(request, (shorter,)))
 
     request, _ = dynamodb.commit(plan)

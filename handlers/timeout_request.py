@@ -13,7 +13,7 @@ from handlers.bank.execution import Execution
 def handler(event: dict[str, Any], context: Any) -> dict[str, str]:
     """The answer that was stored, as the wait would have given it; TIMED_OUT, or how an operator ended it before."""
     run = Execution.of(event)
-    find_answer = requests.provider_answer if run.state == "TimeoutRequest" else requests.requester_answer
+    find_answer = requests.provider_silence if run.state == "TimeoutRequest" else requests.requester_silence
     ended = ledger.refund(run, "TIMED_OUT", TIME_OUTS[run.state], unless=find_answer)
     if ended.answer:
         return {"answer": ended.answer}

@@ -1,7 +1,9 @@
 """The retriers that both workflows share, in the order in which a Task lists them."""
 
-# https://docs.aws.amazon.com/step-functions/latest/dg/sfn-best-practices.html#bp-lambda-serviceexception, and two more:
-# a throttled invocation, and the names of a function's own time-out and lack of memory (Lambda.Unknown is the old one).
+# https://docs.aws.amazon.com/step-functions/latest/dg/sfn-best-practices.html#bp-lambda-serviceexception,
+# and three more: a throttled invocation, the names of a function's own time-out and lack of memory (Lambda.Unknown is
+# the old one), and the handlers' own error where what they read kept changing. It tries on for four minutes as a rule:
+# neither a thousand requests of one person at once nor a throttled burst fails for that alone, see docs/why/scale.md.
 TRANSIENT = {
     "ErrorEquals": [
         "Lambda.ClientExecutionTimeoutException",
@@ -13,9 +15,10 @@ TRANSIENT = {
         "Runtime.ExitError",
         "Runtime.OutOfMemory",
         "Lambda.Unknown",
+        "Contended",
     ],
     "IntervalSeconds": 2,
-    "MaxAttempts": 6,
+    "MaxAttempts": 12,
     "BackoffRate": 2,
     "MaxDelaySeconds": 60,
     "JitterStrategy": "FULL",

@@ -28,11 +28,19 @@ _KEY = {"ServiceRequest": "id", "Escrow": "id", "UserBalance": "userId", "Transa
 # Of a share, so that what is read at once fits into the memory whatever the records' size.
 _SHARE_PAGE = 500
 
-# Refusals that reading again can cure; anything else in a cancelled transaction is for the workflow to retry or fail.
-_CHANGED_MEANWHILE = {"ConditionalCheckFailed", "TransactionConflict", "None"}
+# Refusals that trying again can cure; anything else in a cancelled transaction is for the workflow to retry or fail.
+_PASSING = {"ConditionalCheckFailed", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded", "None"}
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html, and Step Functions' own
+_THROTTLED = {
+    "ThrottlingException",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "TooManyRequestsException",
+    "ExecutionLimitExceeded",
+}
 _REFUSED = "ValidationError"
 # Enough for 50 transactions at once on one balance, yet given up (after 14 s of pauses at most) before the function's
-# time is up: then the workflow retries the Task.
+# time is up: then the workflow retries the Task, for which it waits without a function. `make bench ARGS=--heat`
 _TRIES = 14
 
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html
@@ -384,6 +392,12 @@ class Change:
         self._conditions.append(f"(attribute_not_exists({name}) OR NOT {name} = {self._value(value)})")
         return self
 
+    def none_of(self, values: Iterable[tuple[str, Any]]) -> "Change":
+        """As ``differs``, for each attribute and value."""
+        for attribute, value in values:
+            self.differs(attribute, value)
+        return self
+
     def at_least(self, attribute: str, number: Any) -> "Change":
         self._conditions.append(f"{self._name(attribute)} >= {self._value(number)}")
         return self
@@ -442,7 +456,12 @@ def commit(plan: Callable[[], Plan]) -> tuple[Any, bool]:
     for attempt in range(_TRIES):
         if attempt:
             pause(attempt)
-        decided, written = _carried_out(plan())
+        try:
+            decided, written = _carried_out(plan())
+        except ClientError as error:
+            if not is_throttled(error):
+                raise
+            continue
         if written or not decided.writes:
             return decided.answer, written
     raise Contended(f"The records kept changing while they were read ({_TRIES} tries)")
@@ -456,6 +475,11 @@ def _carried_out(decided: Plan) -> tuple[Plan, bool]:
         if decided.otherwise is None:
             raise
         return _carried_out(decided.otherwise)
+
+
+def is_throttled(error: ClientError) -> bool:
+    """Whether AWS refused a call for how many there are, so that the same call may succeed in a moment."""
+    return error.response["Error"]["Code"] in _THROTTLED
 
 
 def pause(attempt: int) -> None:
@@ -480,7 +504,7 @@ def _written(writes: Iterable[Write]) -> bool:
         if code == "ValidationException" or (refused and reasons <= {_REFUSED, "None"}):
             raise Unwritable(" ".join(refused) or message) from error
         # Beside a change, what was refused may be so no more when all is read again.
-        if reasons and reasons <= _CHANGED_MEANWHILE | {_REFUSED}:
+        if reasons and reasons <= _PASSING | {_REFUSED}:
             return False
         raise
     return True

@@ -130,7 +130,7 @@ def _patiently(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         try:
             return call()
         except ClientError as error:
-            if error.response["Error"]["Code"] != "ThrottlingException" or attempt == THROTTLED_TRIES - 1:
+            if not dynamodb.is_throttled(error) or attempt == THROTTLED_TRIES - 1:
                 raise
             dynamodb.pause(attempt)
     raise AssertionError

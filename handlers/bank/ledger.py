@@ -27,7 +27,7 @@ from handlers.bank.errors import (
     ValidationFailed,
 )
 from handlers.bank.execution import Execution
-from handlers.bank.requests import OWNER
+from handlers.bank.requests import OWNER, NoneOf, Silence
 
 NOT_OWNER = "NOT_OWNER"
 NOTHING_TO_DO = "NOTHING_TO_DO"
@@ -147,7 +147,7 @@ def refund(
     status: str,
     reason: Reason,
     *,
-    unless: Callable[[Item], str | None] | None = None,
+    unless: Callable[[Item], Silence] | None = None,
     never_held: bool = False,
 ) -> Ended:
     """Gives back what this execution holds, if anything, and ends the request in the same transaction.
@@ -198,7 +198,7 @@ def _give_back(
     escrow: Item,
     status: str,
     reason: Reason,
-    unless: Callable[[Item], str | None] | None,
+    unless: Callable[[Item], Silence] | None,
 ) -> Plan:
     """Gives this execution's hours back; the request decides whether, and is ended, if it is still the owner's."""
     requester = escrow.get("requesterId")
@@ -206,17 +206,17 @@ def _give_back(
         not_owned = Change("ServiceRequest", run.request_id).differs(OWNER, run.arn).check()
         # Whether the provider was asked has gone with the record.
         return Plan(Ended(status, requester, hours=_amount(escrow)), (*_close(escrow, "REFUNDED"), not_owned))
-    answer = unless(request) if unless else None
+    answer, unchanged, none_of = unless(request) if unless else Silence(None, (), ())
     current = requests.status_of(request)
     if answer or current == "IN_PROGRESS":
         return Plan(Ended(current, requester, answer=answer))
-    decided_on = ("providerResponse", "requesterResponse") if unless else ()
-    as_it_is = Change("ServiceRequest", run.request_id).unchanged(request, "status", OWNER, *decided_on).check()
+    as_it_is = Change("ServiceRequest", run.request_id).unchanged(request, "status", OWNER, *unchanged)
+    as_it_is = as_it_is.none_of(none_of).check()
     provider = escrow.get("providerId") if requests.was_asked(request) else None
     ended, closed = Ended(status, requester, provider, _amount(escrow)), _close(escrow, "REFUNDED")
     # Nobody is told of an end that is not in the record.
     without = Plan(ended._replace(outcome=_known(current)), (*closed, as_it_is))
-    return _with_status(ended, closed, request, status, reason, decided_on, without)
+    return _with_status(ended, closed, request, status, reason, without, unchanged, none_of)
 
 
 def _as_it_ended(run: Execution, escrow: Item | None, status: str) -> Plan:
@@ -239,8 +239,9 @@ def _with_status(
     request: Item,
     status: str,
     reason: Reason | None,
-    unchanged: tuple[str, ...],
     without: Plan,
+    unchanged: tuple[str, ...] = (),
+    none_of: NoneOf = (),
 ) -> Plan:
     """Closes the escrow and says so in the request: with the reason, else the status alone, else ``without`` it.
 
@@ -248,10 +249,10 @@ def _with_status(
     """
     if status not in requests.TRANSITIONS.get(requests.status_of(request), ()):
         return without
-    shorter = Plan(ended, (*closed, requests.move(request, status, unchanged=unchanged)), without)
+    shorter = Plan(ended, (*closed, requests.move(request, status, unchanged=unchanged, none_of=none_of)), without)
     if reason is None:
         return shorter
-    full = requests.move(request, status, reason.attributes(), unchanged=unchanged)
+    full = requests.move(request, status, reason.attributes(), unchanged=unchanged, none_of=none_of)
     return Plan(ended, (*closed, full), shorter)
 
 
@@ -285,12 +286,14 @@ def _finish(request_id: str, wanted: str, settled: str, status: str, metric: str
         request, escrow = matched(request, escrow)
         if requests.decision(request) != wanted:
             return Plan(Ended(NOTHING_TO_DO))
-        decided_on = ("requesterId", "providerId", "requesterResponse", "providerResponse")
+        decided_on, none_of = requests.DECIDED_ON[wanted]
+        unchanged = ("requesterId", "providerId", *decided_on)
         ended = Ended(status, escrow["requesterId"], escrow["providerId"], _amount(escrow))
         closed = _close(escrow, settled)
-        full = requests.move(request, status, reason.attributes() if reason else None, unchanged=decided_on)
+        attributes = reason.attributes() if reason else None
+        full = requests.move(request, status, attributes, unchanged=unchanged, none_of=none_of)
         # Both ends are shorter than IN_PROGRESS, so a record that is full takes them without the reason.
-        shorter = requests.move(request, status, unchanged=decided_on)
+        shorter = requests.move(request, status, unchanged=unchanged, none_of=none_of)
         return Plan(ended, (*closed, full), Plan(ended, (*closed, shorter)))
 
     return _count(metric, *dynamodb.commit(plan))
@@ -335,7 +338,7 @@ def settle(request_id: str, decision: str, reason: str) -> Ended:
             return Plan(ended, closed)
         without = Plan(ended._replace(outcome=_known(requests.status_of(own))), closed)
         why = None if status == "COMPLETED" else by_operator(reason)
-        return _with_status(ended, closed, own, status, why, (), without)
+        return _with_status(ended, closed, own, status, why, without)
 
     return _count("HoursReleased" if decision == "RELEASE" else "HoursRefunded", *dynamodb.commit(plan))
 

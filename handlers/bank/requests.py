@@ -60,6 +60,8 @@ TOO_LARGE = f"The record is larger than {LARGEST_REQUEST_BYTES} bytes, so the wo
 _LONGEST_TOKEN = 2048
 LONGEST_RESPONSE_TIMEOUT_SECONDS = 30 * 24 * 3600
 
+# to a counter-offer
+_REQUESTER_ANSWERS = ("ACCEPTED", "REJECTED", "CANCELLED")
 # a table that is gone, or that this deployment may not read
 _NOT_GIVEN = {"ResourceNotFoundException", "AccessDeniedException"}
 _COMPARED_WITH_INPUT = ("serviceId", "requesterId", "providerId", "estimatedHours", "providerResponseTimeoutSeconds")
@@ -71,6 +73,10 @@ WHY_REFUSED = {
     "size": "Not started: the record is so large that the workflow cannot write in it",
     "taskToken": "Not delivered: the task token is none that Step Functions gives",
 }
+
+
+# Attributes, and the values that one must not have.
+NoneOf = tuple[tuple[str, str], ...]
 
 
 class IllegalSetting(Exception):
@@ -161,9 +167,13 @@ def move(
     attributes: dict[str, Any] | None = None,
     *,
     unchanged: tuple[str, ...] = (),
+    none_of: NoneOf = (),
     remove: tuple[str, ...] = (),
 ) -> Write:
     """The write that takes the record to a status, while its status, owner and ``unchanged`` are as they were read.
+
+    ``none_of`` are values that attributes must not have by then. A decision rests on no more of what people answer than
+    it is made of: else whoever writes fast enough could keep it from being made.
 
     Whoever leaves a wait takes the task token away. A repeated status is legal only within a wait (a new token).
     """
@@ -172,7 +182,7 @@ def move(
         raise IllegalMove(f"A request cannot go from {current} to {status}")
     change = Change("ServiceRequest", request["id"]).exists()
     attributes = attributes or {}
-    change.unchanged(request, "status", OWNER, *unchanged).set(status=status, **attributes)
+    change.unchanged(request, "status", OWNER, *unchanged).none_of(none_of).set(status=status, **attributes)
     if status == "VALIDATING":
         change.set(**{OPEN: IS_OPEN})
     if status in FINAL:
@@ -193,7 +203,33 @@ def provider_answer(request: Item) -> str | None:
 def requester_answer(request: Item) -> str | None:
     """The requester's answer to a counter-offer; before there was one to answer, there is none."""
     response = request.get("requesterResponse") if status_of(request) == "NEGOTIATING" else None
-    return response if response in ("ACCEPTED", "REJECTED", "CANCELLED") else None
+    return response if response in _REQUESTER_ANSWERS else None
+
+
+class Silence(NamedTuple):
+    """Whether somebody has answered.
+
+    Attributes
+    ----------
+    answer
+        What they have; None: nothing.
+    unchanged, none_of
+        What must still be so for there to be no answer; as for ``move``.
+    """
+
+    answer: str | None
+    unchanged: tuple[str, ...]
+    none_of: NoneOf
+
+
+def provider_silence(request: Item) -> Silence:
+    return Silence(provider_answer(request), ("providerResponse",), (("requesterResponse", "CANCELLED"),))
+
+
+def requester_silence(request: Item) -> Silence:
+    asked = status_of(request) == "NEGOTIATING"
+    answers = tuple(("requesterResponse", answer) for answer in _REQUESTER_ANSWERS) if asked else ()
+    return Silence(requester_answer(request), (), answers)
 
 
 def moment(item: Mapping[str, Any], attribute: str) -> datetime | None:
@@ -280,6 +316,13 @@ def answer_awaited(request: Item) -> str | None:
 def is_decided(request: Item) -> bool:
     """Whether somebody has ended a service in progress."""
     return asks_for(request).kind == "FINISH"
+
+
+# What each decision rests on: attributes that are as they were read, and values that others must not have.
+DECIDED_ON: Mapping[str, tuple[tuple[str, ...], NoneOf]] = {
+    "RELEASE": (("requesterResponse",), ()),
+    "REFUND": (("providerResponse",), (("requesterResponse", "COMPLETED"),)),
+}
 
 
 def decision(request: Item) -> str:

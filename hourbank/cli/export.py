@@ -95,7 +95,8 @@ def amplify_gen2(
 
     made = gen2.write_into(into, retain=retain)
     typer.echo(f"{into / gen2.FOLDER}: {len(made['Resources'])} resources, and the functions' code")
-    typer.echo(f"{into / 'backend.ts'} has to call addWorkflows: the first lines of resource.ts show how")
+    if "addWorkflows(" not in (into / "backend.ts").read_text(encoding="utf-8", errors="replace"):
+        typer.echo(f"{into / 'backend.ts'} has to call addWorkflows: the first lines of resource.ts show how")
     say(*beside.look_at_gen2(into))
     say_left_out(made)
 

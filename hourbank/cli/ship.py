@@ -95,9 +95,28 @@ def verify(
 
 
 @commands.command(rich_help_panel=PANEL)
-def cost(as_json: AsJson = False) -> None:
-    """Say what a request costs on AWS, path by path, and an idle month: measured on this machine, in half a minute."""
+def cost(
+    requests_per_month: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, max=10**9, help="A month's bill with so many, and the quotas it meets."),
+    ] = None,
+    waiting_days: Annotated[
+        float | None, typer.Option(metavar="D", min=0, max=365, help="How long each is open: 7 days by default.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a request costs on AWS, path by path, measured here in half a minute; or a month, in a moment."""
+    if waiting_days is not None and requests_per_month is None:
+        raise typer.BadParameter("of how many requests? give --requests-per-month", param_hint="--waiting-days")
     shut_off_this_process()
+    if requests_per_month is not None:
+        from rich.console import Console
+
+        from hourbank.cost.month import WAITING_DAYS, print_month
+
+        days = WAITING_DAYS if waiting_days is None else waiting_days
+        print_month(Console(), requests_per_month, days, as_json=as_json)
+        return
     for number in (signal.SIGINT, signal.SIGTERM):
         end_at(number, "interrupted; nothing is left running", 128 + number)
     from rich.console import Console

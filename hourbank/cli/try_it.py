@@ -70,6 +70,13 @@ def up(
         float,
         typer.Option("--minutes", parser=minutes, metavar="MINUTES", help="That people have to answer, also 0.1."),
     ] = 15,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep what happens, and go on with it when started again with --keep.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Take up handlers, workflows and components when their files change.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Let a debugger stop in handlers, on port 5678.")] = False,
 ) -> None:
     """Leave a deployment running, to play with from other terminals."""
     shut_off_this_process()
@@ -79,7 +86,7 @@ def up(
 
     from hourbank.local.up import serve
 
-    serve(Console(), given)
+    serve(Console(), given, keep=keep, watch=watch, debug=debug)
 
 
 @commands.command(rich_help_panel=PANEL)

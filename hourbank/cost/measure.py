@@ -15,9 +15,10 @@ from typing import Any
 
 from handlers.bank.cursor import SHARES, Cursor
 from hourbank.errors import HourBankError
-from hourbank.local import deploy, people
+from hourbank.local import deploy
 from hourbank.local.deployment import Deployment
 from hourbank.local.emulator import Emulator
+from hourbank.local.functions import FunctionFailed, invoked
 from hourbank.local.patience import Patience
 from hourbank.names import workflow_name
 from hourbank.stories import stories
@@ -40,7 +41,6 @@ LAMBDA_LINES = (
     "END RequestId: 00000000-0000-0000-0000-000000000000\n"
     "REPORT RequestId: 00000000-0000-0000-0000-000000000000\tDuration: 123.45 ms\tBilled Duration: 124 ms\t"
     "Memory Size: 512 MB\tMax Memory Used: 123 MB\n"
-    "XRAY TraceId: 1-00000000-000000000000000000000000\tSegmentId: 0000000000000000\tSampled: true\n"
 )
 EXECUTION_DATA = {"input", "output", "parameters", "error", "cause"}
 Line = Mapping[str, Any]
@@ -54,15 +54,16 @@ class Usage:
     Attributes
     ----------
     transitions, invocations, events, traces : int
-        States entered; calls of functions; events told to the bus; traces, if each is recorded.
+        States entered; calls of functions; events told to the bus; traces, where the stack has `tracing` and each is
+        recorded.
     milliseconds : int
         That Lambda bills for all calls together, where each finds a process that is there.
     gb_seconds, cold_gb_seconds : float
         The same by the functions' memory; and what is added where each call starts a process.
     read, write : float
         DynamoDB's request units.
-    log_bytes : int
-        Of the functions, what Lambda says about them, and of the machines.
+    printed_bytes, lambda_bytes, machine_bytes : int
+        Of logs: what functions print, what Lambda says about their calls, and what machines say.
     """
 
     transitions: int
@@ -74,7 +75,13 @@ class Usage:
     write: float
     events: int
     traces: int
-    log_bytes: int
+    printed_bytes: int
+    lambda_bytes: int
+    machine_bytes: int
+
+    @property
+    def log_bytes(self) -> int:
+        return self.printed_bytes + self.lambda_bytes + self.machine_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,8 +129,6 @@ def measure(step: Step) -> Measurement:
     with Emulator() as emulator:
         with step("An emulator, and the program deployed to it, its functions metered"):
             meter = emulator.directory / "meter.jsonl"
-            tables = deploy.create_tables(emulator)
-            people.give_hours(emulator.client("dynamodb"), tables, stories.BALANCES)
             deployment = deploy.deploy(emulator, meter=meter)
         with step("The auditor, over empty tables"):
             audit(deployment)
@@ -131,6 +136,7 @@ def measure(step: Step) -> Measurement:
             idle = lines_of(meter)
             audit(deployment, past=True)
             week = lines_of(meter)[-1]
+            deploy.grant_hours(deployment, stories.BALANCES)
         with step(f"{len(FIRST_STORIES)} stories, after which every function has a process"):
             play(Stage(deployment, FIRST_STORIES, stagger=STAGGER_SECONDS))
         with step(f"{len(STORIES)} stories, metered"):
@@ -172,9 +178,10 @@ def audit(deployment: Deployment, *, past: bool = False) -> None:
         place = Cursor(int(time.time() // 3600) - SHARES + 1).text()
         name = f"hourbank-auditCursor-{deploy.STACK}"
         deployment.client("ssm").put_parameter(Name=name, Value=place, Type="String", Overwrite=True)
-    answer = deployment.client("lambda").invoke(FunctionName=f"hourbank-auditLedger-{deploy.STACK}")
-    if "FunctionError" in answer:
-        raise HourBankError(f"the auditor failed: {answer['Payload'].read().decode()[:300]}")
+    try:
+        invoked(deployment.client("lambda"), f"hourbank-auditLedger-{deploy.STACK}", {})
+    except FunctionFailed as failed:
+        raise HourBankError(f"the auditor failed: {failed}") from None
 
 
 def lines_of(meter: Path) -> list[Line]:
@@ -289,7 +296,9 @@ class Functions:
             write=sum(line["write"] for line in lines),
             events=sum(line["events"] for line in lines),
             traces=executions + alone,
-            log_bytes=machine_bytes + sum(line["printed"] + len(LAMBDA_LINES) for line in lines),
+            printed_bytes=sum(line["printed"] for line in lines),
+            lambda_bytes=len(lines) * len(LAMBDA_LINES),
+            machine_bytes=machine_bytes,
         )
 
 

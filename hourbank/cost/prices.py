@@ -97,7 +97,7 @@ SCHEDULE = Price(
     compared="2026-03",
 )
 TRACE = Price(
-    what="X-Ray",
+    what="X-Ray, where the stack has tracing",
     dollars=5.00,
     units=MILLION,
     unit="traces recorded",
@@ -144,9 +144,17 @@ STORED_GB = Price(
     page="https://aws.amazon.com/dynamodb/pricing/on-demand/",
     compared="2025-07",
 )
+MAIL = Price(
+    what="SES, where the stack has notifyFrom",
+    dollars=0.10,
+    units=1000,
+    unit="mails",
+    page="https://aws.amazon.com/ses/pricing/",
+    compared="2026-11",
+)
 TABLE = (
     *(TRANSITION, INVOCATION, GB_SECOND, READ, WRITE, STORED_GB),
-    *(EVENT, SCHEDULE, TRACE, LOG_GB, ALARM, METRIC, DASHBOARD),
+    *(EVENT, SCHEDULE, LOG_GB, ALARM, METRIC, DASHBOARD, TRACE, MAIL),
 )
 # By the type of a resource: what is paid for it by the month, whatever happens.
 MONTHLY = {resource_types.ALARM: ALARM, resource_types.DASHBOARD: DASHBOARD}

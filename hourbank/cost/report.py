@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from handlers.bank.cursor import SHARES
-from hourbank.cost import prices
+from hourbank.cost import prices, recorded
 from hourbank.cost.measure import Measurement, Usage, measure
 from hourbank.program import recorder
 from hourbank.program.recorder import Recording
@@ -28,14 +28,17 @@ SLOWER = (2, 5)
 KB, GB = 1000, 10**9
 MEASURED = (
     "Write units are the emulator's, which counts them as AWS does; read units are counted by AWS's rule.",
-    "Task tokens are as long as AWS may make them, 2,048 characters. Every trace is taken to be recorded.",
+    "Task tokens are as long as AWS may make them, 2,048 characters.",
     "Nothing of this was measured on AWS.",
 )
-NOT_COUNTED = (
+NEVER_COUNTED = (
     "Amplify's own: AppSync for people's writes and reads, indexes but those of amplify/, backups",
     "the mutation for each event where the stack has appsyncEndpoint; what a listener of your own on the bus does",
-    "the mail for each event where the stack has notifyFrom: SES, a call of a function, the queue, two writes",
     "log storage ($0.03 a GB and month), free tiers, data transfer between regions",
+)
+NOT_COUNTED = (
+    *NEVER_COUNTED,
+    "the mail for each event where the stack has notifyFrom: SES, a call of a function, the queue, two writes",
 )
 
 
@@ -100,7 +103,6 @@ def parts(usage: Usage, *, slower: float = 1, cold: bool = False) -> dict[str, f
         "reads": usage.read * prices.READ.each,
         "writes": usage.write * prices.WRITE.each,
         "events": usage.events * prices.EVENT.each,
-        "traces": usage.traces * prices.TRACE.each,
         "logs": usage.log_bytes / GB * prices.LOG_GB.each,
     }
 
@@ -155,6 +157,7 @@ def to_json(priced: CostReport) -> dict[str, Any]:
             "usage": asdict(cost.usage),
             "dollars": cost.parts | {"all": cost.dollars},
             "dollarsWhenCold": sum(parts(cost.usage, cold=True).values()),
+            "dollarsOfTraces": cost.usage.traces * prices.TRACE.each,
         }
 
     return {
@@ -164,6 +167,7 @@ def to_json(priced: CostReport) -> dict[str, Any]:
         "paths": [of_path(cost) for cost in priced.paths],
         "idleMonth": [asdict(part) for part in priced.idle],
         "monthOf1000Records": [asdict(part) for part in priced.records],
+        "audits": {key: value for key, value in recorded.plain(priced.measurement).items() if key != "stories"},
         "metricsOfABusyStack": priced.measurement.metrics,
         "notCounted": list(NOT_COUNTED),
     }
@@ -206,6 +210,8 @@ def print_report(console: Console, priced: CostReport) -> None:
         say(f"    {dollars(each)} where Lambda takes {factor} times as long")
     each = sum(parts(accepted.usage, cold=True).values())
     say(f"    {dollars(each)} where every call starts a process: a request now and then")
+    each = accepted.dollars + accepted.usage.traces * prices.TRACE.each
+    say(f"    {dollars(each)} where the stack has tracing: {accepted.usage.traces} traces each, if all are recorded")
     say()
     show(console, idle_table("A month in which nothing happens", priced.idle))
     more = priced.measurement.metrics - priced.measurement.audit_metrics

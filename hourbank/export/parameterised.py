@@ -27,6 +27,7 @@ CONFIG = {
     "hourbank:startRequestsFrom": "2026-01-01T00:00:00Z",
     # what a template leaves out, also where the project sets it for all its stacks
     "hourbank:allowConflictResolution": "false",
+    "hourbank:tracing": "false",
     "hourbank:amplifyAuthRoleName": "",
     "hourbank:appsyncEndpoint": "",
     "hourbank:notifyFrom": "",
@@ -155,6 +156,7 @@ LEFT_OUT = {
     "amplifyAuthRoleName": "browsers start requests by writing records; starting executions is offered by Pulumi alone",
     "appsyncEndpoint": "telling AppSync's subscribers is offered by Pulumi alone",
     "notifyFrom": "mailing people is offered by Pulumi alone; the bus is there for a consumer of your own",
+    "tracing": "traces of X-Ray are offered by Pulumi alone",
     "table checks": "a template cannot look at tables: `hourbank doctor` does",
 }
 

@@ -6,14 +6,14 @@ what a function's process does differently is in `hourbank.local.lambda_runtime`
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 import json
+import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -24,15 +24,18 @@ import pulumi
 
 from components.models import MODELS
 from hourbank.errors import HourBankError
-from hourbank.local import lambda_runtime
+from hourbank.local import lambda_runtime, people
 from hourbank.local.deployment import APPSYNC_QUEUE, Deployment
 from hourbank.local.emulator import Emulator
+from hourbank.local.functions import FunctionFailed, invoked
 from hourbank.local.patience import Patience
+from hourbank.names import ROOT
 from hourbank.program import cloudformation, recorder
 from hourbank.program.configuration import stack_config
 
 STACK = "local"
 BUCKET = "hourbank-local-code"
+ENDLESS_SECONDS = 24 * 3600
 Properties = dict[str, Any]
 
 
@@ -91,6 +94,32 @@ DIFFERENCES = (
 )
 
 
+def no_function_s_time_out(function: Properties) -> None:
+    function["Timeout"] = ENDLESS_SECONDS
+
+
+def no_state_s_time_out(machine: Properties) -> None:
+    text = json.dumps(machine["Definition"])
+    machine["Definition"] = json.loads(re.sub(r'("TimeoutSeconds": )\d+', rf"\g<1>{ENDLESS_SECONDS}", text))
+
+
+# What a debugger needs beside them.
+DEBUGGED = (
+    Difference(
+        what="functions have a day",
+        why="it ends a function whose time is over, also one that somebody has stopped to look at",
+        type="AWS::Lambda::Function",
+        apply=no_function_s_time_out,
+    ),
+    Difference(
+        what="states have a day, but for those that wait for people",
+        why="it goes on without a function that does not answer in time",
+        type="AWS::StepFunctions::StateMachine",
+        apply=no_state_s_time_out,
+    ),
+)
+
+
 def create_tables(emulator: Emulator) -> dict[str, str]:
     """Create the four tables as Amplify would, where they are not there yet, and return their names."""
     try:
@@ -119,6 +148,7 @@ def deploy(
     response_timeout_seconds: int = 15 * 60,
     config: Mapping[str, str] | None = None,
     meter: Path | None = None,
+    debugger: Path | None = None,
 ) -> Deployment:
     """Deploy what the program declares for the stack `local`, or update what is deployed already.
 
@@ -132,6 +162,8 @@ def deploy(
         Configuration that replaces the stack's own, by full key such as `hourbank:startRequestsFrom`.
     meter : Path, optional
         A file to which the functions add what each invocation uses (`hourbank.local.meter`).
+    debugger : Path, optional
+        A file by which functions find a debugger (`hourbank.local.develop.debugger`), whom no time-out interrupts then.
 
     Raises
     ------
@@ -146,8 +178,9 @@ def deploy(
         )
     except pulumi.RunError as error:
         raise HourBankError(f"the program refuses the stack {STACK}: {error}") from error
-    key = upload(emulator, cloudformation.archive_bytes({"bootstrap": bootstrap(meter).encode()}))
-    template = adapt(cloudformation.template(recording, bucket=BUCKET, key=key))
+    key = upload(emulator, cloudformation.archive_bytes({"bootstrap": bootstrap(meter, debugger).encode()}))
+    differences = (*DIFFERENCES, *DEBUGGED) if debugger else DIFFERENCES
+    template = adapt(cloudformation.template(recording, bucket=BUCKET, key=key), differences)
     outputs = apply(emulator, template)
     return Deployment(endpoint=emulator.endpoint, tables=tables, outputs=outputs, credentials=emulator.credentials)
 
@@ -161,52 +194,42 @@ def start_a_function(deployment: Deployment) -> None:
         If it could not be started, with the reason.
     """
     removal = {"eventID": "0", "eventSource": "aws:dynamodb", "dynamodb": {"SequenceNumber": "0"}}
-    _invoke(deployment, "routeServiceRequest", {"Records": [removal]})
+    try:
+        invoked(deployment.client("lambda"), f"hourbank-routeServiceRequest-{STACK}", {"Records": [removal]})
+    except FunctionFailed as failed:
+        raise HourBankError(f"no function can be started on this machine: {failed}") from None
 
 
 def grant_hours(deployment: Deployment, balances: Mapping[str, Decimal]) -> None:
-    """Let the bank give people their first hours, as the app's backend does at a sign-up.
-
-    Raises
-    ------
-    HourBankError
-        If the function could not be started, or grants them nothing.
-    """
-    for user, hours in balances.items():
-        answer = _invoke(deployment, "grantHours", {"userId": user, "hours": str(hours), "reason": "first hours"})
-        if answer["outcome"] != "GRANTED":
-            raise HourBankError(f"no hours for {user}: {answer['message']}")
+    """Let the bank give people their first hours, as the app's backend does at a sign-up."""
+    people.grant_hours(deployment.client("lambda"), STACK, balances)
 
 
-def _invoke(deployment: Deployment, function: str, event: dict[str, Any]) -> Any:
-    functions = deployment.client("lambda")
-    answer = functions.invoke(FunctionName=f"hourbank-{function}-{STACK}", Payload=json.dumps(event))
-    told = answer["Payload"].read().decode(errors="replace")
-    if "FunctionError" in answer:
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            told = json.loads(told)["errorMessage"]
-        raise HourBankError(f"no function can be started on this machine: {' '.join(told.split())[:300]}")
-    return json.loads(told)
-
-
-def adapt(template: dict[str, Any]) -> dict[str, Any]:
-    """Apply every difference of `DIFFERENCES` to a template, in place, and return it."""
-    for difference in DIFFERENCES:
+def adapt(template: dict[str, Any], differences: Iterable[Difference] = DIFFERENCES) -> dict[str, Any]:
+    """Apply differences to a template, in place, and return it."""
+    for difference in differences:
         concerned = [one for one in template["Resources"].values() if one["Type"] == difference.type]
         for resource in concerned:
             difference.apply(resource["Properties"])
     return template
 
 
-def bootstrap(meter: Path | None = None) -> str:
+def bootstrap(meter: Path | None = None, debugger: Path | None = None) -> str:
     """Return the executable that the emulator starts for each Lambda process.
 
     Handlers and Powertools come from the archive; boto3 from this environment, as from Lambda's own runtime.
     """
     python, runtime = shlex.quote(sys.executable), shlex.quote(str(Path(lambda_runtime.__file__)))
-    metered = f"export HOURBANK_METER={shlex.quote(str(meter))}\n" if meter else ""
+    told = {"HOURBANK_METER": str(meter)} if meter else {}
+    if debugger:
+        told |= {
+            "HOURBANK_DEBUGGER": str(debugger),
+            "HOURBANK_SOURCE": str(ROOT),
+            "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        }
+    exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in told.items())
     return f"""#!/bin/sh
-{metered}exec {python} -P {runtime}
+{exports}exec {python} -P {runtime}
 """
 
 
@@ -260,18 +283,24 @@ def apply(
     try:
         change(StackName=name, TemplateURL=url, Parameters=values, Capabilities=["CAPABILITY_NAMED_IAM"])
     except botocore.exceptions.ClientError as error:
+        if exists and "No updates are to be performed" in str(error):
+            return _outputs(stacks.describe_stacks(StackName=name)["Stacks"][0])
         raise HourBankError(f"the emulator refuses the template: {str(error)[:500]}") from error
     patience = Patience()
     while True:
         stack = stacks.describe_stacks(StackName=name)["Stacks"][0]
         if stack["StackStatus"] in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
-            return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+            return _outputs(stack)
         if not stack["StackStatus"].endswith("_IN_PROGRESS"):
             reason = next(itertools.islice(_failures(stacks, name), failed_before, None), stack["StackStatus"])
             raise HourBankError(f"the emulator refuses the deployment: {reason}")
         if patience.is_over(len(stacks.describe_stack_events(StackName=name)["StackEvents"])):
             raise HourBankError(f"the emulator deploys nothing any more: {emulator.last_words()}")
         time.sleep(0.05)
+
+
+def _outputs(stack: Mapping[str, Any]) -> dict[str, str]:
+    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
 
 def _failures(stacks: Any, name: str) -> Iterator[str]:

@@ -66,6 +66,8 @@ class Emulator:
     ----------
     enforce_iam : bool
         Whether signatures and policies count, those of the functions' roles too; `client` is then an administrator's.
+    port : int
+        Of one that runs already, which another process has started and ends.
 
     Attributes
     ----------
@@ -77,11 +79,11 @@ class Emulator:
         What the emulator printed; gone after `stop`.
     """
 
-    def __init__(self, *, enforce_iam: bool = False) -> None:
+    def __init__(self, *, enforce_iam: bool = False, port: int = 0) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._enforce_iam = enforce_iam
         self.credentials = ANYBODY
-        self.port = 0
+        self.port = port
 
     @property
     def endpoint(self) -> str:
@@ -197,7 +199,8 @@ class Emulator:
 
     def last_words(self) -> str:
         """Return the last line that it printed, which tells of the machine's limits where it met one."""
-        lines = self.log.read_text(errors="replace").split("\n") if self.log.exists() else []
+        is_here = "directory" in self.__dict__ and self.log.exists()
+        lines = self.log.read_text(errors="replace").split("\n") if is_here else []
         return next((line.strip() for line in reversed(lines) if line.strip()), "it printed nothing")
 
 

@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import threading
+from urllib.parse import parse_qs
 
 # a name or address that can only be this machine's: https://www.rfc-editor.org/rfc/rfc6761#section-6.3
 LOOPBACK = r"(([\w-]+\.)*localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
@@ -144,21 +145,111 @@ def know_people_by_their_names() -> None:
     cognito["_apply_user_filter"] = lambda users, text: find(users, re.sub(r"^sub\b", "username", text))
 
 
+def let_executions_go_on() -> None:
+    """Let executions of an earlier process go on as by AWS's redrive, which ministack lacks: where they were.
+
+    The state is tried anew with the input that it had, on the definition as it is now, and the context object counts
+    the redrive, by which a new task token replaces the old one.
+    https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html
+    """
+    states = vars(importlib.import_module("ministack.services.stepfunctions"))
+    execute, add = states["_execute_task"], states["_add_event"]
+
+    # ministack begins at the first state, which is a Task: instead of doing it, it goes where it was
+    def execute_or_go_on(state, raw_input, execution, context):
+        if redrives := execution.get("redriveCount"):
+            context["Execution"]["RedriveCount"] = redrives
+        if place := execution.pop("goesOn", None):
+            return json.loads(place["input"]), place["name"]
+        return execute(state, raw_input, execution, context)
+
+    # that way there, and that it enters the state once more, are no events
+    def add_event(execution, *event):
+        if execution.get("eventsLeftOut"):
+            execution["eventsLeftOut"] -= 1
+            return None
+        return add(execution, *event)
+
+    states.update(_execute_task=execute_or_go_on, _add_event=add_event)
+
+
+def go_on(execution: dict) -> None:
+    """Let an execution go on that ran when its process ended; one that has entered no state yet begins."""
+    states = vars(importlib.import_module("ministack.services.stepfunctions"))
+    count = execution["redriveCount"] = execution.get("redriveCount", 0) + 1
+    states["_add_event"](execution, "ExecutionRedriven", {"executionRedrivenEventDetails": {"redriveCount": count}})
+    places = [event["stateEnteredEventDetails"] for event in execution["events"] if event["type"].endswith("Entered")]
+    if places:
+        # entering the first state, leaving it, entering its own
+        execution |= {"goesOn": places[-1], "eventsLeftOut": 3}
+    threading.Thread(target=states["_run_execution"], args=(execution["executionArn"],), daemon=True).start()
+
+
+def tell_and_take_state() -> None:
+    """Tell all tables' items and all executions at one moment, and take executions of an earlier process.
+
+    `GET /_hourbank/state`: `{"items": {table: [...]}, "executions": [...]}`, with a mark in the header ETag that is
+    another one after each change; 304 where it is the one of If-None-Match. `PUT` takes executions, those that ran go
+    on, and tells how many; one whose name is taken since is left out.
+    """
+    module = vars(importlib.import_module("ministack.app"))
+    tables = vars(importlib.import_module("ministack.services.dynamodb"))
+    executions = vars(importlib.import_module("ministack.services.stepfunctions"))["_executions"]
+    answer = module["app"]
+
+    # the loop does DynamoDB's calls, so none is half done here
+    def items():
+        return {
+            name: [item for items in list(table["items"].values()) for item in items.values()]
+            for name, table in tables["_tables"].items()
+        }
+
+    def mark():
+        written, events = tables["_stream_seq_counter"], sum(len(one["events"]) for one in executions.values())
+        return f"{written}-{events}-{'-'.join(str(len(some)) for some in items().values())}"
+
+    def taken(given):
+        new = [execution for execution in given if execution["executionArn"] not in executions]
+        running = [execution for execution in new if execution["status"] == "RUNNING"]
+        executions.update({execution["executionArn"]: execution for execution in new})
+        for execution in running:
+            go_on(execution)
+        return len(running)
+
+    async def app(scope, receive, send):
+        if scope.get("path") != "/_hourbank/state":
+            await answer(scope, receive, send)
+            return
+        body, is_more = b"", scope["method"] == "PUT"
+        while is_more:
+            message = await receive()
+            body, is_more = body + message.get("body", b""), message.get("more_body", False)
+        known, status = dict(scope["headers"]).get(b"if-none-match", b"").decode(), 200
+        now = mark()
+        if body:
+            told = taken(json.loads(body))
+        elif known == now:
+            status, told = 304, None
+        else:
+            told = {"items": items(), "executions": executions.values()}
+        await send({"type": "http.response.start", "status": status, "headers": [(b"etag", now.encode())]})
+        await send({"type": "http.response.body", "body": b"" if told is None else json.dumps(told).encode()})
+
+    module["app"] = app
+
+
 def refuse_other_sites() -> None:
     """Answer this machine's programs and pages alone.
 
-    ministack believes everybody and lets pages of every origin read its answers, task tokens too: any site that is open
-    in a browser here could. A name that was made to lead here (DNS rebinding) is refused by its Host.
+    ministack believes everybody, runs what anybody gives it as a function, and lets pages of every origin read its
+    answers, task tokens too: any site that is open in a browser here could do both. A name that was made to lead here
+    (DNS rebinding) is refused by its Host.
     """
     module = vars(importlib.import_module("ministack.app"))
     answer = module["app"]
 
     async def app(scope, receive, send):
-        headers = {name: value.decode("latin-1") for name, value in scope.get("headers", ())}
-        known = re.fullmatch(LOOPBACK, headers.get(b"host", ""))
-        if b"origin" in headers:
-            known = known and re.fullmatch(f"https?://{LOOPBACK}", headers[b"origin"])
-        if known or scope["type"] == "lifespan":
+        if scope["type"] == "lifespan" or is_of_this_machine(scope):
             await answer(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close"})
@@ -167,6 +258,21 @@ def refuse_other_sites() -> None:
             await send({"type": "http.response.body", "body": b"Only programs and pages of this machine are answered"})
 
     module["app"] = app
+
+
+def is_of_this_machine(scope):
+    """Whether a request is of a program, or of a page that this machine serves."""
+    headers = {name: value.decode("latin-1") for name, value in scope.get("headers", ())}
+    if not re.fullmatch(LOOPBACK, headers.get(b"host", "")):
+        return False
+    if b"origin" in headers:
+        return bool(re.fullmatch(f"https?://{LOOPBACK}", headers[b"origin"]))
+    # An image or a link on any page is asked for without an Origin. Browsers say where they found it, not all of them:
+    # https://www.w3.org/TR/fetch-metadata/. AWS's query protocol makes a call of such an address, which programs POST.
+    if headers.get(b"sec-fetch-site", "none") not in ("none", "same-origin"):
+        return False
+    asked = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+    return scope.get("method") == "POST" or not any(name.lower() == "action" for name in asked)
 
 
 def open_enough_files() -> None:
@@ -192,6 +298,8 @@ def main() -> None:
         know_machines_of_tokens()
     lengthen_tokens()
     know_people_by_their_names()
+    let_executions_go_on()
+    tell_and_take_state()
     refuse_other_sites()
     sys.argv = ["ministack"]
     runpy.run_module("ministack", run_name="__main__")

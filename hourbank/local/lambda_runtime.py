@@ -2,7 +2,8 @@
 
 awslambdaric does the same but has wheels for Linux only. Started by the `bootstrap` that `hourbank.local.deploy` puts
 into the archive, so it must not import anything of this project. Where `HOURBANK_METER` names a file, meter.py beside
-this one writes there what each invocation uses.
+this one writes there what each invocation uses. Where `HOURBANK_DEBUGGER` names one, a debugger can stop in handlers,
+which are those of `HOURBANK_SOURCE` then, for these are the files that somebody has opened (develop/debugged.py).
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 """
 
@@ -103,21 +104,29 @@ def post(connection: http.client.HTTPConnection, path: str, body: str) -> None:
     connection.getresponse().read()
 
 
+def beside(name: str) -> dict[str, Any]:
+    """What is in a file beside this one, which is in no package here."""
+    return runpy.run_path(str(Path(__file__).parent / name))
+
+
 def main() -> None:
     """Load the handler once, then handle invocations until the environment is stopped."""
     connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
-    meter: Any = None
-    if file := os.environ.get("HOURBANK_METER"):
-        meter = runpy.run_path(str(Path(__file__).with_name("meter.py")))["Meter"](Path(file))
     sys.path.insert(0, os.environ["LAMBDA_TASK_ROOT"])
+    wrappers: list[Any] = []
+    if file := os.environ.get("HOURBANK_METER"):
+        wrappers.append(beside("meter.py")["Meter"](Path(file)))
+    if file := os.environ.get("HOURBANK_DEBUGGER"):
+        wrappers.append(beside("develop/debugged.py")["Debugged"](Path(file)))
+        sys.path.insert(0, os.environ["HOURBANK_SOURCE"])
     try:
         handler = load_handler(os.environ["_HANDLER"])
     except Exception as error:  # noqa: BLE001 - reported as Lambda does, whatever an import raises
         traceback.print_exc()
         post(connection, "init/error", json.dumps(error_payload(error, "Runtime.ImportModuleError")))
         sys.exit(1)
-    if meter:
-        handler = meter.around(handler)
+    for wrapper in wrappers:
+        handler = wrapper.around(handler)
     while True:
         serve(connection, handler)
 

@@ -132,6 +132,28 @@ def make_state_folder(folder: Path) -> None:
         ) from None
 
 
+def write_whole(file: Path, text: str) -> None:
+    """Write a file of the state folder, for this user alone; whoever reads it finds all of it, or what was before.
+
+    Raises
+    ------
+    HourBankError
+        If it cannot be written.
+    """
+    new = file.with_suffix(".new")
+    try:
+        new.unlink(missing_ok=True)
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as content:  # noqa: PTH123
+            os.fchmod(descriptor, 0o600)
+            content.write(text)
+            content.flush()
+            os.fsync(descriptor)
+        new.replace(file)
+    except OSError as error:
+        raise HourBankError(f"{file} cannot be written ({error.strerror}): see HOURBANK_STATE") from None
+
+
 def check_open_files() -> None:
     """Refuse a limit with which functions would wait for each other for ever.
 

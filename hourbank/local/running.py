@@ -61,15 +61,7 @@ def down() -> str:
 def remember(state: RunningState) -> None:
     """Let other terminals find what runs."""
     text = json.dumps({"pid": state.pid, "console": state.console, "deployment": state.deployment.to_json()}, indent=2)
-    new = STATE.with_suffix(".new")  # no other terminal may read half of it
-    try:
-        new.unlink(missing_ok=True)
-        new.touch(mode=0o600)
-        new.chmod(0o600)
-        new.write_text(text, encoding="utf-8")
-        new.replace(STATE)
-    except OSError as error:
-        raise HourBankError(f"{STATE} cannot be written ({error.strerror}): see HOURBANK_STATE") from None
+    machine.write_whole(STATE, text)
 
 
 def find() -> RunningState | None:

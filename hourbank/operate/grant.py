@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 from decimal import Decimal
 
@@ -16,6 +14,7 @@ from handlers.bank.errors import GrantRefused
 from handlers.bank.ledger import OPENING
 from hourbank.account.stack import Stack
 from hourbank.errors import HourBankError
+from hourbank.local import people
 from hourbank.operate.orders import Confirm, caller, log
 from hourbank.operate.report import live, many, so_far
 from hourbank.terminal import in_hours, print_json, say
@@ -47,7 +46,7 @@ def grant_hours(
         raise HourBankError("nothing was done")
     who = by or caller()
     with so_far(lambda: "give the same again: it is granted once for each reason"):
-        answer = _ask(stack, {"userId": user_id, "hours": str(amount), "reason": reason})
+        answer = people.ask_for_hours(client("lambda"), stack.env, user_id, amount, reason)
     outcome, message = answer["outcome"], answer["message"]
     is_granted = outcome == "GRANTED"
     if as_json:
@@ -57,22 +56,6 @@ def grant_hours(
         say(console, message if is_granted else f"refused: {message}")
     log(stack, "grant", who, reason, userId=user_id, hours=str(amount), outcome=outcome)
     return is_granted
-
-
-def _ask(stack: Stack, event: dict[str, str]) -> dict[str, str]:
-    functions, name = client("lambda"), f"hourbank-grantHours-{stack.env}"
-    try:
-        answer = functions.invoke(FunctionName=name, Payload=json.dumps(event))
-    except functions.exceptions.ResourceNotFoundException:
-        raise HourBankError(f"stack {stack.env} has no function {name}: deploy this version first") from None
-    told = answer["Payload"].read().decode(errors="replace")
-    if "FunctionError" in answer:
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            told = json.loads(told)["errorMessage"]
-        words = " ".join(str(told).split())[:300]
-        raise HourBankError(f"{name} failed: {words}: give the same again, it is granted once for each reason")
-    given: dict[str, str] = json.loads(told)
-    return given
 
 
 # --- opening balances -------------------------------------------------------------------------------------------------

@@ -90,6 +90,7 @@ RESOURCE_TYPES = {
             "eventSourceArn": "EventSourceArn",
             "startingPosition": "StartingPosition",
             "batchSize": "BatchSize",
+            "parallelizationFactor": "ParallelizationFactor",
             "filterCriteria": (
                 "FilterCriteria",
                 lambda value: {"Filters": [{"Pattern": one["pattern"]} for one in value["filters"]]},

@@ -365,4 +365,4 @@ class LambdaContext:
         self.aws_request_id = request_id
 
     def get_remaining_time_in_millis(self) -> int:
-        return 10_000
+        return 60_000

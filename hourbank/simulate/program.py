@@ -71,7 +71,8 @@ class DeployedProgram:
     timeout_seconds: dict[str, int]
     permissions: dict[str, set[tuple[str, str]]]
     filters: list[dict[str, Any]]
-    batch_size: int
+    mapping: dict[str, Any]
+    """The inputs of the event source mapping."""
 
 
 @cache
@@ -96,7 +97,7 @@ def recorded() -> DeployedProgram:
             for name in functions
         },
         filters=[json.loads(given["pattern"]) for given in mapping.inputs["filterCriteria"]["filters"]],
-        batch_size=mapping.inputs["batchSize"],
+        mapping=dict(mapping.inputs),
     )
 
 

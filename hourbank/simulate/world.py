@@ -786,6 +786,6 @@ def deployed(**more: Any) -> World:
         "filters": program.filters,
         "permissions": program.permissions,
         "legal": {None: requests.TRANSITIONS["PENDING"], **requests.TRANSITIONS},
-        "batch_size": program.batch_size,
+        "batch_size": program.mapping["batchSize"],
     }
     return World(**{**arguments, **more})

@@ -1,7 +1,8 @@
 """The demo's stories, played on a stack that is deployed, by people of verify's own; and all of it removed again.
 
 Everybody and every request of a run have ids that begin with `verify-` and the run's number, and so have the names of
-executions. Nobody else's hours are touched: what is read, written and removed is by these keys alone.
+executions. Its people get their hours from the bank, for a reason of verify's own. Nobody else's hours are touched:
+what is read, written and removed is by these keys, and those of the grants' entries, alone.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from components.models import MODELS
 from handlers.bank.case import ENTRIES
 from handlers.bank.hours import in_words
+from handlers.bank.ledger import GRANT, grant_id
 from hourbank import laws
 from hourbank.account.stack import error_in_words
 from hourbank.errors import HourBankError
@@ -37,6 +39,8 @@ from hourbank.verify.verdicts import Verdict, found
 
 ENDED, LAWS, REMOVED = "stories end as they must", "laws of the ledger, for verify's own people", "all is removed again"
 PREFIX = "verify-"
+REASON = "hourbank verify"
+TOGETHER = "it is removed together with a request that is still there"
 LOOK_EVERY_SECONDS = 1.0
 # for what an interrupted story left waiting: people say no, and each execution has seconds to do
 ENDING_SECONDS = 90
@@ -111,6 +115,7 @@ class Run:
     ) -> None:
         self.name = f"{PREFIX}{uuid.uuid4().hex[:8]}-"
         self.deployment = deployment
+        self._env = env
         self._dynamodb = deployment.client("dynamodb")
         self._patience = patience or Patience(ENDING_SECONDS)
         own = of_a_run(stories, self.name, seconds)
@@ -130,7 +135,7 @@ class Run:
         """
         try:
             self.hearing.begin()
-            people.give_hours(self._dynamodb, self.deployment.tables, self.balances)
+            people.grant_hours(self.deployment.client("lambda"), self._env, self.balances, reason=REASON)
             self.stage.play(say)
             verdicts = [*self.judged(), *self.hearing.judged(self.stage.performances)]
         except BaseException as why:
@@ -146,7 +151,7 @@ class Run:
         """Say of each story whether it ended as it must, and of each law whether it holds for these people."""
         for performance in self.stage.performances:
             yield found(ENDED, performance.story.title, performance.problem, WHY)
-        before, after = self._before(), self.ledger()
+        after = self.ledger()
         executions = [one for p in self.stage.performances for one in self.deployment.executions(p.request_id)]
         statuses = {one["executionArn"]: one["status"] for one in executions}
         must = {self.name + who: hours for who, hours in self._expected().items()}
@@ -156,16 +161,14 @@ class Run:
             if after.balance(who) != hours
         ]
         for law, problems in (
-            ("no hour is made or lost", laws.made_or_lost(before, after)),
+            ("no hour is made or lost", laws.made_or_lost(Ledger(), after)),
+            ("the bank grants hours once for a reason, and gets none back", laws.grants_out_of_place(after)),
             ("hours go where the escrow's status says, once", laws.hours_of_others(after)),
             ("no execution that has ended left hours held", laws.hours_held_for_nobody(after, statuses)),
             ("no task token is kept outside of a wait", laws.tokens_outside_a_wait(after, statuses)),
             ("everybody has what the stories say", wrong),
         ):
             yield found(LAWS, law, "; ".join(problems), WHY)
-
-    def _before(self) -> Ledger:
-        return Ledger(balances={who: {"availableBalance": hours} for who, hours in self.balances.items()})
 
     def _expected(self) -> Mapping[str, Decimal]:
         length = len(self.name)
@@ -181,8 +184,13 @@ class Run:
             requests=self._items("serviceRequest", ids),
             escrows=self._items("escrow", ids),
             balances=self._items("userBalance", self.people),
-            log=self._items("transactionLog", [f"{one}#{entry}" for one in ids for entry in ENTRIES]),
+            log=self._items("transactionLog", [*_entries(ids), *self._grants(self.people)]),
         )
+
+    @staticmethod
+    def _grants(who: Iterable[str]) -> list[str]:
+        """Return the keys of the entries by which people got their hours."""
+        return [f"{grant_id(one, REASON)}#{GRANT}" for one in who]
 
     def _items(self, table: str, keys: Sequence[str]) -> dict[str, Item]:
         """Read items by their keys, at most 100."""
@@ -198,21 +206,25 @@ class Run:
     # ---- removing
 
     def removed(self) -> Iterator[Verdict]:
-        """Remove what this run wrote, each request with its escrow and entries at once; say what is left, and why."""
-        left: set[str] = set()
+        """Remove what this run wrote, and say what is left, and why.
+
+        People who share requests are removed at once, with these and all entries: no auditor ever sees some of it.
+        """
+        left = False
         try:
             for problem in self.hearing.end():
                 yield found(REMOVED, "what listened to the bus", problem, "remove it by hand")
             self._let_end()
-            for performance in self.stage.performances:
-                if (request_id := performance.request_id) and (why := self._remove_request(request_id)):
-                    left |= {performance.story.requester, performance.story.provider}
-                    yield self._left(f"request {request_id}", why)
-            for who in self.people:
-                if who in left:
-                    yield self._left(f"balance of {who}", "its request is still there")
+            for who, request_ids in self._groups():
+                running = {one: why for one in request_ids if (why := self._still_runs(one))}
+                if not running:
+                    self._remove(who, request_ids)
                     continue
-                self._delete({"userBalance": [who]})
+                left = True
+                for one in request_ids:
+                    yield self._left(f"request {one}", running.get(one, TOGETHER))
+                for one in sorted(who):
+                    yield self._left(f"balance of {one}", TOGETHER)
         except (BotoCoreError, ClientError, KeyboardInterrupt) as error:
             why = "interrupted" if isinstance(error, KeyboardInterrupt) else error_in_words(error)
             yield self._left(f"something with an id that begins with {self.name}", why)
@@ -225,14 +237,30 @@ class Run:
         remedy = "remove it by hand from the four tables, once its execution has ended"
         return found(REMOVED, what, f"{what} was not removed: {why}", remedy)
 
-    def _remove_request(self, request_id: str) -> str:
-        if running := [one for one in self.deployment.executions(request_id) if one["status"] == "RUNNING"]:
-            return f"{running[0]['name']} of {running[0]['machine']} still runs"
-        log = [f"{request_id}#{entry}" for entry in ENTRIES]
-        self._delete({"serviceRequest": [request_id], "escrow": [request_id], "transactionLog": log})
-        return ""
+    def _groups(self) -> list[tuple[set[str], list[str]]]:
+        """Return the run's people, each with those who share requests with them, and the ids of these requests."""
+        groups: list[tuple[set[str], list[str]]] = [({one}, []) for one in self.people]
+        for performance in self.stage.performances:
+            if not performance.request_id:
+                continue
+            both = {performance.story.requester, performance.story.provider}
+            shared = [group for group in groups if group[0] & both]
+            who = set[str]().union(*(people for people, _ in shared))
+            requests = [one for _, ids in shared for one in ids]
+            groups = [group for group in groups if group not in shared] + [(who, [*requests, performance.request_id])]
+        return groups
 
-    def _delete(self, keys: Mapping[str, Iterable[str]]) -> None:
+    def _still_runs(self, request_id: str) -> str:
+        running = [one for one in self.deployment.executions(request_id) if one["status"] == "RUNNING"]
+        return f"{running[0]['name']} of {running[0]['machine']} still runs" if running else ""
+
+    def _remove(self, who: Iterable[str], request_ids: Sequence[str]) -> None:
+        keys = {
+            "serviceRequest": request_ids,
+            "escrow": request_ids,
+            "userBalance": sorted(who),
+            "transactionLog": [*_entries(request_ids), *self._grants(who)],
+        }
         self._dynamodb.transact_write_items(
             TransactItems=[
                 {
@@ -274,3 +302,8 @@ class Run:
         if record and record.get("status") not in ENDS:
             return True
         return any(one["status"] == "RUNNING" for one in self.deployment.executions(request_id))
+
+
+def _entries(request_ids: Iterable[str]) -> list[str]:
+    """Return the keys of all entries that requests may have in the log."""
+    return [f"{one}#{entry}" for one in request_ids for entry in ENTRIES]

@@ -1,7 +1,6 @@
 """The command line, as a person meets it: one line an error, and no process left behind."""
 
 import errno
-import http.client
 import json
 import os
 import re
@@ -9,8 +8,6 @@ import signal
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,7 +25,7 @@ from hourbank.names import ROOT
 from hourbank.stories import demo
 from hourbank.stories.stage import Performance
 from hourbank.stories.stories import DEMO
-from tests.helpers.processes import HOURBANK, assert_gone, descendants, read_until, run_here
+from tests.helpers.processes import HOURBANK, assert_gone, config_of, descendants, read_until, run, run_here, start
 from tests.helpers.waiting import ENDLESS_SECONDS, until
 
 
@@ -38,34 +35,6 @@ def environment(tmp_path):
 
 
 FILES_REFUSED = ("/nowhere is not a folder, as 2 pictures need", "pyproject.toml was not written by this")
-
-
-def run(environment: dict, *arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [*HOURBANK, *arguments], env=environment, capture_output=True, text=True, timeout=ENDLESS_SECONDS, check=False
-    )
-
-
-@contextmanager
-def start(environment: dict, *arguments: str) -> Iterator[subprocess.Popen]:
-    """Start it as under `nohup` or `setsid`, in the background: with SIGINT ignored; where the test fails, end it."""
-    ignoring = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
-    command = [*ignoring, *HOURBANK, *arguments]
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        try:
-            yield process
-        except BaseException:
-            process.terminate()
-            raise
-
-
-def config_of(page: str) -> dict:
-    """What the local server tells its page."""
-    connection = http.client.HTTPConnection(page.removeprefix("http://"), timeout=ENDLESS_SECONDS)
-    connection.request("GET", "/local/config")
-    return json.load(connection.getresponse())
 
 
 def test_help_is_grouped_and_imports_nothing_heavy():

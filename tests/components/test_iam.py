@@ -48,12 +48,13 @@ EXPLAINED = {
     ("routeServiceRequest-policy", "RESOURCE_MISMATCH", f"dynamodb:GetShardIterator on {STREAM}"): COLONS,
     ("routeServiceRequest-policy", "RESOURCE_MISMATCH", "states:SendTaskSuccess on *"): BY_MACHINE,
 }
-# where the stack opts in: the subscriptions of AppSync, mails, and executions that a browser starts
+# where the stack opts in: the subscriptions of AppSync, mails, traces, and executions that a browser starts
 OPT_IN = {
     "hourbank:appsyncEndpoint": "https://zyxwvutsrqponmlkjihgfedcba.appsync-api.us-east-1.amazonaws.com/graphql",
     "hourbank:amplifyAuthRoleName": "amplify-app-dev-123456-authRole",
     "hourbank:notifyFrom": "hours@example.com",
     "hourbank:userPoolId": "us-east-1_AbCdEfGhI",
+    "hourbank:tracing": "true",
 }
 EXPLAINED_OF_OPT_IN = {
     ("browserStarts-policy", "RESOURCE_MISMATCH", f"states:DescribeExecution on {EXPRESS}"): STANDARD,

@@ -71,11 +71,9 @@ ONLY_STAR = {
     "logs:ListLogDeliveries",
     "logs:PutResourcePolicy",
     "logs:UpdateLogDelivery",
-    "xray:GetSamplingRules",
-    "xray:GetSamplingTargets",
-    "xray:PutTelemetryRecords",
-    "xray:PutTraceSegments",
 }
+TRACES = {("xray:PutTraceSegments", "*"), ("xray:PutTelemetryRecords", "*")}
+SAMPLED = {("xray:GetSamplingRules", "*"), ("xray:GetSamplingTargets", "*")}
 # What a stack may opt in to: AppSync's subscribers are told of events; people are mailed; a browser starts executions.
 AUTH_ROLE = "amplify-app-dev-123456-authRole"
 ENDPOINT = "https://zyxwvutsrqponmlkjihgfedcba.appsync-api.%s.amazonaws.com/graphql"
@@ -218,7 +216,7 @@ def test_functions_run_their_handlers_on_python_and_arm(recording: Recording) ->
         assert Path("handlers", f"{module}.py").as_posix() in recording.code
         assert inputs["runtime"] == "python3.13"
         assert inputs["architectures"] == ["arm64"]
-        assert inputs["tracingConfig"] == {"mode": "Active"}
+        assert inputs["tracingConfig"] == {"mode": "PassThrough"}, "one that is not named stays as it was on AWS"
         assert inputs["publish"] is True
         assert inputs["role"] == f"${{{recording.named(f'{name}-role').logical_id}.Arn}}"
 
@@ -277,8 +275,6 @@ def test_functions_may_do_what_they_use_and_nothing_else(recording: Recording) -
         own = {
             ("logs:CreateLogStream", f"arn:${{AWS::Partition}}:logs:{PLACE}:log-group:${{{logs}}}:*"),
             ("logs:PutLogEvents", f"arn:${{AWS::Partition}}:logs:{PLACE}:log-group:${{{logs}}}:*"),
-            ("xray:PutTraceSegments", "*"),
-            ("xray:PutTelemetryRecords", "*"),
         }
         policy = recording.named(f"{name}-policy")
         assert {(action, resources.get(on_, on_)) for action, on_ in statements(policy)} == rights | own, name
@@ -411,10 +407,10 @@ def test_tasks_wait_longer_than_their_functions_may_take(recording: Recording, w
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS)
-def test_a_machine_is_standard_logged_without_data_and_traced(recording: Recording, workflow: str) -> None:
+def test_a_machine_is_standard_logged_without_data_and_not_traced(recording: Recording, workflow: str) -> None:
     machine = recording.named(workflow)
     assert "type" not in machine.inputs, "the default is STANDARD, and to name it could replace what was imported"
-    assert machine.inputs["tracingConfiguration"] == {"enabled": True}
+    assert machine.inputs["tracingConfiguration"] == {"enabled": False}, "unnamed, it stays as it was on AWS"
     assert machine.inputs["loggingConfiguration"] == {
         "level": "ALL",
         "includeExecutionData": False,
@@ -460,6 +456,7 @@ def test_the_stream_is_read_from_its_beginning_with_bounded_retries(recording: R
     assert mapping["startingPosition"] == "TRIM_HORIZON"
     assert mapping["functionResponseTypes"] == ["ReportBatchItemFailures"]
     assert mapping["bisectBatchOnFunctionError"] is True
+    assert mapping["parallelizationFactor"] == 10
     assert 0 < mapping["maximumRetryAttempts"] <= 100
     assert 0 < mapping["maximumRecordAgeInSeconds"] <= 24 * 60 * 60
     assert mapping["destinationConfig"] == {"onFailure": {"destinationArn": "${RouteServiceRequestQueue.Arn}"}}
@@ -505,6 +502,34 @@ def test_opting_in_adds_what_it_is_for_and_changes_nothing_else(dev: Recording, 
         assert after[name].dependencies == resource.dependencies
         assert after[name].version_id == resource.version_id
         assert {**after[name].inputs, "code": None} == {**resource.inputs, "code": None}
+
+
+def test_tracing_adds_the_rights_and_modes_that_it_needs_and_changes_nothing_else(dev: Recording) -> None:
+    traced = recorded("dev", {"hourbank:tracing": "true"})
+    users = {resource.inputs["role"] for resource in dev.of_type("Function")}
+    machines = {resource.inputs["roleArn"].removesuffix(".Arn}") + "}" for resource in dev.of_type("StateMachine")}
+    seen = set()
+    for before, after in zip(dev.resources, traced.resources, strict=True):
+        # what names a version names another one
+        changed = {key for key, value in before.inputs.items() if after.inputs[key] != value and key != "code"}
+        if "tracingConfig" in changed:
+            assert after.inputs["tracingConfig"] == {"mode": "Active"}
+            assert before.version_id != after.version_id
+            changed -= {"tracingConfig"}
+            seen.add(f"${{{before.logical_id}}}")
+        elif "tracingConfiguration" in changed:
+            assert after.inputs["tracingConfiguration"] == {"enabled": True}
+            changed -= {"tracingConfiguration", "definition"}
+        elif "policy" in changed and set(statements(after)) != set(statements(before)):
+            role = before.inputs["role"]
+            needs = TRACES | SAMPLED if role in machines else TRACES
+            assert role in machines or f"{role.removesuffix('}')}.Arn}}" in users
+            assert set(statements(after)) - set(statements(before)) == needs
+            assert set(statements(before)) <= set(statements(after))
+            changed -= {"policy"}
+            seen.add(role)
+        assert not changed, before.name
+    assert len(seen) == 2 * len(dev.of_type("Function")) + len(machines)
 
 
 def test_an_event_calls_the_published_mutation_with_all_it_says(opted_in: Recording) -> None:

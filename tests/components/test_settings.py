@@ -59,6 +59,7 @@ def test_who_mails_must_say_whose_addresses_it_asks() -> None:
         ("confirmationDays", "0", "from 1 to 365"),
         ("logRetentionDays", "15", "CloudWatch Logs does not offer"),
         ("logRetentionDays", "-1", "whole number"),
+        ("tracing", "yes", "set true or false"),
         ("alarmTopicArn", "hourbank-alarms", "set an ARN such as arn:aws:sns"),
         ("alarmTopicArn", "arn:aws:sqs:us-east-1:123456789012:alarms", "set an ARN such as arn:aws:sns"),
         ("alarmTopicArn", "arn:aws:sns:eu-west-1:123456789012:alarms", "is in eu-west-1: an alarm in us-east-1"),

@@ -5,242 +5,51 @@
 
 import random
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from decimal import Decimal
 from functools import partial
-from itertools import count
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
-from botocore.exceptions import ClientError
 
-from handlers.aws import dynamodb, environment
-from handlers.aws.dynamodb import Plan
-from handlers.bank import endings, ledger, requests
+from handlers.aws import dynamodb
+from handlers.bank import ledger
 from handlers.bank.errors import InsufficientBalance, OfferNotAffordable
-from handlers.bank.execution import REQUEST_PREFIX, Execution, execution_name
+from handlers.bank.execution import Execution
 from hourbank import laws
+from tests.helpers.contention import Bank
 from tests.helpers.waiting import ENDLESS_SECONDS
-from workflows import retries
 
 # In one process with the end to end tests, one after the other: they have time-outs, and this takes every processor.
 pytestmark = [pytest.mark.thorough, pytest.mark.xdist_group("end-to-end")]
 
 THREADS = 50
-# Nothing here takes longer, unless something waits for something that never comes.
-_accounts = count(100_000_000_001)
-
-
-class Client:
-    """The engine's own client, which counts transactions and refusals.
-
-    Parameters
-    ----------
-    conflicts
-        Whether to refuse, as AWS does and neither engine here, a transaction on an item that another is writing.
-    """
-
-    def __init__(self, client: Any, *, conflicts: bool) -> None:
-        self._client, self._conflicts = client, conflicts
-        self._lock, self._written = threading.Lock(), Counter[tuple[str, str]]()
-        self.counted = Counter[str]()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
-
-    def transact_write_items(self, TransactItems: list[dict[str, Any]]) -> Any:  # noqa: N803
-        items = [item for write in TransactItems for item in self._items(write)]
-        with self._lock:
-            met = [self._conflicts and self._written[item] > 0 for item in items]
-            if not any(met):
-                self._written.update(items)
-        if any(met):
-            self.counted["conflicts"] += 1
-            reasons = [{"Code": "TransactionConflict" if one else "None"} for one in met]
-            error = {"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": reasons}
-            raise ClientError(error, "TransactWriteItems")
-        try:
-            answer = self._client.transact_write_items(TransactItems=TransactItems)
-        except ClientError as error:
-            for reason in error.response.get("CancellationReasons", []):
-                self.counted["conflicts"] += reason["Code"] == "TransactionConflict"
-                self.counted["refused conditions"] += reason["Code"] == "ConditionalCheckFailed"
-            raise
-        finally:
-            with self._lock:
-                self._written.subtract(items)
-        self.counted["transactions"] += 1
-        return answer
-
-    @staticmethod
-    def _items(write: dict[str, Any]) -> Iterator[tuple[str, str]]:
-        for one in write.values():
-            key = dynamodb._KEY[one["TableName"]]
-            yield one["TableName"], (one.get("Key") or one["Item"])[key]["S"]
-
-
-class Bank:
-    """Four tables of an account of its own, and what many threads do to them."""
-
-    def __init__(self, name: str, endpoint: str, *, conflicts: bool = False) -> None:
-        self.name = name
-        engine = boto3.client(
-            "dynamodb",
-            endpoint_url=endpoint,
-            aws_access_key_id=str(next(_accounts)),  # both engines keep the tables of each apart
-            aws_secret_access_key="local",
-            # as the handlers' own, but for as many connections as there are threads, on an engine that may be slow
-            config=Config(
-                connect_timeout=ENDLESS_SECONDS,
-                read_timeout=ENDLESS_SECONDS,
-                retries={"mode": "standard", "total_max_attempts": 3},
-                max_pool_connections=THREADS,
-                proxies={},
-            ),
-        )
-        for model, key in dynamodb._KEY.items():
-            engine.create_table(
-                TableName=model,
-                KeySchema=[{"AttributeName": key, "KeyType": "HASH"}],
-                AttributeDefinitions=[{"AttributeName": key, "AttributeType": "S"}],
-                BillingMode="PAY_PER_REQUEST",
-            )
-        self.client = Client(engine, conflicts=conflicts)
-        self.granted: dict[str, Decimal] = {}
-        self.exhausted = 0
-        self.slowest = 0.0
-        self.seconds = 0.0
-
-    def give(self, **hours: str) -> None:
-        for person, amount in hours.items():
-            self.granted[person] = Decimal(amount)
-        self._put("UserBalance", [{"userId": p, "availableBalance": h} for p, h in self.granted.items()])
-
-    def requests(self, *made: tuple[str, str, str]) -> list[Execution]:
-        """Requests as ValidateRequest leaves them, from (requester, provider, hours); the execution of each."""
-        runs = [self._execution(f"r{number}") for number in range(len(made))]
-        records = [
-            {
-                "id": run.request_id,
-                "serviceId": "s",
-                "requesterId": requester,
-                "providerId": provider,
-                "estimatedHours": Decimal(hours),
-                "status": "VALIDATING",
-                "stepFunctionExecutionArn": run.arn,
-            }
-            for run, (requester, provider, hours) in zip(runs, made, strict=True)
-        ]
-        self._put("ServiceRequest", records)
-        return runs
-
-    @staticmethod
-    def _execution(request_id: str) -> Execution:
-        name = execution_name(REQUEST_PREFIX, request_id)
-        arn = f"arn:aws:states:us-east-1:123456789012:execution:ServiceRequestWorkflow-test:{name}"
-        execution = {"Id": arn, "Name": name, "Input": {"requestId": request_id}}
-        return Execution.of({"execution": execution, "state": {"Name": "EscrowHours", "RetryCount": 0}})
-
-    def _put(self, model: str, items: list[dict[str, Any]]) -> None:
-        puts = [{"PutRequest": {"Item": {k: dynamodb.typed(v) for k, v in item.items()}}} for item in items]
-        for start in range(0, len(puts), 25):
-            self.client.batch_write_item(RequestItems={model: puts[start : start + 25]})
-
-    def at_once(self, steps: Iterable[Callable[[], Any]]) -> list[Any]:
-        """What each step answers, or the refusal it raises, in their order; 50 threads at a time."""
-        start = time.monotonic()
-        pool = ThreadPoolExecutor(THREADS)
-        results = [pool.submit(step) for step in steps]
-        try:
-            answers = [result.result(timeout=ENDLESS_SECONDS) for result in results]
-        finally:
-            # to wait for threads that wait for each other would hide why
-            pool.shutdown(wait=False, cancel_futures=True)
-        self.seconds += time.monotonic() - start
-        return answers
-
-    def task(self, step: Callable[..., Any], *arguments: Any) -> Any:
-        """The step as a Task runs it, again where it gave up; the answer, or the refusal."""
-        start = time.monotonic()
-        for _ in range(retries.HICCUP["MaxAttempts"] + 1):
-            try:
-                answer = step(*arguments)
-            except dynamodb.Contended:
-                self.exhausted += 1
-                continue
-            except (InsufficientBalance, OfferNotAffordable) as refusal:
-                answer = type(refusal)
-            self.slowest = max(self.slowest, time.monotonic() - start)
-            return answer
-        raise AssertionError(f"{step} did not get through, however often the Task was retried")
-
-    def move(self, run: Execution, status: str, **attributes: Any) -> None:
-        """What the handlers and the people between two moves of hours do to the request."""
-        self.task(
-            lambda: dynamodb.commit(
-                lambda: Plan(None, (requests.move(requests.load(run.request_id), status, attributes),))
-            )
-        )
-
-    def refund(self, run: Execution, status: str = "DECLINED") -> Any:
-        return self.task(ledger.refund, run, status, endings.Reason("A_TEST", "a test's reason")).outcome
-
-    def ledger(self) -> laws.Ledger:
-        found = {}
-        for model, key in dynamodb._KEY.items():
-            pages = self.client.get_paginator("scan").paginate(TableName=model, ConsistentRead=True)
-            found[model] = {(item := dynamodb.from_image(one))[key]: item for page in pages for one in page["Items"]}
-        return laws.Ledger(*found.values())
-
-    def entries(self) -> Counter[str]:
-        return Counter(entry["type"] for entry in self.ledger().log.values())
-
-    def broken(self) -> list[str]:
-        """What breaks a law, given that every execution has ended and succeeded."""
-        now = self.ledger()
-        ended = {request["stepFunctionExecutionArn"]: "SUCCEEDED" for request in now.requests.values()}
-        return [
-            *laws.hours_lost(now, self.granted),
-            *laws.entries_that_do_not_add_up(now, self.granted),
-            *laws.hours_of_others(now),
-            *laws.hours_held_for_nobody(now, ended),
-        ]
-
-    def report(self, capsys: pytest.CaptureFixture[str], what: str) -> None:
-        counted = self.client.counted
-        with capsys.disabled():
-            print(
-                f"\n{self.name}: {what} in {self.seconds:.1f} s, {counted['transactions']} transactions, "
-                f"{counted['transactions'] / self.seconds:.0f} a second; {counted['conflicts']} conflicts, "
-                f"{counted['refused conditions']} refused conditions, {self.exhausted} steps given up, "
-                f"slowest {self.slowest:.1f} s",
-                end="",
-                flush=True,
-            )
 
 
 @pytest.fixture
-def bank(engine: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> Bank:
-    return opened(Bank(*engine), monkeypatch)
+def bank(engine: tuple[str, str]) -> Iterator[Bank]:
+    with Bank(*engine).asked() as bank:
+        yield bank
 
 
 @pytest.fixture
-def aws_like(engine: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> Bank:
-    return opened(Bank(*engine, conflicts=True), monkeypatch)
+def aws_like(engine: tuple[str, str]) -> Iterator[Bank]:
+    with Bank(*engine, conflicts=True).asked() as bank:
+        yield bank
 
 
-def opened(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> Bank:
-    for model, variable in environment._TABLE.items():
-        monkeypatch.setenv(variable, model)
-    for metric in ("count", "measure"):
-        monkeypatch.setattr(ledger, metric, lambda *_, **__: None)
-    monkeypatch.setattr(dynamodb, "client", lambda _: bank.client)
-    return bank
+def report(bank: Bank, capsys: pytest.CaptureFixture[str], what: str) -> None:
+    counted = bank.client.counted
+    with capsys.disabled():
+        print(
+            f"\n{bank.name}: {what} in {bank.seconds:.1f} s, {counted['transactions']} transactions, "
+            f"{counted['transactions'] / bank.seconds:.0f} a second; {counted['conflicts']} conflicts, "
+            f"{counted['refused conditions']} refused conditions, {bank.exhausted} steps given up, "
+            f"slowest {max(bank.taken):.1f} s",
+            end="",
+            flush=True,
+        )
 
 
 def all_read_before_one_writes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,14 +101,14 @@ def test_fifty_threads_on_one_balance(
     bank: Bank, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert_fifty(bank, monkeypatch)
-    bank.report(capsys, "50 on one balance")
+    report(bank, capsys, "50 on one balance")
 
 
 def test_fifty_threads_on_one_balance_where_transactions_conflict(
     aws_like: Bank, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert_fifty(aws_like, monkeypatch)
-    aws_like.report(capsys, "50 on one balance, conflicts as on AWS")
+    report(aws_like, capsys, "50 on one balance, conflicts as on AWS")
     assert aws_like.client.counted["conflicts"] > THREADS, "they did meet"
     assert aws_like.exhausted < THREADS / 10, "the tries suffice, but for a few on a very slow machine"
 
@@ -335,7 +144,7 @@ def test_payments_that_cross(bank: Bank, capsys: pytest.CaptureFixture[str]) -> 
     assert bank.ledger().balance("ana") == 40 + moved
     assert bank.ledger().balance("ben") == 30 - moved
     assert bank.broken() == []
-    bank.report(capsys, "100 payments that cross")
+    report(bank, capsys, "100 payments that cross")
 
 
 def test_three_hundred_mixed_requests(bank: Bank, capsys: pytest.CaptureFixture[str]) -> None:
@@ -386,7 +195,7 @@ def test_three_hundred_mixed_requests(bank: Bank, capsys: pytest.CaptureFixture[
     assert entries["ESCROW_ADJUST"] > 0
     assert len(bank.ledger().held()) == ends["IN_PROGRESS"]
     assert bank.broken() == []
-    bank.report(capsys, "300 mixed requests of 5 people")
+    report(bank, capsys, "300 mixed requests of 5 people")
 
 
 def test_fifty_ask_for_the_same_grant_at_once(aws_like: Bank) -> None:

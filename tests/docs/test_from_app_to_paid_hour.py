@@ -5,17 +5,28 @@ stands indented runs for ever, or needs a registry or an account: it is looked a
 """
 
 import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
+from decimal import Decimal
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
+from hourbank import laws
 from hourbank.cli import app as hourbank
+from hourbank.local import deploy
+from hourbank.local.emulator import Emulator
+from hourbank.local.machine import REGION
+from hourbank.local.tables import read_ledger
 from hourbank.names import ROOT
 from tests.helpers.pages import blocks
+from tests.helpers.verifying import environment
+from tests.helpers.waiting import until
+from tests.helpers.world import CONFIG
 
 PAGE = (ROOT / "docs" / "app" / "from-app-to-paid-hour.md").read_text(encoding="utf-8")
 APP = ROOT / "examples" / "app"
@@ -25,10 +36,12 @@ TYPED = [line.strip() for line in re.findall(r"^ {4}(\S.*)$", PAGE, re.MULTILINE
 
 def test_every_fence_of_the_page_is_followed() -> None:
     assert len(BLOCKS) == len(re.findall("^```", PAGE, re.MULTILINE)) / 2
-    assert [block.kind for block in BLOCKS] == ["sh", "sh", "ts", "sh", "ts"]
+    assert [block.kind for block in BLOCKS] == ["sh", "sh", "sh", "ts", "sh", "ts"]
 
 
-def test_the_commands_make_the_backend_of_the_sample_app(tmp_path: Path) -> None:
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    """A copy of the sample app, with the backend that the page's commands make."""
     app = tmp_path / "examples" / "app"
     listed = subprocess.run(["git", "ls-files", "-z", "."], cwd=APP, capture_output=True, text=True, check=True).stdout
     for name in filter(None, listed.split("\0")):
@@ -36,9 +49,13 @@ def test_the_commands_make_the_backend_of_the_sample_app(tmp_path: Path) -> None
         shutil.copy2(APP / name, app / name)
     for name in (".venv", "amplify", "Makefile", "pyproject.toml", "uv.lock", "tools", "frontend"):
         (tmp_path / name).symlink_to(ROOT / name)
-    for block in BLOCKS:
-        if block.kind == "sh":
-            subprocess.run(["sh", "-ec", block.text], cwd=app, check=True, stdout=subprocess.DEVNULL)
+    typed = "".join(block.text for block in BLOCKS if block.kind == "sh")
+    told = subprocess.run(["sh", "-ec", typed], cwd=app, check=True, capture_output=True, text=True).stdout
+    assert "has to call addWorkflows" not in told, "the backend does call it"
+    return app
+
+
+def test_the_commands_make_the_backend_of_the_sample_app(app: Path) -> None:
     assert (app / "amplify/data/resource.ts").read_bytes() == (ROOT / "amplify/data-resource.ts").read_bytes()
     for file in (app / "amplify").rglob("*.ts"):
         for name in re.findall(r"^import .*from '(\./[^']+)'", file.read_text(encoding="utf-8"), re.MULTILINE):
@@ -57,7 +74,16 @@ def test_amplifys_packages_are_those_that_read_the_backend() -> None:
     named = dict(re.findall(r"(@?[\w/-]+)@(\d[\d.]*)", " ".join(TYPED)))
     assert named.pop("@aws-amplify/backend-cli")
     assert named == {name: read[name] for name in named}
-    assert set(named) >= {"@aws-amplify/backend", "aws-cdk-lib", "constructs"}
+    assert set(named) >= {"@aws-amplify/backend", "aws-cdk-lib", "constructs", "@aws-sdk/client-lambda", "esbuild"}
+
+
+def test_what_is_copied_into_an_app_without_a_frontend_is_there() -> None:
+    (sentence,) = re.findall(r"takes the sample's: copy (.*?), take over", PAGE, re.DOTALL)
+    names = re.findall(r"`([\w.-]+)`", sentence)
+    assert "src" in names
+    assert [name for name in names if not (APP / name).exists()] == []
+    state = re.search(r"process\.env\[.(\w+).\]", (APP / "vite.config.ts").read_text(encoding="utf-8"))
+    assert state and f'`{state[1]}="$HOURBANK/.hourbank" npm start`' in PAGE
 
 
 def test_what_is_typed_exists() -> None:
@@ -95,3 +121,44 @@ def test_the_sample_app_is_small_and_pinned() -> None:
     assert {name: frontend[name] for name in versions if name in frontend} == {
         name: version for name, version in versions.items() if name in frontend
     }
+
+
+SIGN_UP_TWICE = """
+const { handler } = await import(process.argv[1]);
+const event = { triggerSource: 'PostConfirmation_ConfirmSignUp', request: { userAttributes: { sub: 'sub-of-ana' } } };
+await handler(event, {}, () => {});
+await handler(event, {}, () => {});
+// a timer that Amplify puts into each bundle would keep this process
+process.exit(0);
+"""
+
+
+@pytest.mark.thorough
+@pytest.mark.xdist_group("first-hours")
+@pytest.mark.skipif(
+    not (ROOT / "tools/amplify/node_modules/.locked").exists() and not os.environ.get("CI"),
+    reason="Amplify's packages are not here: make packages-of-tests installs them, where Node is",
+)
+def test_who_signs_up_has_ten_hours_however_often_cognito_calls_the_bundle(app: Path, tmp_path: Path) -> None:
+    (app / "node_modules").symlink_to(ROOT / "tools/amplify/node_modules")
+    put_together = ["node", str(ROOT / "tools/amplify/bundle.mjs"), str(app)]
+    bundle = subprocess.run(put_together, capture_output=True, text=True, check=True).stdout.strip()
+    with Emulator() as emulator:
+        meter = tmp_path / "meter.jsonl"
+        deployment = deploy.deploy(emulator, config=CONFIG, meter=meter)
+        run = ["node", "--input-type=module", "--eval", SIGN_UP_TWICE, bundle]
+        variables = environment(emulator) | {"AWS_REGION": REGION}
+        variables["GRANT_HOURS_FUNCTION"] = f"hourbank-grantHours-{deploy.STACK}"
+        told = subprocess.run(run, env=os.environ | variables, capture_output=True, text=True, check=True)
+        assert "no first hours" not in told.stderr
+
+        def both() -> bool:
+            return (
+                sum("grantHours" in line for line in meter.read_text().splitlines()) == 2 if meter.exists() else False
+            )
+
+        until(both, what="both grants")
+        ledger = read_ledger(emulator.client("dynamodb"), deployment.tables)
+    assert ledger.spendable() == {"sub-of-ana": Decimal(10)}
+    assert [entry["reason"] for entry in ledger.log.values()] == ["welcome"]
+    assert laws.hours_lost(ledger) == laws.grants_out_of_place(ledger) == []

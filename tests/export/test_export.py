@@ -69,6 +69,7 @@ def test_what_the_stack_may_ask_for_and_the_template_cannot_is_listed(recording:
         "hourbank:appsyncEndpoint": endpoint,
         "hourbank:notifyFrom": "hours@example.com",
     }
+    assert "tracing" in parameterised.LEFT_OUT
     pool = {"hourbank:userPoolId": "us-east-1_AbCdEfGhI"}
     for key, value in options.items():
         more = {resource.logical_id for resource in recorded("dev", pool | {key: value}).resources}

@@ -50,6 +50,13 @@ def test_every_resource_of_the_program_is_there_and_a_second_export_is_the_same(
     assert "left out: " in said and ", table checks (why: " in said
 
 
+def test_a_backend_that_calls_the_workflows_is_not_told_to(amplify: Path) -> None:
+    (amplify / "backend.ts").write_text("defineBackend({ data });\n")
+    assert f"{amplify / 'backend.ts'} has to call addWorkflows" in run(amplify)
+    (amplify / "backend.ts").write_text("addWorkflows(defineBackend({ data }), { environment: 'dev' });\n")
+    assert "has to call addWorkflows" not in run(amplify)
+
+
 def test_the_typescript_gives_every_parameter_a_value(amplify: Path) -> None:
     run(amplify)
     parameters = json.loads((amplify / "workflows/template.json").read_text(encoding="utf-8"))["Parameters"]

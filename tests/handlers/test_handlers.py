@@ -320,6 +320,43 @@ def test_what_keeps_changing_is_given_up_loudly(bank: Bank, monkeypatch: pytest.
     assert 10 < sum(slept) < 15, "a function has 30 seconds"
 
 
+@pytest.mark.parametrize("operation", ["get_item", "transact_write_items"])
+def test_what_is_throttled_is_tried_again(bank: Bank, monkeypatch: pytest.MonkeyPatch, operation: str) -> None:
+    validated(bank)
+    call, refusals = getattr(dynamodb.client("dynamodb"), operation), [1, 2, 3]
+
+    def busy(**asked: Any) -> Any:
+        if refusals:
+            refusals.pop()
+            raise ClientError({"Error": {"Code": "ProvisionedThroughputExceededException"}}, operation)
+        return call(**asked)
+
+    monkeypatch.setattr(dynamodb.client("dynamodb"), operation, busy)
+    monkeypatch.setattr(dynamodb.time, "sleep", lambda _: None)
+    assert run(create_escrow, "EscrowHours") == {"hours": "2.5"}
+    assert not refusals and bank.balance("ana") == Decimal("7.5")
+
+
+@pytest.mark.parametrize("code", ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"])
+def test_a_transaction_that_others_are_in_the_way_of_is_tried_again(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    validated(bank)
+    write, refusals = dynamodb.client("dynamodb").transact_write_items, [1, 2, 3]
+
+    def busy(**asked: Any) -> Any:
+        if refusals:
+            refusals.pop()
+            cancelled = {"Error": {"Code": "TransactionCanceledException"}, "CancellationReasons": [{"Code": code}]}
+            raise ClientError(cancelled, "TransactWriteItems")  # type: ignore[arg-type]
+        return write(**asked)
+
+    monkeypatch.setattr(dynamodb.client("dynamodb"), "transact_write_items", busy)
+    monkeypatch.setattr(dynamodb.time, "sleep", lambda _: None)
+    assert run(create_escrow, "EscrowHours") == {"hours": "2.5"}
+    assert not refusals and bank.balance("ana") == Decimal("7.5")
+
+
 # --- the waits ------------------------------------------------------------------------------------
 
 

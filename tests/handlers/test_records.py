@@ -3,6 +3,7 @@
 Each test runs on the simulator's tables and, in `make test-all`, on DynamoDB Local, with the same outcome.
 """
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -330,6 +331,51 @@ def test_a_token_that_does_not_fit_gives_the_hours_back(bank: Bank) -> None:
         run(notify_provider, "WaitForProviderResponse", taskToken="t" * 1000)
     assert run(refund_escrow, "RefundAfterFailure", states={"WaitForProviderResponse": {}}) == "FAILED"
     assert bank.balance("ana") == 10 and bank.get("ServiceRequest", "r1")["status"] == "FAILED"
+
+
+@pytest.mark.parametrize(
+    ("state", "writes"),
+    [
+        ("TimeoutRequest", {"requesterResponse": ("ACCEPTED", "REJECTED")}),
+        ("TimeoutNegotiation", {"providerResponse": ("ACCEPTED", "REJECTED"), "counterOfferHours": (7, 8)}),
+        ("TimeoutNegotiation", {"requesterResponse": ("COMPLETED", None)}),
+        ("start", {"requesterResponse": ("ACCEPTED", "CANCELLED"), "providerResponse": ("ACCEPTED", "REJECTED")}),
+        ("release", {"providerResponse": ("ACCEPTED", "WITHDRAWN")}),
+        ("withdraw", {"requesterResponse": ("ACCEPTED", "REJECTED"), "counterOfferHours": (7, 8)}),
+    ],
+)
+def test_whoever_writes_all_the_time_keeps_no_step_from_being_taken(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch, state: str, writes: dict[str, tuple[Any, Any]]
+) -> None:
+    """An answer that decides nothing is not looked at again: a client can write a new one before each try."""
+    flood = itertools.cycle([{name: values[turn] for name, values in writes.items()} for turn in (0, 1)])
+    if state == "TimeoutNegotiation":
+        negotiating(bank)
+    elif state in ("TimeoutRequest", "start"):
+        awaiting(bank)
+    else:
+        in_progress(
+            bank, **{"requesterResponse": "COMPLETED"} if state == "release" else {"providerResponse": "WITHDRAWN"}
+        )
+    written = dynamodb._written
+
+    def after_another_answer(decided: Any) -> bool:
+        bank.change(**next(flood))
+        return written(decided)
+
+    monkeypatch.setattr(dynamodb, "_written", after_another_answer)
+    monkeypatch.setattr(dynamodb, "pause", lambda _: None)
+    if state == "start":
+        assert run(start_service_execution, "StartServiceExecution") == "IN_PROGRESS"
+    elif state == "release":
+        assert process_escrow_release.handler(release_event("ProcessEscrowRelease"), CONTEXT) == "COMPLETED"
+        assert bank.balance("ben") == Decimal("2.5")
+    elif state == "withdraw":
+        assert refund_escrow.handler(release_event("RefundEscrow", decision="REFUND"), CONTEXT) == "CANCELLED"
+        assert bank.balance("ana") == 10
+    else:
+        assert run(timeout_request, state) == {"answer": "TIMED_OUT"}
+        assert bank.balance("ana") == 10
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 import pytest
 from boto3.dynamodb.types import TypeSerializer
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 from moto import mock_aws
 from moto.dynamodb.models import dynamodb_backends
 from moto.stepfunctions.models import stepfunctions_backends
@@ -19,7 +19,11 @@ from handlers.aws import dynamodb
 from handlers.bank import execution
 
 CONTEXT = SimpleNamespace(
-    function_name="f", memory_limit_in_mb=256, invoked_function_arn="arn:aws:lambda:::function:f", aws_request_id="1"
+    function_name="f",
+    memory_limit_in_mb=256,
+    invoked_function_arn="arn:aws:lambda:::function:f",
+    aws_request_id="1",
+    get_remaining_time_in_millis=lambda: 60_000,
 )
 REQUESTS = "arn:aws:states:us-east-1:123456789012:stateMachine:ServiceRequestWorkflow-test"
 RELEASES = "arn:aws:states:us-east-1:123456789012:stateMachine:EscrowManagementWorkflow-test"
@@ -234,17 +238,87 @@ def test_a_deployment_without_a_time_says_so_and_answers_arrive_all_the_same(
 
 def test_what_fails_is_asked_for_again_and_nothing_else(steps: Steps, log: pytest.CaptureFixture[str]) -> None:
     waiting = {"status": "AWAITING_PROVIDER", "taskToken": "secret", "providerResponse": "ACCEPTED"}
-    steps.refusal = "ThrottlingException"
+    steps.refusal = "AccessDeniedException"
     assert route(record(1, id="r1", status="ESCROWED"), record(2, id="r2", **waiting), record(3, id="r3")) == ["2", "3"]
     assert route(record(2, id="r2", **waiting)) == ["2"], "a batch of failures alone is no exception either"
     out = log.readouterr().out
     assert "secret" not in out
     failed = [line for line in map(json.loads, out.splitlines()) if line.get("level") == "ERROR"]
     assert [line["correlation_id"] for line in failed] == ["r2", "r3", "r2"]
-    assert {line["error"] for line in failed} == {"ThrottlingException"}
+    assert {line["error"] for line in failed} == {"AccessDeniedException"}
     steps.refusal = None
     assert route(record(2, id="r2", **waiting)) == []
     assert steps.delivered == [("secret", {"answer": "ACCEPTED"})]
+
+
+class Busy:
+    """Step Functions that answers so many calls with an error first, while the function's time goes by."""
+
+    def __init__(self, steps: Steps, error: Exception, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._error, self._left = error, times
+        self.milliseconds, self.calls = 60_000.0, 0
+        for name in ("start_execution", "send_task_success"):
+            monkeypatch.setattr(steps, name, self._busy(getattr(steps, name)))
+        monkeypatch.setattr(dynamodb.time, "sleep", self._sleep)
+        monkeypatch.setattr(CONTEXT, "get_remaining_time_in_millis", lambda: self.milliseconds)
+
+    def _sleep(self, seconds: float) -> None:
+        self.milliseconds -= seconds * 1000
+
+    def _busy(self, call: Any) -> Any:
+        def busy(**arguments: Any) -> Any:
+            self.calls += 1
+            self.milliseconds -= 30
+            if self._left:
+                self._left -= 1
+                raise self._error
+            return call(**arguments)
+
+        return busy
+
+
+def refused(code: str, status: int = 400) -> ClientError:
+    return ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "StartExecution")
+
+
+PASSING = [
+    refused("ThrottlingException"),
+    refused("ExecutionLimitExceeded"),
+    refused("ServiceUnavailable", 503),
+    ReadTimeoutError(endpoint_url="https://states"),
+    EndpointConnectionError(endpoint_url="https://states"),
+]
+
+
+@pytest.mark.parametrize("error", PASSING, ids=lambda error: type(error).__name__)
+def test_what_aws_is_too_busy_for_is_tried_again_within_the_functions_time(
+    steps: Steps, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    waiting = {"status": "AWAITING_PROVIDER", "taskToken": "t", "providerResponse": "ACCEPTED"}
+    busy = Busy(steps, error, 7, monkeypatch)
+    assert route(record(1, id="r1"), record(2, id="r2", **waiting)) == []
+    assert steps.names() == [execution.execution_name(execution.REQUEST_PREFIX, "r1")]
+    assert steps.delivered == [("t", {"answer": "ACCEPTED"})]
+    assert busy.calls == 9
+
+
+def test_where_the_time_is_up_the_rest_of_the_batch_is_given_back_untried(
+    steps: Steps, monkeypatch: pytest.MonkeyPatch, log: pytest.CaptureFixture[str]
+) -> None:
+    busy = Busy(steps, refused("ThrottlingException"), 10_000, monkeypatch)
+    assert route(*(record(number, id=f"r{number}") for number in range(1, 26))) == [str(n) for n in range(1, 26)]
+    assert 20_000 < busy.milliseconds < 25_000, "a call that is not answered has its time, and the function ends itself"
+    assert busy.calls > 20
+    lines = [json.loads(line) for line in log.readouterr().out.splitlines()]
+    assert {line["error"] for line in lines if line.get("level") == "ERROR"} == {"OutOfTime"}
+
+
+def test_what_stays_wrong_is_given_back_at_once_and_holds_nothing_up(
+    steps: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = Busy(steps, refused("AccessDeniedException"), 1, monkeypatch)
+    assert route(record(1, id="r1"), record(2, id="r2")) == ["1"]
+    assert busy.calls == 2 and busy.milliseconds > 59_000
 
 
 @pytest.mark.parametrize(

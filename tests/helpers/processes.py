@@ -1,10 +1,14 @@
 """The command line as a process of its own, and what is left of processes."""
 
+import http.client
+import json
 import os
 import signal
 import subprocess
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
@@ -12,9 +16,37 @@ import pytest
 
 from hourbank.cli import main
 from hourbank.local import running
-from tests.helpers.waiting import until
+from tests.helpers.waiting import ENDLESS_SECONDS, until
 
 HOURBANK = [sys.executable, "-c", "from hourbank.cli import main; main()"]
+
+
+def run(environment: dict, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [*HOURBANK, *arguments], env=environment, capture_output=True, text=True, timeout=ENDLESS_SECONDS, check=False
+    )
+
+
+@contextmanager
+def start(environment: dict, *arguments: str) -> Iterator[subprocess.Popen]:
+    """Start it as under `nohup` or `setsid`, in the background: with SIGINT ignored; where the test fails, end it."""
+    ignoring = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
+    command = [*ignoring, *HOURBANK, *arguments]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            yield process
+        except BaseException:
+            process.terminate()
+            raise
+
+
+def config_of(page: str) -> dict:
+    """What the local server tells its page."""
+    connection = http.client.HTTPConnection(page.removeprefix("http://"), timeout=ENDLESS_SECONDS)
+    connection.request("GET", "/local/config")
+    return json.load(connection.getresponse())
 
 
 def run_here(state: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> subprocess.CompletedProcess[str]:

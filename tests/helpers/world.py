@@ -23,14 +23,12 @@ class World:
         self.dynamodb = emulator.client("dynamodb")
         self.states = emulator.client("stepfunctions")
         self.tables = deploy.create_tables(emulator)
-        people.give_hours(
-            self.dynamodb, self.tables, {**stories.BALANCES, "rosa": RICH, "theo": RICH, "vera": FOR_FIVE}
-        )
         self.old = stage.old_records()
         for record in self.old:
             people.submit(self.dynamodb, self.tables, record)
-        self.before = self.ledger()
         self.deploy()
+        deploy.grant_hours(self.deployment, {**stories.BALANCES, "rosa": RICH, "theo": RICH, "vera": FOR_FIVE})
+        self.before = self.ledger()
 
     def deploy(self) -> None:
         self.deployment = deploy.deploy(self.emulator, config=CONFIG)

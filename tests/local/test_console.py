@@ -55,13 +55,15 @@ def deployment():
             )["stateMachineArn"]
             for output, name in zip(MACHINES, ("ServiceRequestWorkflow", "EscrowManagementWorkflow"), strict=True)
         }
-        people.give_hours(dynamodb, tables, {"chloé": Decimal("7.50"), "ana": Decimal(10)})
+        for user, hours in (("chloé", Decimal("7.50")), ("ana", Decimal(10))):
+            balance = {"__typename": "UserBalance", "userId": user, "availableBalance": hours, "createdAt": now()}
+            dynamodb.put_item(TableName=tables["userBalance"], Item=people.item(balance))
         yield Mocked(endpoint="", tables=tables, outputs=outputs)
 
 
 @pytest.fixture(scope="module")
 def port(deployment):
-    with serve(Console(deployment, 900), port=0) as address:
+    with serve(Console(deployment, 900, "a run"), port=0) as address:
         yield int(address.rpartition(":")[2])
 
 
@@ -105,6 +107,7 @@ def test_the_page_learns_who_there_is_and_that_nobody_is_verified(port):
     assert "verifies nobody" in config["notice"]
     assert config["people"] == [{"userId": user, "name": user, "token": token_for(user)} for user in ("ana", "chloé")]
     assert (config["responseTimeoutSeconds"], config["graphqlEndpoint"]) == (900, "/graphql")
+    assert config["run"] == "a run"
     # and each token is taken for its person
     for person in config["people"]:
         query = "query Q($id: ID!) { getUserBalance(userId: $id) { availableBalance } }"
@@ -357,7 +360,7 @@ def test_only_the_loopback_interface_listens(port):
 
 def test_a_taken_port_is_replaced_and_nothing_is_left_after_the_end(deployment):
     before = set(threading.enumerate())  # those of other tests may end meanwhile
-    console = Console(deployment, 900)
+    console = Console(deployment, 900, "a run")
     with serve(console, port=0) as first:
         taken = int(first.rpartition(":")[2])
         with serve(console, port=taken) as second:
@@ -371,7 +374,7 @@ def test_a_taken_port_is_replaced_and_nothing_is_left_after_the_end(deployment):
 
 def test_who_says_nothing_does_not_keep_the_server_from_ending(deployment, monkeypatch):
     monkeypatch.setattr(module._Handler, "timeout", 0.5)
-    with serve(Console(deployment, 900), port=0) as address:
+    with serve(Console(deployment, 900, "a run"), port=0) as address:
         silent = socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])))
         silent.sendall(b"POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n")
     silent.close()

@@ -10,7 +10,7 @@ import pytest
 from components.subscriptions import ARGUMENTS
 from handlers.aws.dynamodb import date_time, now
 from hourbank import laws
-from hourbank.local import deploy, people
+from hourbank.local import deploy
 from hourbank.local.deployment import APPSYNC_ENDPOINT
 from hourbank.local.emulator import Emulator
 from hourbank.local.page.realtime import listening
@@ -67,11 +67,11 @@ class Browser:
 def test_a_counter_offer_is_made_accepted_and_paid_by_mutations_alone():
     with Emulator() as emulator:
         dynamodb, tables = emulator.client("dynamodb"), deploy.create_tables(emulator)
-        people.give_hours(dynamodb, tables, {"ana": Decimal(10), "chloé": Decimal(10)})
-        before = read_ledger(dynamodb, tables)
         config = {"hourbank:startRequestsFrom": now(), "hourbank:appsyncEndpoint": APPSYNC_ENDPOINT}
         deployment = deploy.deploy(emulator, response_timeout_seconds=MINUTES * 60, config=config)
-        console = Console(deployment, MINUTES * 60)
+        deploy.grant_hours(deployment, {"ana": Decimal(10), "chloé": Decimal(10)})
+        before = read_ledger(dynamodb, tables)
+        console = Console(deployment, MINUTES * 60, "a run")
         with listening(deployment, console.realtime), serve(console, port=0) as address:
             browser, tokens = Browser(address), set()
             told = {who: Subscriber(address.removeprefix("http://"), who).subscribed() for who in ("ana", "chloé")}

@@ -98,6 +98,30 @@ def test_only_this_machine_s_programs_and_pages_are_answered(
     connection.close()
 
 
+@pytest.mark.parametrize(
+    ("path", "site", "status"),
+    [
+        ("/_ministack/health", "none", 200),
+        ("/_ministack/health", "same-origin", 200),
+        ("/_ministack/health", "same-site", 403),
+        ("/_ministack/health", "cross-site", 403),
+        ("/?Action=CreateUser&UserName=eve&Version=2010-05-08", "cross-site", 403),
+        ("/?Action=CreateUser&UserName=eve&Version=2010-05-08", "none", 403),
+        ("/?%41ction=CreateUser&UserName=eve&Version=2010-05-08", None, 403),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_an_image_on_any_page_calls_nothing(
+    toy: Emulator, method: str, path: str, site: str | None, status: int
+) -> None:
+    """A page asks for it without an Origin; a stack that it made would run its text as a function of this machine."""
+    connection = http.client.HTTPConnection("127.0.0.1", toy.port, timeout=ENDLESS_SECONDS)
+    connection.request(method, path, headers={"Sec-Fetch-Site": site} if site else {})
+    assert connection.getresponse().status == status
+    connection.close()
+    assert toy.client("iam").list_users()["Users"] == []
+
+
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda end: end.name)
 def test_no_process_and_no_file_is_left_when_the_parent_is_killed(end):
     # Given a program with an emulator

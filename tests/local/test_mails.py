@@ -20,8 +20,8 @@ def test_both_people_are_mailed_what_happens() -> None:
     with Emulator() as emulator:
         hours = {"ana": Decimal(10), "ben": Decimal(0), "chloé": Decimal(0)}
         dynamodb, tables = emulator.client("dynamodb"), deploy.create_tables(emulator)
-        people.give_hours(dynamodb, tables, hours)
-        deploy.deploy(emulator, config=STARTED_FROM | mails.prepare(emulator, hours))
+        deployment = deploy.deploy(emulator, config=STARTED_FROM | mails.prepare(emulator, hours))
+        deploy.grant_hours(deployment, {"ana": hours["ana"]})
         record = people.request_record(requester="ana", provider="chloé", hours=Decimal(2))
         request_id = people.submit(dynamodb, tables, record)
 

@@ -673,10 +673,10 @@ class World:
         self.emulator = emulator
         self.dynamodb, self.states = emulator.client("dynamodb"), emulator.client("stepfunctions")
         self.tables = deploy.create_tables(emulator)
-        people.give_hours(self.dynamodb, self.tables, {"rosa": Decimal(100), "theo": Decimal(0)})
-        self.before = self.ledger()
         config = {"hourbank:startRequestsFrom": "2026-01-01T00:00:00Z"}
         self.deployment = deploy.deploy(emulator, response_timeout_seconds=24 * 3600, config=config)
+        deploy.grant_hours(self.deployment, {"rosa": Decimal(100)})
+        self.before = self.ledger()
         self.said = ""
         self.secrets: set[str] = set()
         with open(f"{state}/up.json", "w", encoding="utf-8") as file:  # noqa: PTH123
@@ -895,7 +895,7 @@ class TestOnTheEmulator:
         assert f"2.5  {request_id}  {failed} is FAILED (ReleaseRefused)" in seen.stdout
         assert "redrive" not in seen.stdout
         # When the operator says no, and then yes
-        before = world.ledger().spendable()["theo"]
+        before = world.ledger().balance("theo")
         for answer, code in (("n\n", 1), ("y\n", 0)):
             ours, theirs = pty.openpty()
             os.write(ours, answer.encode())
@@ -906,7 +906,7 @@ class TestOnTheEmulator:
             assert (ended.returncode, "[y/N]" in ended.stdout) == (code, True)
         # Then the provider whose hours these were is paid
         assert json.loads(ended.stderr)["by"] == "olga"
-        assert world.ledger().spendable()["theo"] == before + Decimal("2.5")
+        assert world.ledger().balance("theo") == before + Decimal("2.5")
         assert world.record(request_id)["status"] == "COMPLETED"
         # And nothing is left to find: nobody can be paid wrongly any more
         audited = world.run(world.at_home, "audit")

@@ -122,7 +122,7 @@ def test_every_input_reaches_the_template(resources: dict[str, Any]) -> None:
                 "TRANSACTION_LOG_TABLE_NAME": "TransactionLog-abcdefghijklmnopqrstuvwxyz-dev",
             }
         },
-        "TracingConfig": {"Mode": "Active"},
+        "TracingConfig": {"Mode": "PassThrough"},
         "Tags": [
             {"Key": "Environment", "Value": "dev"},
             {"Key": "ManagedBy", "Value": "pulumi"},

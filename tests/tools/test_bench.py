@@ -2,14 +2,17 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bench import scale
+from bench import heat, router, scale
 from bench.__main__ import (
     BEGIN,
+    BEGIN_HEAT,
     BEGIN_OPERATORS,
+    BEGIN_ROUTER,
     END,
     NOISE,
     PAGE,
@@ -32,7 +35,13 @@ REPORT = Report(
 
 @pytest.mark.parametrize(
     ("file", "place"),
-    [(PAGE, BEGIN), (SCALE_PAGE, BEGIN), (SCALE_PAGE, BEGIN_OPERATORS)],
+    [
+        (PAGE, BEGIN),
+        (SCALE_PAGE, BEGIN),
+        (SCALE_PAGE, BEGIN_OPERATORS),
+        (SCALE_PAGE, BEGIN_ROUTER),
+        (SCALE_PAGE, BEGIN_HEAT),
+    ],
     ids=lambda what: str(what)[-20:],
 )
 def test_the_page_has_a_place_for_the_report_and_keeps_all_else(file: Path, place: str) -> None:
@@ -94,3 +103,43 @@ def test_a_mistake_on_the_command_line_is_said() -> None:
     command = [sys.executable, "-m", "bench", "--rounds", "0"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (ended.returncode, "--rounds: at least 1" in ended.stderr) == (2, True)
+
+
+def test_the_routers_own_work_is_measured_without_a_network() -> None:
+    assert 0 < router.own_work() < 1000
+
+
+def test_a_burst_is_missed_where_one_is_lost_or_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(router, "own_work", lambda: 2.0)
+    monkeypatch.setattr(router, "REQUESTS", 100)
+    way = router.measure(100, lambda _: None)
+    assert not way.is_missed
+    # batches one after the other are there for comparison alone
+    assert [(row.shards, row.at_once) for row in way.rows] == [(1, 1), (1, 10), (4, 10)] * 2
+    assert all(len(row.words) == len(router.HEADINGS) for row in (*way.rows, way.unwaiting))
+    for change in ({"given_up": 1}, {"never_started": 1}, {"late": 11.0}):
+        late = replace(way, rows=[*way.rows[:-1], replace(way.rows[-1], **change)])
+        assert late.is_missed
+    assert router.markdown(way).splitlines()[0].startswith("The router's own work for a request is 2.00 ms")
+
+
+def test_executions_that_meet_on_one_item_all_come_through() -> None:
+    """A hundred at once, on an item that is busy for a tenth of a second with each."""
+    row = heat.row(0.1, 100)
+    assert row.failed == 0 and row.tries > 5 and row.seconds > 100 * 0.1
+    assert len(row.words) == len(heat.DERIVED)
+
+
+def test_without_tries_at_random_moments_some_would_fail() -> None:
+    """What the retrier is for: four runs of the function, at fixed pauses, on an item that is busy for long."""
+    without = heat.derived(0.5, 150, heat.retriers(without="Contended"))[0]
+    assert without["failed"] > 10 and without["runs"] == 4
+    assert heat.derived(0.5, 150, heat.retriers())[0]["failed"] == 0
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("busy", heat.BUSY_SECONDS)
+def test_a_thousand_at_once_all_come_through(busy: float) -> None:
+    counts, seconds = heat.derived(busy, 1000, heat.retriers())
+    assert counts["failed"] == 0
+    assert seconds > 1000 * busy, "one after the other"

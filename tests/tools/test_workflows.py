@@ -160,7 +160,7 @@ def test_what_ci_runs_is_a_target_of_the_makefile() -> None:
     [
         ("test-frontend", "node"),
         ("test-browser", "node"),
-        ("interpreter", "node"),
+        ("packages-of-tests", "node"),
         ("definitions", "node"),
         ("schema", "node"),
         ("workflows", "go"),

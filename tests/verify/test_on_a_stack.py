@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from hourbank import laws
 from hourbank.errors import HourBankError
 from hourbank.local import deploy, people
 from hourbank.local.emulator import Emulator
@@ -22,7 +23,8 @@ from hourbank.local.patience import Patience
 from hourbank.local.tables import read_ledger
 from hourbank.names import ROOT
 from hourbank.program import cloudformation
-from hourbank.stories.stories import DECLINED, DEMO, RELEASED
+from hourbank.stories.stage import Performance
+from hourbank.stories.stories import DECLINED, DEMO, NOT_ENOUGH_HOURS, RELEASED
 from hourbank.verify import account, events, playing, roles, states
 from hourbank.verify.playing import OnAws, Run
 from hourbank.verify.program import Program
@@ -47,7 +49,7 @@ def deployment(emulator: Emulator) -> deploy.Deployment:
     """A stack with a person of its own, who has hours, and a request from before."""
     deployment = deploy.deploy(emulator, config=CONFIG)
     dynamodb = emulator.client("dynamodb")
-    people.give_hours(dynamodb, deployment.tables, {"ana": Decimal(20)})
+    deploy.grant_hours(deployment, {"ana": Decimal(20)})
     record = people.request_record(
         requester="ana", provider="ben", hours=Decimal(1), created="2020-01-01T00:00:00.000Z"
     )
@@ -296,13 +298,42 @@ def test_what_cannot_be_removed_is_said(program: Program, monkeypatch: pytest.Mo
         list(run.play(interrupt))
     request_id = run.stage.performances[0].request_id
     assert f"request {request_id} was not removed: service-request-{request_id} of" in str(caught.value)
-    assert f"balance of {run.name}ben was not removed: its request is still there" in str(caught.value)
+    assert (
+        f"balance of {run.name}ben was not removed: it is removed together with a request that is still there"
+        in str(caught.value)
+    )
     assert set(run.ledger().requests) == {request_id}
     assert set(run.ledger().balances) == {f"{run.name}ben", f"{run.name}chloé"}
     monkeypatch.undo()
+    assert laws.hours_lost(run.ledger()) == laws.entries_that_do_not_add_up(run.ledger()) == []
     # its execution did not run in truth
     assert [one.problem for one in run.removed()] == [""]
-    assert run.ledger().balances == {}
+    assert run.ledger() == laws.Ledger()
+
+
+@pytest.mark.usefixtures("nothing_left")
+def test_who_shares_a_request_with_one_that_stays_stays_whole(program: Program) -> None:
+    """Declined: ben and chloé; released: ana and ben; not enough hours: ewa and dai."""
+    run = a_run(program, DECLINED, RELEASED, NOT_ENOUGH_HOURS)
+    with pytest.MonkeyPatch.context() as patch:
+        declined = "there is none yet"
+        patch.setattr(Run, "_still_runs", lambda _, one: "it still runs" if one == declined else "")
+
+        def notice(performance: Performance, _what: str) -> None:
+            nonlocal declined
+            declined = performance.request_id if performance.story.title == DECLINED.title else declined
+
+        left = misses(list(run.play(notice)))
+    own, released, _ = (performance.request_id for performance in run.stage.performances)
+    assert [one.what for one in left] == [f"request {own}", f"request {released}"] + [
+        f"balance of {run.name}{who}" for who in ("ana", "ben", "chloé")
+    ]
+    assert left[0].problem == f"request {own} was not removed: it still runs"
+    books = run.ledger()
+    assert set(books.spendable()) == {f"{run.name}{who}" for who in ("ana", "ben", "chloé")}
+    assert laws.made_or_lost(laws.Ledger(), books) == laws.hours_of_others(books) == []
+    assert [one.problem for one in run.removed()] == [""]
+    assert run.ledger() == laws.Ledger()
 
 
 # ---- a handler that is wrong

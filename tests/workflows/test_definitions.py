@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from handlers.aws import dynamodb
 from handlers.bank import endings, errors
 from hourbank.drawing import graph
 from hourbank.simulate.program import definition_of, function_arn, function_of, recorded, snake_case
@@ -27,6 +28,7 @@ TYPED = {
 }
 # https://docs.aws.amazon.com/step-functions/latest/dg/sfn-best-practices.html#bp-lambda-serviceexception, and more
 TRANSIENT = [
+    dynamodb.Contended.__name__,
     "Lambda.AWSLambdaException",
     "Lambda.ClientExecutionTimeoutException",
     "Lambda.SdkClientException",

@@ -39,7 +39,7 @@ pytestmark = [
     pytest.mark.xdist_group("second-interpreter"),
     pytest.mark.skipif(
         not (ROOT / "tools/asl/node_modules/.locked").exists() and not os.environ.get("CI"),
-        reason="the second interpreter is not here: make interpreter installs it, where Node is",
+        reason="the second interpreter is not here: make packages-of-tests installs it, where Node is",
     ),
 ]
 

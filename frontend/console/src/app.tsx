@@ -21,6 +21,7 @@ export function App(): JSX.Element {
 
 function Bank({ config }: { config: Config }): JSX.Element {
   const { me, chosen, go } = usePlace(config.people);
+  const begun = useRun(config.run);
   const whoAmI = useRef(me);
   whoAmI.current = me;
   const account = useMemo(() => openAccount(config, () => whoAmI.current), [config.region]);
@@ -76,6 +77,17 @@ function Bank({ config }: { config: Config }): JSX.Element {
         <People people={config.people} me={me} available={view.value?.available} onBecome={(userId) => go(userId, chosen)} />
       </header>
       {Boolean(view.error ?? ledger.error) && <Trouble error={view.error ?? ledger.error} />}
+      {begun.isAnother && (
+        <div class="problem trouble" role="alert">
+          <p>
+            <strong>HourBank was started anew.</strong> The requests and hours that this page has shown are gone.{' '}
+            <code>make up ARGS=--keep</code> keeps them from now on.
+          </p>
+          <button type="button" class="link" onClick={begun.onSeen}>
+            Go on
+          </button>
+        </div>
+      )}
       <News key={me.userId} requests={requests} me={me.userId} view={view.value} held={held} name={name} />
       <main>
         <section class="mine" aria-labelledby="mine-title">
@@ -245,6 +257,15 @@ function usePlace(people: Person[]): {
       setHash(next);
     },
   };
+}
+
+const RUN = 'hourbank-run';
+
+/** Whether this window has shown another run, also before it was loaded anew, until somebody has seen it said. */
+function useRun(run: string): { isAnother: boolean; onSeen: () => void } {
+  const [known, setKnown] = useState(() => sessionStorage.getItem(RUN) ?? run);
+  useEffect(() => sessionStorage.setItem(RUN, known), [known]);
+  return { isAnother: known !== run, onSeen: () => setKnown(run) };
 }
 
 /** A part of an address that somebody may have typed. */

@@ -12,6 +12,8 @@ export interface Config {
   graphqlEndpoint: string;
   responseTimeoutSeconds: number;
   notice: string;
+  /** Names the run, and all that go on with what it has kept. */
+  run: string;
 }
 
 export interface Execution {

@@ -210,6 +210,31 @@ test('the clock is the server’s', async ({ open }) => {
   await ana.expectStatus('A clock', 'Cancelled');
 });
 
+test('a run that was started anew is said, until somebody has seen it', async ({ open }) => {
+  const ana = await open('ana');
+  const { page } = ana;
+  const said = page.getByText('HourBank was started anew.');
+  await expect(said).toBeHidden();
+  // a kept run has its name again: nothing is said of it
+  await page.reload();
+  await ana.expectAvailable(await ana.available());
+  await expect(said).toBeHidden();
+  await page.route('**/local/config', async (route) => {
+    const config = await (await route.fetch()).json();
+    await route.fulfill({ json: { ...config, run: 'another' } });
+  });
+  await expect(page.getByRole('alert').filter({ has: said })).toContainText('make up ARGS=--keep');
+  await expectAccessible(page);
+  await page.reload();
+  await expect(said).toBeVisible();
+  await page.getByRole('button', { name: 'Go on', exact: true }).click();
+  await expect(said).toBeHidden();
+  await page.reload();
+  await ana.expectAvailable(await ana.available());
+  await expect(said).toBeHidden();
+  await page.unrouteAll({ behavior: 'ignoreErrors' });
+});
+
 test('to cancel is no main button', async ({ open }) => {
   const [ana, ben] = [await open('ana'), await open('ben')];
   await ana.ask('Ben', 'A button', '0.25');

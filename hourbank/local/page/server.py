@@ -104,6 +104,8 @@ class Console:
         Where everything is read.
     response_timeout_seconds : int
         How long people have to answer.
+    run : str
+        Names the run, for a page that was opened on another one.
 
     Attributes
     ----------
@@ -115,14 +117,19 @@ class Console:
         The SVG of each workflow, by its name without the stack's.
     """
 
-    def __init__(self, deployment: Deployment, response_timeout_seconds: int) -> None:
+    def __init__(self, deployment: Deployment, response_timeout_seconds: int, run: str) -> None:
         self._deployment = deployment
+        self._run = run
         self._dynamodb = deployment.client("dynamodb")
         self._response_timeout_seconds = response_timeout_seconds
         self.api = Api(self._dynamodb, deployment.tables)
         self.realtime = Realtime(self.api)
-        states = deployment.client("stepfunctions")
-        machines = [states.describe_state_machine(stateMachineArn=deployment.outputs[one]) for one in MACHINES]
+        self.read_definitions()
+
+    def read_definitions(self) -> None:
+        """Read what the workflows are now, and draw them."""
+        states = self._deployment.client("stepfunctions")
+        machines = [states.describe_state_machine(stateMachineArn=self._deployment.outputs[one]) for one in MACHINES]
         self._definitions = {machine["name"]: json.loads(machine["definition"]) for machine in machines}
         self.pictures = {workflow_name(name): svg(definition) for name, definition in self._definitions.items()}
 
@@ -131,6 +138,7 @@ class Console:
         balances = scan(self._dynamodb, self._deployment.tables["userBalance"])
         return {
             "notice": NOTICE,
+            "run": self._run,
             "people": [
                 {"userId": user, "name": user, "token": token_for(user)}
                 for user in sorted(balance["userId"] for balance in balances)
