@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from rich.console import Console
 
+from handlers.bank import requests
 from handlers.bank.audit import Audit
 from handlers.bank.case import load
 from handlers.bank.cursor import SHARES
@@ -54,6 +55,7 @@ def show_audit(
     limit : int
         How many findings to print, and to look up what helps for.
     """
+    requests.start_requests_from()  # refused at once, not after what is to be asked for first
     if "USER_BALANCE_TABLE_NAME" not in os.environ:  # an auditor of an older version looks at no balances
         os.environ["USER_BALANCE_TABLE_NAME"] = variables(stack)["USER_BALANCE_TABLE_NAME"]
     run, tally = Audit(touch=touch, again=touch, machine=stack.requests_arn), TroubleTally()
