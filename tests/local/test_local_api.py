@@ -112,7 +112,8 @@ def test_a_counter_offer_is_made_accepted_and_paid_by_mutations_alone():
                     "listEscrows": {"items": [{"hours": 3.25, "status": "RELEASED"}]},
                 }
             entries = [(entry["type"], entry["hours"]) for entry in browser.get("ledger")["entries"]]
-            assert sorted(entries) == [("ESCROW_ADJUST", "0.75"), ("ESCROW_HOLD", "2.5"), ("ESCROW_RELEASE", "3.25")]
+            moved = [("ESCROW_ADJUST", "0.75"), ("ESCROW_HOLD", "2.5"), ("ESCROW_RELEASE", "3.25")]
+            assert sorted(entries) == [*moved, ("GRANT", "10"), ("GRANT", "10")]
             executions = browser.get(f"requests/{request_id}")["executions"]
             assert [one["machine"] for one in executions] == ["ServiceRequestWorkflow", "EscrowManagementWorkflow"]
             assert executions[0]["status"] == "SUCCEEDED"

@@ -4,6 +4,7 @@ actionlint, which knows the syntax, runs with `make workflows`.
 """
 
 import fnmatch
+import itertools
 import json
 import os
 import re
@@ -19,6 +20,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from components.models import MODELS
 from handlers.bank.execution import RELEASE_PREFIX, REQUEST_PREFIX, execution_name
 from hourbank.account.bus import Listener
 from hourbank.cli import app
@@ -317,11 +319,14 @@ def test_a_policy_has_known_actions_on_resources_that_they_take(name: str) -> No
     assert [f"{one.issue}: {one.detail} {one.location}" for one in found] == []
 
 
+def each_of(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
 def rights(name: str) -> Iterator[tuple[str, str]]:
     for statement in policy(name)["Statement"]:
-        for action in [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]:
-            on = statement["Resource"]
-            for resource in [on] if isinstance(on, str) else on:
+        for action in each_of(statement["Action"]):
+            for resource in each_of(statement["Resource"]):
                 yield action, filled(resource)
 
 
@@ -402,18 +407,32 @@ def test_both_forms_of_githubs_subject_are_trusted_and_none_spans_an_owner() -> 
 
 def test_who_verifies_writes_nothing_but_what_is_verifys_own() -> None:
     reads = re.compile(r"\w+:(Get|List|Describe|Validate|Test|Simulate|BatchGet)")
-    (writing,) = [one for one in policy("verify")["Statement"] if "dynamodb:PutItem" in one["Action"]]
-    assert writing["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": f"{playing.PREFIX}*"}}
-    writes = [(action, on) for action, on in rights("verify") if not reads.match(action)]
-    assert {action for action, _ in writes if action.startswith("dynamodb:")} == {
-        f"dynamodb:{verb}Item" for verb in ("Delete", "Put", "Update")
+    own = f"{playing.PREFIX}*"
+    may = {
+        (action.removeprefix("dynamodb:"), on.rpartition("/")[2].removesuffix("-*")): one["Condition"]
+        for one in policy("verify")["Statement"]
+        for action in each_of(one["Action"])
+        for on in each_of(one["Resource"])
+        if action.startswith("dynamodb:") and action != "dynamodb:DescribeTable"
     }
+    # of the log it deletes the entries of grants too, whose keys do not say whose they are
+    keys = {key: condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"] for key, condition in may.items()}
+    assert keys == {
+        (action, model): ([own, "grant#*"] if model == "TransactionLog" else own)
+        for action, model in (
+            *itertools.product(("BatchGetItem", "DeleteItem"), (one.name for one in MODELS.values())),
+            *itertools.product(("PutItem", "UpdateItem"), ("ServiceRequest",)),
+        )
+    }
+    writes = [(action, on) for action, on in rights("verify") if not reads.match(action)]
+    functions = [on for action, on in writes if action.startswith("lambda:")]
+    assert functions == ["arn:aws:lambda:us-east-1:123456789012:function:hourbank-grantHours-dev"]
     machine = "arn:aws:states:us-east-1:123456789012:stateMachine:ServiceRequestWorkflow-dev"
     listener = Listener(boto3.client, "dev", machine, {})
     bus = f"arn:aws:events:us-east-1:123456789012:event-bus/{listener.bus}"
     for action, on in writes:
         service, _, verb = action.partition(":")
-        if service != "dynamodb":
+        if service not in ("dynamodb", "lambda"):
             its = bus if verb == "PutEvents" else {"sqs": listener.queue_arn, "events": listener.rule_arn}[service]
             assert on != "*" and fnmatch.fnmatchcase(its, on), action
     conditions = [one["Condition"] for one in policy("verify")["Statement"] if str(one["Action"]).startswith("events:")]
@@ -421,8 +440,8 @@ def test_who_verifies_writes_nothing_but_what_is_verifys_own() -> None:
         {"ForAllValues:ArnLike": {"events:TargetArn": "arn:aws:sqs:REGION:ACCOUNT:hourbank-events-ENV-*"}},
         {"ForAllValues:StringEquals": {"events:source": TRIAL}},
     ]
-    own = [on for action, on in rights("verify") if action == "states:GetExecutionHistory"]
-    for prefix, arn in zip((REQUEST_PREFIX, RELEASE_PREFIX), own, strict=True):
+    histories = [on for action, on in rights("verify") if action == "states:GetExecutionHistory"]
+    for prefix, arn in zip((REQUEST_PREFIX, RELEASE_PREFIX), histories, strict=True):
         name = execution_name(prefix, f"{playing.PREFIX}0123abcd-{'f' * 32}", 2)
         assert fnmatch.fnmatchcase(f"{arn.rpartition(':')[0]}:{name}", arn), "a history that it may not read"
 

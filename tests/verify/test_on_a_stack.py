@@ -344,7 +344,7 @@ def test_handlers_that_pay_too_much_or_tell_nobody_or_the_wrong_person_are_found
 ) -> None:
     wrong = {}
     for name, right, planted in (
-        ("handlers/bank/ledger.py", "_credit(user_id, amount),", "_credit(user_id, amount + 1),"),
+        ("handlers/bank/ledger.py", "        _credit(user_id, amount),", "        _credit(user_id, amount + 1),"),
         ("handlers/start_service_execution.py", "    events.publish(", "    (lambda *_: None)("),
         ("handlers/notify_provider.py", ", request)", ', request | {"providerId": request["requesterId"]})'),
     ):
