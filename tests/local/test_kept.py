@@ -103,7 +103,9 @@ class Run:
         return run(self._environment, *arguments).stdout.strip()
 
     def status(self, request_id: str) -> Any:
-        return read_ledger(self.deployment.client("dynamodb"), self.deployment.tables).requests[request_id].get("status")
+        return (
+            read_ledger(self.deployment.client("dynamodb"), self.deployment.tables).requests[request_id].get("status")
+        )
 
     def ledger(self) -> laws.Ledger:
         return read_ledger(self.deployment.client("dynamodb"), self.deployment.tables)
