@@ -9,9 +9,10 @@ takes follows from the time that a call is assumed to take, and from Step Functi
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -26,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.scale import CALL_SECONDS, EXECUTION, MACHINE, VARIABLES, Image, MadeUp, Size, id_of
+from hourbank.names import ROOT
 from hourbank.simulate.expressions import DynamoDBRefusal
 from hourbank.simulate.tables import raised
 
@@ -277,10 +279,14 @@ def play(arguments: Sequence[str], size: Size, stuck: int) -> Called:
     )
 
 
-def alone(*asked: Any) -> Called:
-    """The same in a process of its own, whose memory is nobody else's."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(play, asked)
+def alone(arguments: Sequence[str], size: Size, stuck: int) -> Called:
+    """The same in a process of its own, whose memory is nobody else's: nor that of what else is measured."""
+    called = f"operators.play({list(arguments)!r}, scale.{size!r}, {stuck})"
+    code = f"import json\nfrom bench import operators, scale\nprint(json.dumps(vars({called})))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"bench: {' '.join(arguments)} fails: {done.stderr.strip().rpartition(chr(10))[2]}")
+    return Called(**json.loads(done.stdout))
 
 
 @dataclass(frozen=True, kw_only=True)
