@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from unittest import mock
 
 import pytest
 from hypothesis import settings
@@ -24,6 +26,13 @@ settings.register_profile("default", max_examples=10, deadline=None)
 settings.register_profile("thorough", max_examples=100, deadline=None)
 settings.load_profile("default")
 os.environ.update(AWS_ACCESS_KEY_ID="testing", AWS_SECRET_ACCESS_KEY="testing")
+
+
+@pytest.fixture(autouse=True)
+def environment_as_before() -> Iterator[None]:
+    """A command that runs in this process shuts it off from the machine, and turns it to a stack."""
+    with mock.patch.dict(os.environ):
+        yield
 
 
 class _Stdout:

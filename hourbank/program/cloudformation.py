@@ -59,12 +59,11 @@ def assemble(
         As ``template`` does.
     """
     declared = with_targets(recording.resources)
-    resources: dict[str, dict[str, Any]] = {}
-    for resource in declared:
-        resources[resource.logical_id] = to_cloudformation(resource, code)
-        if resource.version_id:
-            resources[resource.version_id] = version(resource)
+    resources = {resource.logical_id: to_cloudformation(resource, code) for resource in declared}
     outputs = {name: {"Value": output(value)} for name, value in recording.outputs.items()}
+    # what calls a function by its name alone needs none
+    called = {*references(list(resources.values())), *references(outputs)}
+    resources |= {one.version_id: version(one) for one in declared if one.version_id and one.version_id in called}
     check_references(resources, outputs, placeholders)
     for resource in declared:
         if depends_on := not_implied(resource, resources):

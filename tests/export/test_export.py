@@ -26,6 +26,7 @@ from hourbank.program import cloudformation, recorder
 from hourbank.program.recorder import Recording
 from tests.helpers.exports import adapt, play
 from tests.helpers.recordings import exports_recorded_once, recorded  # noqa: F401
+from workflows import WORKFLOWS
 
 
 def run(*arguments: object) -> str:
@@ -56,7 +57,8 @@ def test_every_resource_of_the_program_is_there(recording: Recording, made: dict
     program = {resource.logical_id: resource.type for resource in recorded("dev").resources}
     # a topic and a boundary change no resource's being there
     assert {resource.logical_id: resource.type for resource in recording.resources} == program
-    versions = {resource.version_id for resource in recording.of_type("Function")}
+    called = {name for workflow in WORKFLOWS.values() for name in workflow.FUNCTIONS}
+    versions = {recording.named(name).version_id for name in called}
     assert set(made["Resources"]) == {*program, *versions}
     assert made["Metadata"]["HourBank"]["Recorded"] == len(program)
     assert made["Metadata"]["HourBank"]["LeftOut"] == parameterised.LEFT_OUT
@@ -184,13 +186,18 @@ def test_definitions_are_objects_that_call_versions(made: dict[str, Any]) -> Non
 
 def test_what_configures_a_function_replaces_its_version(made: dict[str, Any]) -> None:
     """A parameter's change must reach the code that new executions call."""
+    called = {name for workflow in WORKFLOWS.values() for name in workflow.FUNCTIONS}
     for logical_id, function in made["Resources"].items():
         if function["Type"] == "AWS::Lambda::Function":
-            (version,) = [
+            versions = [
                 part["Properties"]
                 for part in made["Resources"].values()
                 if part["Type"] == "AWS::Lambda::Version" and part["Properties"]["FunctionName"]["Ref"] == logical_id
             ]
+            assert len(versions) == (logical_id[0].lower() + logical_id[1:] in called)
+            if not versions:
+                continue
+            (version,) = versions
             told = set(cloudformation.references(function["Properties"]["Environment"])) & set(made["Parameters"])
             assert set(cloudformation.references(version.get("Description"))) == told - {"Environment"}
             # a description has 256 characters

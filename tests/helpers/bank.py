@@ -27,7 +27,11 @@ from hourbank.simulate.tables import Tables, answering
 
 ARN = "arn:aws:states:us-east-1:123456789012:execution:ServiceRequestWorkflow-test:"
 CONTEXT = SimpleNamespace(
-    function_name="f", memory_limit_in_mb=256, invoked_function_arn="arn:aws:lambda:::function:f", aws_request_id="1"
+    function_name="f",
+    memory_limit_in_mb=256,
+    invoked_function_arn="arn:aws:lambda:::function:f",
+    aws_request_id="1",
+    get_remaining_time_in_millis=lambda: 60_000,
 )
 VARIABLES = {
     "SERVICE_REQUEST_TABLE_NAME": "ServiceRequest",

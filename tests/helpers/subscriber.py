@@ -55,7 +55,8 @@ class Subscriber:
         data = json.dumps({"query": query, "variables": variables})
         extensions = {"authorization": header(user or self.user)}
         self.send(id=id_, type="start", payload={"data": data, "extensions": extensions})
-        return self.hear()
+        # one that keeps alive may come at any time
+        return next(heard for heard in iter(self.hear, None) if heard["type"] != "ka")
 
     def subscribed(self, id_: str = "1"):
         self.initiate()

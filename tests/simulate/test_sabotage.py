@@ -179,7 +179,7 @@ def test_where_an_operator_can_do_nothing_without_the_request(monkeypatch: pytes
 
 
 def test_without_the_retry_of_a_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dynamodb, "_CHANGED_MEANWHILE", {"ConditionalCheckFailed", "None"})
+    monkeypatch.setattr(dynamodb, "_PASSING", {"ConditionalCheckFailed", "None"})
     assert "a harmless fault changed" in str(caught(ACCEPTED, ("call-conflicts",)))
 
 
