@@ -25,7 +25,7 @@ from hourbank.names import ROOT
 from hourbank.program import cloudformation, recorder
 from hourbank.program.recorder import Recording
 from tests.helpers.exports import adapt, play
-from tests.helpers.recordings import exports_recorded_once, recorded  # noqa: F401
+from tests.helpers.recordings import called_versions, exports_recorded_once, recorded  # noqa: F401
 from workflows import WORKFLOWS
 
 
@@ -57,9 +57,7 @@ def test_every_resource_of_the_program_is_there(recording: Recording, made: dict
     program = {resource.logical_id: resource.type for resource in recorded("dev").resources}
     # a topic and a boundary change no resource's being there
     assert {resource.logical_id: resource.type for resource in recording.resources} == program
-    called = {name for workflow in WORKFLOWS.values() for name in workflow.FUNCTIONS}
-    versions = {recording.named(name).version_id for name in called}
-    assert set(made["Resources"]) == {*program, *versions}
+    assert set(made["Resources"]) == {*program, *called_versions(recording)}
     assert made["Metadata"]["HourBank"]["Recorded"] == len(program)
     assert made["Metadata"]["HourBank"]["LeftOut"] == parameterised.LEFT_OUT
 

@@ -24,7 +24,7 @@ from hourbank.local.emulator import Emulator
 from hourbank.names import ROOT
 from hourbank.program import cloudformation
 from tests.helpers.exports import adapt, amplify_exports, play
-from tests.helpers.recordings import exports_recorded_once  # noqa: F401
+from tests.helpers.recordings import called_versions, exports_recorded_once  # noqa: F401
 
 PAGE = (ROOT / "docs" / "deploy" / "amplify-gen1.md").read_text(encoding="utf-8")
 API, ENVIRONMENT = "hourbank", "dev"
@@ -88,8 +88,10 @@ def test_cfn_lint_finds_nothing(made: dict[str, Any]) -> None:
 
 def test_every_resource_of_the_program_is_there(made: dict[str, Any]) -> None:
     recording = parameterised.record("amplify", environment="${env}", permissions_boundary=False)
-    versions = {resource.version_id for resource in recording.of_type("Function")}
-    assert set(made["Resources"]) == {*(resource.logical_id for resource in recording.resources), *versions}
+    assert set(made["Resources"]) == {
+        *(resource.logical_id for resource in recording.resources),
+        *called_versions(recording),
+    }
     assert made["Resources"]["ServiceRequestWorkflow"]["Properties"]["StateMachineName"] == {
         "Fn::Sub": "ServiceRequestWorkflow-${env}"
     }

@@ -11,7 +11,7 @@ from hourbank.cli import app
 from hourbank.errors import HourBankError
 from hourbank.export import gen2, parameterised
 from hourbank.names import ROOT
-from tests.helpers.recordings import exports_recorded_once  # noqa: F401
+from tests.helpers.recordings import called_versions, exports_recorded_once  # noqa: F401
 
 FILES = ("hourbank-functions.zip", "resource.ts", "template.json")
 
@@ -43,9 +43,11 @@ def test_every_resource_of_the_program_is_there_and_a_second_export_is_the_same(
     run(amplify)
     assert {path.name: path.read_bytes() for path in (amplify / "workflows").iterdir()} == first
     recording = parameterised.record("amplify")
-    versions = {resource.version_id for resource in recording.of_type("Function")}
     made = json.loads(first["template.json"])
-    assert set(made["Resources"]) == {*(resource.logical_id for resource in recording.resources), *versions}
+    assert set(made["Resources"]) == {
+        *(resource.logical_id for resource in recording.resources),
+        *called_versions(recording),
+    }
     assert f"{len(made['Resources'])} resources" in said
     assert "left out: " in said and ", table checks (why: " in said
 

@@ -8,6 +8,7 @@ import pytest
 
 from hourbank.export import parameterised
 from hourbank.program.recorder import Recording, record
+from workflows import WORKFLOWS
 
 
 def recorded(stack: str, config: Mapping[str, str] | None = None) -> Recording:
@@ -29,3 +30,8 @@ def exports_recorded_once() -> Iterator[None]:
 
 
 _exported = cache(parameterised.record)
+
+
+def called_versions(recording: Recording) -> set[str | None]:
+    """The logical ids of the versions in a template: of the functions that a definition calls."""
+    return {recording.named(name).version_id for workflow in WORKFLOWS.values() for name in workflow.FUNCTIONS}

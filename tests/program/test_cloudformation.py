@@ -15,8 +15,8 @@ from hourbank.program import cloudformation
 from hourbank.program.cloudformation import references, template
 from hourbank.program.recorder import Recording, Resource, record
 from hourbank.program.resource_types import RESOURCE_TYPES
-from tests.helpers.recordings import recorded
-from workflows import WORKFLOWS, service_request
+from tests.helpers.recordings import called_versions, recorded
+from workflows import service_request
 
 BUCKET, KEY = "code-bucket", "hourbank.zip"
 
@@ -83,10 +83,7 @@ def test_an_input_of_a_target_without_a_form_is_refused_by_name(opted_in: Record
 
 
 def test_every_recorded_resource_is_in_the_template(dev: Recording, resources: dict[str, Any]) -> None:
-    called = {name for workflow in WORKFLOWS.values() for name in workflow.FUNCTIONS}
-    versions = {dev.named(name).version_id for name in called}
-    assert set(resources) == {resource.logical_id for resource in dev.resources} | versions
-    assert len(versions) == len(called)
+    assert set(resources) == {resource.logical_id for resource in dev.resources} | called_versions(dev)
 
 
 def test_every_form_is_used(opted_in: Recording) -> None:
