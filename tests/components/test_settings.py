@@ -273,6 +273,7 @@ def test_a_table_that_cannot_be_looked_up_is_refused_in_one_line(error: str, say
     assert says in line
 
 
+@pytest.mark.thorough
 def test_tables_of_both_generations_serve() -> None:
     for differing in ({}, {"ServiceRequest": {"streamViewType": "NEW_IMAGE"}}, {"Escrow": {"streamArn": ""}}):
         assert record("dev", invokes=tables(**differing)).resources

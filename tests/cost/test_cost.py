@@ -359,6 +359,7 @@ def test_a_month_fits_and_says_what_it_takes_for_granted(width):
     assert "Nothing of this was measured on AWS." in words
 
 
+@pytest.mark.thorough
 def test_the_command_prints_a_month_for_programs_too():
     def printed(days):
         ended = CliRunner().invoke(app, ["cost", "--requests-per-month", "1000000", "--waiting-days", days, "--json"])

@@ -55,6 +55,7 @@ def app(tmp_path: Path) -> Path:
     return app
 
 
+@pytest.mark.thorough
 def test_the_commands_make_the_backend_of_the_sample_app(app: Path) -> None:
     assert (app / "amplify/data/resource.ts").read_bytes() == (ROOT / "amplify/data-resource.ts").read_bytes()
     for file in (app / "amplify").rglob("*.ts"):

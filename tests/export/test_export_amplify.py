@@ -445,6 +445,7 @@ def test_a_backend_config_of_another_form_is_refused(tmp_path: Path, config: dic
     assert said == f"{backend / 'backend-config.json'}: {part} is not an object"
 
 
+@pytest.mark.thorough
 def test_the_page_s_command_does_it(tmp_path: Path) -> None:
     first, later = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
     backend = project(tmp_path)

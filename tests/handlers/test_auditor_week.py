@@ -168,6 +168,7 @@ def test_a_fault_of_the_past_is_found_within_a_week_and_told_until_it_is_mended(
     assert hours.ids() == [] and hours.cursor.again == ()
 
 
+@pytest.mark.thorough
 def test_everything_is_looked_at_once_in_a_week(hours: Hours) -> None:
     hours.ended(*PAST)
     read = []
@@ -301,6 +302,7 @@ def test_hours_that_only_a_share_shows_are_in_no_sum(hours: Hours, monkeypatch: 
     assert (hours.last.requests, hours.last.held) == (1, 0), "held since, or counted already"
 
 
+@pytest.mark.thorough
 def test_shares_that_were_missed_are_caught_up_with(hours: Hours) -> None:
     hours.ended(*PAST)
     hours.run(pages=0)
@@ -422,6 +424,7 @@ def test_a_cursor_that_is_too_long_keeps_what_fits() -> None:
         assert len(text.encode()) <= LARGEST_BYTES and json.loads(text)
 
 
+@pytest.mark.thorough
 def test_as_many_findings_as_an_outage_leaves_are_noted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The function has 30 s left when it saves its place: it does not write all of it once for each finding."""
     place, written = Cursor(99), 0
@@ -472,6 +475,7 @@ def test_what_nobody_has_a_request_for_is_found_within_a_week_and_told_until_it_
     assert hours.ids() == [] and hours.cursor.again == ()
 
 
+@pytest.mark.thorough
 def test_every_entry_and_every_balance_is_read_once_in_a_week(hours: Hours, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit, "SHARE_OF_BOOKS", -1)
     hours.ended(*PAST)

@@ -76,6 +76,7 @@ def test_what_has_changed_is_seen(copy: Path, monkeypatch: pytest.MonkeyPatch) -
     assert watcher.changed() == ["handlers/notify_provider.py"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("file", "text", "says"),
     [

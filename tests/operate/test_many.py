@@ -134,6 +134,7 @@ class Simulated(Operated):
         return answer
 
 
+@pytest.mark.thorough
 # what a release writes is made up
 @pytest.mark.parametrize("arguments", [asked for asked in (*ONE, *MANY) if asked[0] != "settle"], ids=" ".join)
 def test_what_is_counted_is_what_dynamodb_would_be_asked(
@@ -169,6 +170,7 @@ def test_thousands_of_stuck_requests_fit_a_screen() -> None:
     assert account.calls["DescribeExecution"] == 0
 
 
+@pytest.mark.thorough
 def test_an_interrupted_audit_says_where_it_goes_on_and_all_is_found() -> None:
     faults = frozenset(random.Random(7).sample(range(SIZE.open, SIZE.open + SIZE.past), 20))
     size = replace(SIZE, faults=faults)

@@ -61,6 +61,7 @@ def test_functions_that_are_not_free_cost_no_delivery() -> None:
     assert intake.throttled > 0 and intake.busiest == 3 and intake.attempts == 1
 
 
+@pytest.mark.thorough
 def test_a_router_that_does_not_wait_loses_records(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the tests above are for: with each refusal given back to the stream, deliveries are used up."""
     monkeypatch.setattr(route_service_request, "_is_passing", lambda _: False)

@@ -402,6 +402,7 @@ def test_where_the_same_answer_again_moves_its_clock(monkeypatch: pytest.MonkeyP
     assert "an answer that is written again and again is never told as missed" in plays(ACCEPTED, Fault(TAKEN_BACK))
 
 
+@pytest.mark.thorough
 def test_where_one_malformed_row_ends_an_audit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hours, "is_amount", lambda given: given > 0)
     assert "TypeError" in plays(ACCEPTED, *ROWS_BESIDE)

@@ -80,6 +80,7 @@ def test_a_promise_is_missed_by_more_than_noise(measured: float, target: float |
     assert Result("", measured, "x", target).missed is missed
 
 
+@pytest.mark.thorough
 def test_made_up_tables_have_no_fault_but_those_that_are_planted() -> None:
     size = scale.Size(past=300, waiting=20, in_progress=10)
     assert scale.play("", size, SHARES, share=True).found == {}
@@ -105,10 +106,12 @@ def test_a_mistake_on_the_command_line_is_said() -> None:
     assert (ended.returncode, "--rounds: at least 1" in ended.stderr) == (2, True)
 
 
+@pytest.mark.thorough
 def test_the_routers_own_work_is_measured_without_a_network() -> None:
     assert 0 < router.own_work() < 1000
 
 
+@pytest.mark.thorough
 def test_a_burst_is_missed_where_one_is_lost_or_late(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(router, "own_work", lambda: 2.0)
     monkeypatch.setattr(router, "REQUESTS", 100)
@@ -130,6 +133,7 @@ def test_executions_that_meet_on_one_item_all_come_through() -> None:
     assert len(row.words) == len(heat.DERIVED)
 
 
+@pytest.mark.thorough
 def test_without_tries_at_random_moments_some_would_fail() -> None:
     """What the retrier is for: four runs of the function, at fixed pauses, on an item that is busy for long."""
     without = heat.derived(0.5, 150, heat.retriers(without="Contended"))[0]
