@@ -6,12 +6,12 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pulumi
 import pytest
 import yaml
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
+from hourbank.errors import HourBankError
 from hourbank.program.configuration import read_stack
 from tests.helpers.waiting import ENDLESS_SECONDS
 
@@ -53,7 +53,7 @@ class Bench:
         self.write(project, stack)
         try:
             found = read_stack("dev", self.folder)
-        except pulumi.RunError:
+        except HourBankError:
             found = None
         # afterwards: the engine may write the file anew
         done = self.run("config", "--json", "--stack", "dev")
