@@ -134,6 +134,7 @@ class World:
         self._batch_size = batch_size
         self._times = times
         self._run: SteppedCall | None = None
+        self._context: LambdaContext | None = None
         self._runs: list[SteppedCall] = []
         self._stack = ExitStack()
         self._machines = Machines(self._invoke_for_step_functions)
@@ -210,7 +211,9 @@ class World:
 
     def _sleep(self, sleep: Callable[[float], None]) -> Callable[[float], None]:
         def pause(seconds: float) -> None:
-            if self._invocation is None:
+            if self._context:
+                self._context.pause()
+            else:
                 sleep(seconds)
 
         return pause
@@ -252,9 +255,9 @@ class World:
 
     def _park_run(self, call: Call) -> None:
         if self._run:
-            mine, variables = (self._invocation, self._call_index, self._run), self._environ()
+            mine, variables = (self._invocation, self._call_index, self._run, self._context), self._environ()
             self._run.park(call)
-            self._invocation, self._call_index, self._run = mine
+            self._invocation, self._call_index, self._run, self._context = mine
             self._become(variables)
 
     def _environ(self) -> dict[str, str | None]:
@@ -338,8 +341,8 @@ class World:
         handler = self.handler(invocation.function)
         variables = self._environ()
         self._become(self._environment.get(invocation.function, {}))
-        outer = self._invocation, self._call_index, self._run
-        self._invocation, self._call_index, self._run = invocation, 0, run
+        outer = self._invocation, self._call_index, self._run, self._context
+        self._invocation, self._call_index, self._run, self._context = invocation, 0, run, context
         try:
             return json.loads(json.dumps(handler(event, context)))
         except Killed:
@@ -347,7 +350,7 @@ class World:
         except Exception as error:  # noqa: BLE001  raised by whoever called
             return error
         finally:
-            self._invocation, self._call_index, self._run = outer
+            self._invocation, self._call_index, self._run, self._context = outer
             self._become(variables)
             self._check_laws(invocation)
 
@@ -616,13 +619,13 @@ class World:
     @contextmanager
     def as_client(self) -> Iterator[None]:
         """Call AWS as people and apps do, also from a hook within a function's call."""
-        outer = self._invocation, self._call_index, self._run
-        self._invocation = self._run = None
+        outer = self._invocation, self._call_index, self._run, self._context
+        self._invocation = self._run = self._context = None
         variables = self._environ()
         try:
             yield
         finally:
-            self._invocation, self._call_index, self._run = outer
+            self._invocation, self._call_index, self._run, self._context = outer
             self._become(variables)
 
     @staticmethod
