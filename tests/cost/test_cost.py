@@ -456,7 +456,7 @@ class TestMeasured:
         assert accepted["read"] > declined["read"] > invalid["read"] > 0
         assert (accepted["events"], declined["events"], invalid["events"]) == (5, 3, 1)
         assert made["memory"] == [512]
-        assert made["idleMonth"][0]["count"] == "32"
+        assert made["idleMonth"][0]["count"] == "33"
         page = (ROOT / "docs" / "why" / "cost.md").read_text(encoding="utf-8")
         for name, path in measured.items():
             usage = path["usage"]
