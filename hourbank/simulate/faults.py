@@ -91,7 +91,8 @@ STRAYS = (
     (_entry("q1#GRANT", "bank", "user:zoe"),),
 )
 # hours that somebody writes into a balance, or takes from it, beside the log
-RAW: tuple[tuple[str, Decimal], ...] = (("bob", Decimal(3)), ("ann", Decimal(-1)), ("new", Decimal("0.001")))
+# of the provider none: a story may say what is in their row
+RAW: tuple[tuple[str, Decimal], ...] = (("dan", Decimal(3)), ("ann", Decimal(-1)), ("new", Decimal("0.001")))
 
 # what lies beside a request from the beginning, of which the laws leave the malformed out of account
 BESIDE_KINDS = ("beside", "stray", "raw")
