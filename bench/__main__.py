@@ -372,8 +372,12 @@ def update(page: str, printed: str, place: str = BEGIN) -> str:
     return f"{before}{begin}\n{printed}\n{end}{after}"
 
 
-def put(page: Path, printed: str, place: str = BEGIN) -> None:
-    page.write_text(update(page.read_text(encoding="utf-8"), printed, place), encoding="utf-8")
+def keep(arguments: argparse.Namespace, plain: object, page: Path, printed: str, place: str = BEGIN) -> None:
+    """Write the figures where that is asked for: as JSON, and on their page."""
+    if arguments.json:
+        arguments.json.write_text(json.dumps(plain, indent=1, default=sorted) + "\n")
+    if arguments.update_docs:
+        page.write_text(update(page.read_text(encoding="utf-8"), printed, place), encoding="utf-8")
 
 
 def draw(console: Console, report: Report) -> None:
@@ -442,10 +446,7 @@ def at_scale(arguments: argparse.Namespace, say: Say) -> bool:
     size = scale.Size(past=arguments.past, waiting=arguments.waiting, in_progress=arguments.in_progress)
     figures = scale.measure(size, arguments.times, say)
     scale.draw(Console(), figures)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(asdict(figures), indent=1, default=sorted) + "\n")
-    if arguments.update_docs:
-        put(SCALE_PAGE, scale.markdown(figures))
+    keep(arguments, asdict(figures), SCALE_PAGE, scale.markdown(figures))
     return figures.ratio > scale.MOST_RATIO
 
 
@@ -455,10 +456,8 @@ def operated(arguments: argparse.Namespace, say: Say) -> bool:
     size = scale.Size(past=arguments.past, waiting=waiting, in_progress=arguments.in_progress)
     found = operators.measure(size, stuck, say)
     operators.draw(Console(), found, size, stuck)
-    if arguments.json:
-        arguments.json.write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n")
-    if arguments.update_docs:
-        put(SCALE_PAGE, operators.markdown(found, size, stuck), BEGIN_OPERATORS)
+    printed = operators.markdown(found, size, stuck)
+    keep(arguments, [asdict(one) for one in found], SCALE_PAGE, printed, BEGIN_OPERATORS)
     return any(one.grows for one in found)
 
 
@@ -466,10 +465,7 @@ def at_the_way_in(arguments: argparse.Namespace, say: Say) -> bool:
     """Measure the router, and let bursts be taken in; return whether one is lost or late beyond the quotas."""
     figures = router.measure(arguments.requests, say)
     router.draw(Console(), figures)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(asdict(figures), indent=1) + "\n")
-    if arguments.update_docs:
-        put(SCALE_PAGE, router.markdown(figures), BEGIN_ROUTER)
+    keep(arguments, asdict(figures), SCALE_PAGE, router.markdown(figures), BEGIN_ROUTER)
     return figures.is_missed
 
 
@@ -477,10 +473,7 @@ def under_heat(arguments: argparse.Namespace, say: Say) -> bool:
     """Measure moves of hours that meet; return whether an execution would fail for that alone."""
     figures = heat.measure(arguments.at_once, say)
     heat.draw(Console(), figures)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(asdict(figures), indent=1) + "\n")
-    if arguments.update_docs:
-        put(SCALE_PAGE, heat.markdown(figures), BEGIN_HEAT)
+    keep(arguments, asdict(figures), SCALE_PAGE, heat.markdown(figures), BEGIN_HEAT)
     return any(one.failed for one in figures.derived)
 
 
@@ -488,10 +481,7 @@ def at_speed(arguments: argparse.Namespace, say: Say) -> bool:
     """Measure what starts, loads and waits; return whether a promise is missed."""
     report = measure(arguments, say)
     draw(Console(), report)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(asdict(report), indent=1) + "\n")
-    if arguments.update_docs:
-        put(PAGE, markdown(report))
+    keep(arguments, asdict(report), PAGE, markdown(report))
     return any(result.missed for result in report.results)
 
 

@@ -16,7 +16,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -28,6 +27,7 @@ from handlers import route_service_request
 from handlers.aws import dynamodb
 from hourbank.simulate.burst import LARGE, OTHER, ROUTER, Intake, Pace, Quotas, StreamReader, take_in
 from hourbank.simulate.cases import NOBODY
+from hourbank.simulate.executions import LambdaContext
 from hourbank.simulate.program import recorded
 
 # the processor's share that comes with the memory:
@@ -147,13 +147,7 @@ def new_requests(number: int) -> dict[str, Any]:
 
 def work() -> float:
     """The milliseconds of processor time for a request: the median of many batches after a first."""
-    context = SimpleNamespace(
-        function_name=ROUTER,
-        memory_limit_in_mb=MEMORY_MB,
-        invoked_function_arn="arn:aws:lambda:us-east-1:1:function:f",
-        aws_request_id="1",
-        get_remaining_time_in_millis=lambda: 60_000,
-    )
+    context = LambdaContext(ROUTER, "1")
     size, taken = StreamReader.declared().batch_size, []
     with mock.patch.dict(os.environ, NOBODY | recorded().environment[ROUTER]):
         dynamodb.client("stepfunctions").meta.events.register("before-send.stepfunctions", answered)

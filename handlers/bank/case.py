@@ -4,7 +4,7 @@ Many are read at once as they were a moment ago; one, whose records may not fit,
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -64,9 +64,7 @@ def cases(page: list[Item]) -> Iterator[Case]:
     escrows = dynamodb.read_many("Escrow", ids, consistent=False)
     keys = [f"{id_}#{entry}" for id_ in ids for entry in ENTRIES]
     log = dynamodb.read_many("TransactionLog", keys, consistent=False)
-    for request in page:
-        entries = [log[key] for entry in ENTRIES if (key := f"{request['id']}#{entry}") in log]
-        yield Case(request["id"], request, escrows.get(request["id"]), entries)
+    yield from _put_together(page, escrows, log)
 
 
 def past_cases(page: list[Item]) -> Iterator[Case]:
@@ -81,6 +79,10 @@ def past_cases(page: list[Item]) -> Iterator[Case]:
     held = {id_: log.get(f"{id_}#ESCROW_HOLD", {}).get("hours") for id_ in escrows}
     adjusted = [f"{id_}#ESCROW_ADJUST" for id_, escrow in escrows.items() if held[id_] != escrow.get("hours")]
     log |= dynamodb.read_many("TransactionLog", adjusted, consistent=False)
+    yield from _put_together(page, escrows, log)
+
+
+def _put_together(page: list[Item], escrows: Mapping[str, Item], log: Mapping[str, Item]) -> Iterator[Case]:
     for request in page:
         entries = [log[key] for entry in ENTRIES if (key := f"{request['id']}#{entry}") in log]
         yield Case(request["id"], request, escrows.get(request["id"]), entries)

@@ -5,6 +5,7 @@ record: nobody but the auditor moves that clock, and it begins anew for an answe
 """
 
 import contextlib
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from handlers.aws import dynamodb
@@ -87,11 +88,9 @@ def touch(request_id: str, status: str, *, is_news: bool = True) -> bool:
     written, and the time of the last change stays what it is.
     """
 
-    def plan() -> Plan:
-        request = requests.load(request_id)
-        if request is None or requests.status_of(request) != status or not is_missed(request):
+    def plan(request: Item, change: Change) -> Plan:
+        if not is_missed(request):
             return Plan(None)
-        change = Change("ServiceRequest", request_id).exists().unchanged(request, "status")
         if shown_since(request) is None:
             before = request.get(requests.TOUCHED_FOR)
             words = before.split() if isinstance(before, str) else []
@@ -100,21 +99,20 @@ def touch(request_id: str, status: str, *, is_news: bool = True) -> bool:
             return Plan(None)
         return Plan(None, (change.write(is_news=is_news),))
 
-    return dynamodb.commit(plan)[1]
+    return _while_in(request_id, status, plan)
 
 
 def forget(request_id: str, status: str) -> None:
     """Takes away since when a record has been shown again, once nothing about it is missed: an answer taken back."""
 
-    def plan() -> Plan:
-        request = requests.load(request_id)
-        if request is None or requests.status_of(request) != status or is_missed(request) or not is_marked(request):
+    def plan(request: Item, change: Change) -> Plan:
+        if is_missed(request) or not is_marked(request):
             return Plan(None)
-        change = Change("ServiceRequest", request_id).exists().unchanged(request, "status", *requests.ANSWERS)
-        return Plan(None, (change.remove(*requests.MARKS).write(is_news=False),))
+        change.unchanged(request, *requests.ANSWERS).remove(*requests.MARKS)
+        return Plan(None, (change.write(is_news=False),))
 
     with contextlib.suppress(dynamodb.Contended):
-        dynamodb.commit(plan)
+        _while_in(request_id, status, plan)
 
 
 def is_marked(request: Item) -> bool:
@@ -128,11 +126,7 @@ def correct_index(request_id: str, status: str) -> None:
     One from before there was the index, or whose creator wrote something else into it.
     """
 
-    def plan() -> Plan:
-        request = requests.load(request_id)
-        if request is None or requests.status_of(request) != status:
-            return Plan(None)
-        change = Change("ServiceRequest", request_id).exists().unchanged(request, "status")
+    def plan(request: Item, change: Change) -> Plan:
         is_open = requests.is_open(request)
         change = change.set(**{requests.OPEN: requests.IS_OPEN}) if is_open else change.remove(requests.OPEN)
         # A record that is full stays out: it is looked at in its turn.
@@ -140,4 +134,16 @@ def correct_index(request_id: str, status: str) -> None:
 
     # one that keeps changing is left to the next run
     with contextlib.suppress(dynamodb.Contended):
-        dynamodb.commit(plan)
+        _while_in(request_id, status, plan)
+
+
+def _while_in(request_id: str, status: str, plan: Callable[[Item, Change], Plan]) -> bool:
+    """Carries out what is planned for a record, while it is there and its status is this; whether it was written."""
+
+    def planned() -> Plan:
+        request = requests.load(request_id)
+        if request is None or requests.status_of(request) != status:
+            return Plan(None)
+        return plan(request, Change("ServiceRequest", request_id).exists().unchanged(request, "status"))
+
+    return dynamodb.commit(planned)[1]

@@ -35,9 +35,9 @@ from hourbank.operate.report import (
     TroubleTally,
     aside,
     live,
-    many,
     print_groups,
     print_total,
+    read_so_far,
     so_far,
 )
 from hourbank.terminal import in_hours, say
@@ -125,11 +125,7 @@ def _all_to_redrive(stack: Stack, limit: int) -> list[Left]:
     """Return what can go on, that ended last first; of what ended as early or earlier a next call takes the rest."""
     read: Counter[str] = Counter()
     newest: Foremost[Left] = Foremost(limit)
-
-    def words() -> str:
-        return f"{many(read['executions'], 'failed execution')} listed, {many(read['requests'], 'request')} read"
-
-    with so_far(lambda: f"{words()}; nothing was done: give it again"), live(words):
+    with so_far(lambda: f"{read_so_far(read)}; nothing was done: give it again"), live(lambda: read_so_far(read)):
         runs = unsuccessful(stack, datetime.now(UTC), lambda number: read.update(executions=number))
         for case in open_cases(lambda number: read.update(requests=number)):
             run = left_by(stack, runs, case)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC
 from decimal import Decimal
@@ -204,6 +204,11 @@ def print_total(console: Console, tally: TroubleTally, none: str) -> None:
         say(console, (f"{many(len(tally), 'request')}, {in_hours(tally.hours)} at stake", "bold red"))
     elif none:
         say(console, (none, "bold green"))
+
+
+def read_so_far(read: Mapping[str, int]) -> str:
+    """How much was read of a stack, in words."""
+    return f"{many(read['executions'], 'failed execution')} listed, {many(read['requests'], 'request')} read"
 
 
 def many(number: int, what: str, plural: str = "") -> str:

@@ -38,12 +38,12 @@ from hourbank.operate.report import (
     TroubleTally,
     in_row,
     live,
-    many,
     print_findings,
     print_groups,
     print_more,
     print_remedy,
     print_total,
+    read_so_far,
     so_far,
 )
 from hourbank.operate.stream import of_stream, queue_url
@@ -195,12 +195,8 @@ def show_stuck(console: Console, stack: Stack, limit: int, *, as_json: bool = Fa
     confirmation = timedelta(days=environment.confirmation_days())
     read: Counter[str] = Counter()
     found = Stuck(stack, limit)
-
-    def words() -> str:
-        return f"{many(read['executions'], 'failed execution')} listed, {many(read['requests'], 'request')} read"
-
-    with so_far(lambda: f"{words()}; nothing is changed: give it again"):
-        with live(words):
+    with so_far(lambda: f"{read_so_far(read)}; nothing is changed: give it again"):
+        with live(lambda: read_so_far(read)):
             now = datetime.now(UTC)
             runs = unsuccessful(stack, now, lambda number: read.update(executions=number))
             found.look(runs, now, confirmation, lambda number: read.update(requests=number))

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -17,14 +16,8 @@ from components.dashboard import IGNORED
 from handlers import route_service_request
 from handlers.aws import dynamodb
 from handlers.bank import execution
+from tests.helpers.bank import CONTEXT
 
-CONTEXT = SimpleNamespace(
-    function_name="f",
-    memory_limit_in_mb=256,
-    invoked_function_arn="arn:aws:lambda:::function:f",
-    aws_request_id="1",
-    get_remaining_time_in_millis=lambda: 60_000,
-)
 REQUESTS = "arn:aws:states:us-east-1:123456789012:stateMachine:ServiceRequestWorkflow-test"
 RELEASES = "arn:aws:states:us-east-1:123456789012:stateMachine:EscrowManagementWorkflow-test"
 NEW = "2026-11-02T00:00:00.000Z"
