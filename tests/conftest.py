@@ -1,6 +1,7 @@
 """Settings of every test: a region and credentials that belong to nobody."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from unittest import mock
@@ -21,6 +22,8 @@ shut_off_this_process(also=TOOLS)
 # how a developer likes to read is no business of the commands that tests run
 for name in ("COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "PYTHONIOENCODING"):
     os.environ.pop(name, None)
+# what is started in the background of a script, as by nohup, inherits to ignore it
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # how many examples Hypothesis tries: a few in `make test`, --hypothesis-profile thorough in `make test-all`
 settings.register_profile("default", max_examples=10, deadline=None)
 settings.register_profile("thorough", max_examples=100, deadline=None)
