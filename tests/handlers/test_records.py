@@ -403,10 +403,12 @@ FIELDS = [
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_hours_can_be_settled_whatever_the_request_says(
-    bank: Bank, monkeypatch: pytest.MonkeyPatch, field: str
+    bank: Bank, local: Any, monkeypatch: pytest.MonkeyPatch, field: str
 ) -> None:
     for number, value in enumerate(ODD):
-        for decision in ("REFUND", "RELEASE"):
+        both = ("REFUND", "RELEASE")
+        # what differs on Amazon's engine is how the value is kept, which one decision shows
+        for decision in both if local is None else (both[number % 2],):
             for model in ("Escrow", "TransactionLog", "ServiceRequest"):
                 for item in bank.all(model):
                     bank.remove(model, item["id"])

@@ -142,8 +142,8 @@ def test_without_tries_at_random_moments_some_would_fail() -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("busy", heat.BUSY_SECONDS)
-def test_a_thousand_at_once_all_come_through(busy: float) -> None:
-    counts, seconds = heat.derived(busy, 1000, heat.retriers())
+@pytest.mark.parametrize(("busy", "at_once"), [(0.01, 1000), (0.05, 1000), (0.1, 300)])
+def test_many_at_once_all_come_through(busy: float, at_once: int) -> None:
+    counts, seconds = heat.derived(busy, at_once, heat.retriers())
     assert counts["failed"] == 0
-    assert seconds > 1000 * busy, "one after the other"
+    assert seconds > at_once * busy, "one after the other"

@@ -586,6 +586,8 @@ class PassingOn(Index):
             return answer.read()
 
 
+# minutes that pass in waiting: a group is begun before single tests
+@pytest.mark.xdist_group("mirror")
 @pytest.mark.thorough
 @pytest.mark.parametrize("environment", [".venv", ".venv-emulator", "tools/sam/.venv"])
 def test_this_project_installs_from_a_mirror(machine: Machine, environment: str) -> None:
