@@ -81,7 +81,7 @@ sample:
 	fi
 
 # what commands print is compared letter by letter, whatever the locale
-test test-all test-engine test-sam contention: export PYTHONUTF8 := 1
+test test-python test-engine test-sam contention: export PYTHONUTF8 := 1
 
 test: .venv .venv-emulator
 	$(BIN)/pytest --numprocesses auto --dist loadgroup $(ARGS)
@@ -102,8 +102,12 @@ packages-of-tests:
 	fi
 
 # ARGS is pytest's alone here
-test-all: .venv .venv-emulator packages-of-tests
+test-all: test-python test-page
+
+test-python: .venv .venv-emulator packages-of-tests
 	$(BIN)/pytest --numprocesses auto --dist loadgroup -m "not engine and not sam" --hypothesis-profile thorough $(ARGS)
+
+test-page:
 	@$(MAKE) --silent test-frontend
 	@$(MAKE) --silent test-beside
 	@$(MAKE) --silent test-browser ARGS=

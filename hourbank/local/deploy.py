@@ -219,7 +219,7 @@ def bootstrap(meter: Path | None = None, debugger: Path | None = None) -> str:
 
     Handlers and Powertools come from the archive; boto3 from this environment, as from Lambda's own runtime.
     """
-    python, runtime = shlex.quote(sys.executable), shlex.quote(str(Path(lambda_runtime.__file__)))
+    python, runtime = shlex.quote(sys.executable), Path(lambda_runtime.__file__)
     told = {"HOURBANK_METER": str(meter)} if meter else {}
     if debugger:
         told |= {
@@ -228,8 +228,10 @@ def bootstrap(meter: Path | None = None, debugger: Path | None = None) -> str:
             "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         }
     exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in told.items())
+    # a copy of another process would be measured, or debugged, with what the other one did
+    program = shlex.quote(str(runtime if told else runtime.with_name("prefork.py")))
     return f"""#!/bin/sh
-{exports}exec {python} -P {runtime}
+{exports}exec {python} -P{"" if told else " -S"} {program}
 """
 
 

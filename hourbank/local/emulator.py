@@ -154,7 +154,7 @@ class Emulator:
         }
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                [python, LAUNCHER, self.directory],
+                [python, LAUNCHER, self.directory, sys.executable],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,

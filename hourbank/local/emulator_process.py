@@ -8,8 +8,10 @@ import resource
 import runpy
 import shutil
 import signal
+import subprocess
 import sys
 import threading
+from pathlib import Path
 from urllib.parse import parse_qs
 
 # a name or address that can only be this machine's: https://www.rfc-editor.org/rfc/rfc6761#section-6.3
@@ -275,6 +277,14 @@ def is_of_this_machine(scope):
     return scope.get("method") == "POST" or not any(name.lower() == "action" for name in asked)
 
 
+def start_functions_soon(python: str) -> None:
+    """Run what functions are copies of, with the Python that they have (`prefork.py`)."""
+    # macOS has libraries that do not survive a copy
+    if sys.platform == "linux":
+        program = Path(__file__).with_name("prefork.py")
+        subprocess.Popen([python, "-P", program, "serve"], stdin=subprocess.DEVNULL)
+
+
 def open_enough_files() -> None:
     """Raise the soft limit of open files, 256 on macOS, as far as needed and allowed: every function takes several."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -288,6 +298,7 @@ def main() -> None:
         sys.exit("start this in a session of its own: it kills its whole process group")
     open_enough_files()
     threading.Thread(target=follow_parent, args=(sys.argv[1],), daemon=True).start()
+    start_functions_soon(sys.argv[2])
     # Many cold starts at once on a busy machine take longer than AWS's ten seconds for an initialisation; there is no
     # setting for it.
     vars(importlib.import_module("ministack.core.lambda_runtime"))["_PROVIDED_INIT_TIMEOUT"] = 300.0

@@ -1,5 +1,6 @@
 """The emulator's processes end with their parent, and functions' errors reach Step Functions by name."""
 
+import contextlib
 import http.client
 import io
 import json
@@ -8,12 +9,13 @@ import socket
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from hourbank.errors import HourBankError
-from hourbank.local import deploy
+from hourbank.local import deploy, prefork
 from hourbank.local.emulator import Emulator
 from tests.helpers.processes import assert_group_gone, group_members
 from tests.helpers.waiting import ENDLESS_SECONDS, until
@@ -143,8 +145,66 @@ def test_functions_processes_end_with_the_emulator():
         create(emulator, "toy", "toy.handler")
         invoke(emulator, "toy", {})
         group = emulator._process.pid
-        assert any("lambda_runtime" in command for command in group_members(group))
+        assert any("prefork" in command for command in group_members(group))
     assert_group_gone(group)
+
+
+def test_a_function_is_a_copy_of_what_has_imported_boto3_already():
+    source = "import sys\nfound = 'boto3' in sys.modules\ndef handler(event, context): return found"
+    with Emulator() as emulator:
+        if sys.platform == "linux":
+            until((emulator.directory / prefork.SOCKET).exists, what="what functions are copies of")
+        create(emulator, "copy", "toy.handler", source)
+        assert invoke(emulator, "copy", {}) == (sys.platform == "linux")
+
+
+@contextlib.contextmanager
+def asking(home: Path) -> Iterator[tuple[subprocess.Popen, socket.socket]]:
+    """A function's first process, and its connection to a Runtime API that has no event for it."""
+    with socket.create_server(("127.0.0.1", 0)) as api:
+        (home / "toy.py").write_text(TOY)
+        environment = {
+            "HOME": str(home),
+            "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{api.getsockname()[1]}",
+            "LAMBDA_TASK_ROOT": str(home),
+            "_HANDLER": "toy.handler",
+        }
+        command = [sys.executable, "-P", "-S", prefork.__file__]
+        with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as asker:
+            api.settimeout(ENDLESS_SECONDS)
+            connection, _ = api.accept()
+            with connection:
+                connection.settimeout(ENDLESS_SECONDS)
+                assert connection.recv(4096).startswith(b"GET /2018-06-01/runtime/invocation/next")
+                yield asker, connection
+
+
+@pytest.fixture
+def copies(tmp_path: Path) -> Iterator[Path]:
+    """Where functions are copied."""
+    with subprocess.Popen([sys.executable, "-P", prefork.__file__, "serve"], cwd=tmp_path) as serving:
+        until((tmp_path / prefork.SOCKET).exists, what="what functions are copies of")
+        yield tmp_path
+        serving.kill()
+
+
+def test_a_copy_ends_with_the_process_that_asked_for_it(copies: Path) -> None:
+    with asking(copies) as (asker, connection):
+        asker.kill()
+        assert connection.recv(1) == b""
+
+
+def test_who_asked_for_a_copy_ends_with_it(copies: Path) -> None:
+    with asking(copies) as (asker, connection):
+        connection.sendall(b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n")
+        assert asker.wait(ENDLESS_SECONDS) == 0
+
+
+def test_where_nobody_makes_copies_the_process_is_the_function_itself(tmp_path: Path) -> None:
+    with asking(tmp_path) as (asker, connection):
+        assert "lambda_runtime" in subprocess.check_output(["ps", "-o", "args=", "-p", str(asker.pid)], text=True)
+        asker.kill()
+        assert connection.recv(1) == b""
 
 
 def test_it_listens_on_one_loopback_address_only(toy):
