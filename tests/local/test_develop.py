@@ -165,8 +165,12 @@ class Debugger:
         return self._until(lambda message: message.get("event") == name).get("body")
 
     def leave(self) -> None:
-        """Whoever reads what it says comes to the end."""
+        """Whoever reads what it says comes to the end, when it has let go."""
         self._send("disconnect", terminateDebuggee=False)
+
+    def read_to_the_end(self) -> None:
+        with contextlib.suppress(EOFError):
+            self._until(lambda _: False)
 
     def _send(self, command: str, **arguments: Any) -> int:
         number = next(self._numbers)
@@ -203,7 +207,7 @@ class Session:
         self._port, self._breakpoints = port, {path: line}
         self.stops: queue.SimpleQueue[tuple[Debugger, dict[str, Any]]] = queue.SimpleQueue()
         self._root = Debugger(port, {"subProcess": True}, {})
-        self._children: list[Debugger] = []
+        self._children: list[tuple[Debugger, threading.Thread]] = []
         self._follower = threading.Thread(target=self._follow, daemon=True)
         self._follower.start()
 
@@ -211,8 +215,9 @@ class Session:
         with contextlib.suppress(EOFError):
             while config := self._root.event("debugpyAttach"):
                 child = Debugger(self._port, config, self._breakpoints)
-                self._children.append(child)
-                threading.Thread(target=self._wait, args=(child,), daemon=True).start()
+                waiting = threading.Thread(target=self._wait, args=(child,), daemon=True)
+                waiting.start()
+                self._children.append((child, waiting))
 
     def _wait(self, child: Debugger) -> None:
         with contextlib.suppress(EOFError):
@@ -221,8 +226,12 @@ class Session:
     def close(self) -> None:
         self._root.leave()
         self._follower.join(ENDLESS_SECONDS)
-        for child in self._children:
+        for child, _ in self._children:
             child.leave()
+        # a process that still has one debugger does not answer the next
+        for child, waiting in self._children:
+            waiting.join(ENDLESS_SECONDS)
+            child.read_to_the_end()
 
 
 @pytest.mark.thorough
