@@ -586,10 +586,10 @@ class PassingOn(Index):
             return answer.read()
 
 
-# minutes that pass in waiting: a group is begun before single tests
+# what passes in waiting: a group is begun before single tests
 @pytest.mark.xdist_group("mirror")
 @pytest.mark.thorough
-@pytest.mark.parametrize("environment", [".venv", ".venv-emulator", "tools/sam/.venv"])
+@pytest.mark.parametrize("environment", [".venv-emulator", "tools/sam/.venv"], ids=["the lock of .venv", "SAM's"])
 def test_this_project_installs_from_a_mirror(machine: Machine, environment: str) -> None:
     clone = machine.home / "project"
     listed = subprocess.check_output(["git", "-C", ROOT, "ls-files", "-z"], text=True)
