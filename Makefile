@@ -27,7 +27,7 @@ PACKAGE := frontend/dist/src/index.js
 SAMPLE := examples/app/node_modules/hourbank-frontend/package.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up down sample frontend test test-all test-frontend test-beside test-browser packages-of-tests package check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench measured docs release clean .venv .venv-emulator
+.PHONY: help demo up down sample frontend test test-all test-python test-page test-frontend test-beside test-browser packages-of-tests package check lint types imports definitions schema template workflows plan preview deploy test-engine test-sam simulate contention bench measured docs release clean .venv .venv-emulator
 .SUFFIXES:
 
 help:
@@ -101,12 +101,12 @@ packages-of-tests:
 	  [ -z "$$CI" ]; \
 	fi
 
-# ARGS is pytest's alone here
 test-all: test-python test-page
 
 test-python: .venv .venv-emulator packages-of-tests
 	$(BIN)/pytest --numprocesses auto --dist loadgroup -m "not engine and not sam" --hypothesis-profile thorough $(ARGS)
 
+# ARGS is pytest's alone in `test-all`
 test-page:
 	@$(MAKE) --silent test-frontend
 	@$(MAKE) --silent test-beside
