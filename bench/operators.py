@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -26,7 +25,7 @@ from botocore.client import BaseClient
 from rich.console import Console
 from rich.table import Table
 
-from bench.scale import CALL_SECONDS, EXECUTION, MACHINE, VARIABLES, Image, MadeUp, Size, id_of
+from bench.scale import CALL_SECONDS, EXECUTION, MACHINE, VARIABLES, Image, MadeUp, Size, id_of, most_memory
 from hourbank.names import ROOT
 from hourbank.simulate.expressions import DynamoDBRefusal
 from hourbank.simulate.tables import raised
@@ -272,7 +271,7 @@ def play(arguments: Sequence[str], size: Size, stuck: int) -> Called:
         calls=dict(account.calls),
         units=account.units,
         seconds=time.process_time() - begin,
-        peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        peak_mb=most_memory(),
         lines=out.lines,
         status=status,
         last=out.last.strip().rpartition("\n")[2],
