@@ -1,6 +1,6 @@
-"""Starts functions' processes as copies of one that has imported what each of them needs, in a third of the time.
+"""Starts functions' processes as copies of one that has imported what each of them needs: boto3.
 
-Two programs, in the standard library alone, never imported. `prefork.py serve` is run by the emulator's process: it
+Two programs that import nothing of this project. `prefork.py serve` is run by the emulator's process: it
 imports boto3, and becomes the function in a copy of itself for each one that asks. `prefork.py` is run by the
 `bootstrap` of a function (`hourbank.local.deploy`): it asks for a copy with its own environment, folder and output, and
 stays, as its process is the one that the emulator knows: where one of the two ends, so does the other. Where there is
