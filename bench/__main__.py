@@ -66,6 +66,8 @@ print((middle - start) * 1000, (end - middle) * 1000, size)
 # prints, last and after what the functions log, the days that are skipped and the seconds of each round after a first
 SKIPPED = """
 import os, time
+from hourbank.simulate.program import SEVEN_DAYS
+from hourbank.simulate.world import deployed
 os.environ |= {{"AWS_DEFAULT_REGION": "us-east-1", "AWS_CONFIG_FILE": os.devnull}}
 times = []
 with deployed() as world:

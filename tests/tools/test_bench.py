@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from bench.__main__ import (
     BEGIN_OPERATORS,
     BEGIN_ROUTER,
     END,
+    LIST_USED,
     NOISE,
     PAGE,
     ROOT,
@@ -21,10 +24,14 @@ from bench.__main__ import (
     Handler,
     Report,
     Result,
+    handlers,
     markdown,
+    run,
+    skipped,
     update,
 )
 from handlers.bank.cursor import SHARES
+from hourbank.program import cloudformation
 
 REPORT = Report(
     {"cores": 2, "processor": "x86_64", "system": "Linux", "python": "3.13.1", "rounds": 5},
@@ -104,6 +111,21 @@ def test_a_mistake_on_the_command_line_is_said() -> None:
     command = [sys.executable, "-m", "bench", "--rounds", "0"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (ended.returncode, "--rounds: at least 1" in ended.stderr) == (2, True)
+
+
+@pytest.mark.thorough
+def test_what_runs_in_processes_of_its_own_is_measured() -> None:
+    assert skipped(1).measured > 0
+    assert "pulumi_aws.sfn" in run(LIST_USED)
+    # one function of the archive stands for all
+    whole, one = zipfile.ZipFile(BytesIO(cloudformation.archive_bytes())), BytesIO()
+    with zipfile.ZipFile(one, "w") as written:
+        for name in whole.namelist():
+            is_function = name.count("/") == 1 and b"def handler(" in whole.read(name)
+            if name == "handlers/create_escrow.py" or not is_function:
+                written.writestr(name, whole.read(name))
+    (handler,) = handlers(1, one.getvalue())
+    assert (handler.name, handler.milliseconds > 0, handler.kilobytes > 1) == ("create_escrow", True, True)
 
 
 @pytest.mark.thorough
