@@ -1,4 +1,5 @@
 import { defineConfig } from '@playwright/test';
+import { HANGS_MS, STEP_HANGS_MS } from '../test/hangs.js';
 
 const isCI = Boolean(process.env['CI']);
 
@@ -8,9 +9,8 @@ export default defineConfig({
   outputDir: '../test-results',
   workers: 1,
   forbidOnly: isCI,
-  // only what hangs takes so long: a step may be slow where the machine has time for nothing, and a test has many
-  timeout: 1_800_000,
-  expect: { timeout: 300_000 },
+  timeout: HANGS_MS,
+  expect: { timeout: STEP_HANGS_MS },
   reporter: 'list',
   use: {
     launchOptions: {

@@ -13,6 +13,7 @@ import {
 } from '../dist/angular/index.js';
 import { configure, startAppSync } from './appsync.js';
 import { tellStories } from './component-stories.js';
+import { eventually } from './waiting.js';
 
 const STORED = {
   ...{ id: 'r1', serviceId: 's', requesterId: 'alice', providerId: 'bob', estimatedHours: 1, status: 'PENDING' },
@@ -59,6 +60,6 @@ test('a start of its own, where the app has one, may fail: the stream starts the
   const service = TestBed.inject(StepFunctionsService);
   const id = await service.startServiceRequestWorkflow({ serviceId: 's', providerId: 'bob', hours: 1 });
   expect(started).toEqual([id]);
-  await vi.waitFor(() => expect(handleError).toHaveBeenCalledWith(new Error('no')));
+  await eventually(() => expect(handleError).toHaveBeenCalledWith(new Error('no')));
   await server.close();
 });

@@ -1,7 +1,8 @@
 // What the components of every framework do; each has a test file that says how it is mounted.
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { ServiceRequest } from '../src/index.js';
 import { configure, startAppSync, type AppSync } from './appsync.js';
+import { eventually } from './waiting.js';
 
 export interface Inputs {
   readonly requestId?: string;
@@ -80,7 +81,6 @@ export function tellStories(mount: (inputs: Inputs) => Mounted): void {
       .querySelector('form')!
       .dispatchEvent(new Event('submit', { bubbles: true, cancelable: true }));
   };
-  const eventually = (check: () => void) => vi.waitFor(check, { timeout: 60_000, interval: 10 });
 
   test('asks for a service, then shows how the request stands', async () => {
     await show({ serviceId: 'gardening', providerId: 'bob', timeoutSeconds: 3600 });

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { createHourBank, HourBankError, type ErrorKind, type RequestState, type ServiceRequest } from '../src/index.js';
 import { configure, startAppSync, type Answer, type AppSync } from './appsync.js';
+import { eventually } from './waiting.js';
 
 type Record_ = Partial<Record<keyof ServiceRequest, unknown>>;
 const REQUEST: Record_ = {
@@ -53,8 +54,7 @@ async function kindOf(promise: Promise<unknown>): Promise<ErrorKind | 'none'> {
   }
 }
 
-async function statesOf(watching: AsyncIterable<RequestState>): Promise<RequestState[]> {
-  const states: RequestState[] = [];
+async function statesOf(watching: AsyncIterable<RequestState>, states: RequestState[] = []): Promise<RequestState[]> {
   for await (const state of watching) states.push(state);
   return states;
 }
@@ -526,25 +526,37 @@ describe('watch', () => {
     user = 'bob';
     const watching = bank.watch('r1');
     await watching.next();
-    const next = watching.next();
-    const before = Date.now();
-    await bank.answer('r1', 'accept');
-    expect((await next).value).toMatchObject({ request: { providerResponse: 'ACCEPTED' }, acts: [] });
-    expect(Date.now() - before).toBeLessThan(900);
+    // time stands still: nothing but the answer makes it read
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      const next = watching.next();
+      await bank.answer('r1', 'accept');
+      expect((await next).value).toMatchObject({ request: { providerResponse: 'ACCEPTED' }, acts: [] });
+    } finally {
+      vi.useRealTimers();
+    }
     await watching.return();
   });
 
   test.each(['while it waits', 'while it reads'])('stops at abort %s', async (when) => {
     const stop = new AbortController();
+    const states: RequestState[] = [];
     if (when === 'while it reads') server.script.answer = () => 'hang';
-    const all = statesOf(bank.watch('r1', { signal: stop.signal }));
-    while (server.calls.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    stop.abort();
+    // time stands still, so that it does not read again
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      const watched = statesOf(bank.watch('r1', { signal: stop.signal }), states);
+      const begun = when === 'while it reads' ? server.calls : states;
+      while (begun.length === 0) await new Promise((resolve) => setImmediate(resolve));
+      stop.abort();
 
-    expect(await all).toHaveLength(when === 'while it reads' ? 0 : 1);
+      await watched;
+    } finally {
+      vi.useRealTimers();
+    }
+    expect(states).toHaveLength(when === 'while it reads' ? 0 : 1);
     // a read that is under way is called off, not only forgotten
-    await vi.waitFor(() => expect(server.script.unheard).toBe(when === 'while it reads' ? 1 : 0));
+    await eventually(() => expect(server.script.unheard).toBe(when === 'while it reads' ? 1 : 0));
     expect(await statesOf(bank.watch('r1', { signal: stop.signal }))).toEqual([]);
     expect(server.calls).toHaveLength(1);
   });

@@ -17,8 +17,7 @@ import {
 import { createHourBank, type HourBank } from '../dist/src/index.js';
 import { configure, startAppSync, type AppSync } from './appsync.js';
 import { tellStories, type Inputs } from './component-stories.js';
-
-const eventually = (check: () => void) => vi.waitFor(check, { timeout: 60_000, interval: 10 });
+import { eventually } from './waiting.js';
 
 function mount(element: ReactElement): { page: HTMLElement; root: Root } {
   const page = document.createElement('div');

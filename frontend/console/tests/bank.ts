@@ -12,10 +12,9 @@ import {
   type Page,
 } from '@playwright/test';
 import axe from 'axe-core';
+import { HANGS_MS } from '../../test/hangs';
 
 export const PROJECT = join(import.meta.dirname, '../../..');
-// only what hangs takes so long, as in playwright.config.ts
-export const HANGS_MS = 1_800_000;
 
 /** A `hourbank up` of its own: its address, and what it printed. */
 export class Bank {

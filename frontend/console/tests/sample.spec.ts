@@ -2,7 +2,8 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import type { BrowserContextOptions, Locator, Page } from '@playwright/test';
 
-import { test as base, expect, expectAccessible, HANGS_MS, PROJECT, Bank } from './bank';
+import { test as base, expect, expectAccessible, PROJECT, Bank } from './bank';
+import { HANGS_MS } from '../../test/hangs';
 
 const APP = join(PROJECT, 'examples/app');
 

@@ -3,10 +3,9 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
+import { HANGS_MS } from '../hangs.js';
 
 const PROJECT = join(import.meta.dirname, '../../..');
-// `hourbank up` itself gives up sooner
-const PATIENCE_MS = 1_800_000;
 
 /** Of the file that `hourbank up` writes. */
 export interface Deployment {
@@ -36,7 +35,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   up.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
   up.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
   const ended = new Promise<void>((resolve) => up.once('close', () => resolve()));
-  const deadline = Date.now() + PATIENCE_MS;
+  const deadline = Date.now() + HANGS_MS;
   for (;;) {
     try {
       project.provide('deployment', JSON.parse(readFileSync(join(state, 'up.json'), 'utf8')) as Deployment);

@@ -7,6 +7,7 @@ import ts from 'typescript';
 import { beforeEach, expect, inject, test, vi } from 'vitest';
 import { createHourBank, signedInUser, type Status } from '../../src/index.js';
 import { configure } from '../appsync.js';
+import { eventually } from '../waiting.js';
 
 interface Told {
   readonly eventId: string;
@@ -51,7 +52,7 @@ function listen(userId: string, next: (told: Told) => void, error: (problem: unk
 test('each person hears what is for them, in the shape that was asked for, until they stop', async () => {
   const heard: Record<string, Told[]> = { ana: [], ben: [] };
   const has = (who: string, requestId: string, status: Status) =>
-    vi.waitFor(() => expect(heard[who]).toContainEqual(expect.objectContaining({ requestId, status })), 50_000);
+    eventually(() => expect(heard[who]).toContainEqual(expect.objectContaining({ requestId, status })));
   // one socket, each subscription with the token of who is signed in
   const subscriptions = [];
   for (user of ['ana', 'ben']) {
@@ -112,6 +113,6 @@ test('what docs/app shows reads a request again when something is told of it', a
   const refresh = vi.spyOn(hourBank as typeof bank, 'refresh');
 
   const id = await bank.submitRequest({ serviceId: 'gardening', providerId: 'ben', hours: 1000 });
-  await vi.waitFor(() => expect(refresh).toHaveBeenCalledWith(id), 50_000);
-  await vi.waitFor(() => expect(readAgain).toHaveBeenCalledWith(id), 50_000);
+  await eventually(() => expect(refresh).toHaveBeenCalledWith(id));
+  await eventually(() => expect(readAgain).toHaveBeenCalledWith(id));
 });
