@@ -30,7 +30,7 @@ from handlers.bank import case
 from handlers.bank.audit import HELD_ESCROWS, OPEN_REQUESTS, Audit
 from handlers.bank.cursor import SHARES, Cursor
 from hourbank.cost import prices
-from hourbank.local.meter import size_of, units_read
+from hourbank.local.processes.meter import size_of, units_read
 from hourbank.simulate.expressions import DynamoDBRefusal
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)

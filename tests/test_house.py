@@ -46,7 +46,10 @@ BREAKS = {
     "a function stands on the bank, the bank on AWS": ("handlers/aws/telemetry.py", "import handlers.bank.hours"),
     "only the simulator imports moto": ("hourbank/local/tables.py", "import moto"),
     "help, and what operates a stack, import no Pulumi": ("hourbank/operate/stuck.py", "import pulumi"),
-    "what runs in a process of its own imports nothing of ours": ("hourbank/local/meter.py", "import hourbank.names"),
+    "what runs in a process of its own imports nothing of ours": (
+        "hourbank/local/processes/meter.py",
+        "import hourbank.names",
+    ),
     "no circle": ("hourbank/drawing/graph.py", "import hourbank.drawing.svg"),
     "hourbank is built in floors": ("hourbank/drawing/graph.py", "import hourbank.local.people"),
 }

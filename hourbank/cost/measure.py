@@ -205,7 +205,7 @@ def complete_lines(meter: Path, performances: Sequence[Performance]) -> list[Lin
 
 def multiply(deployment: Deployment, request_id: str) -> float:
     """Empty the tables, put `RECORDS` copies of a completed request there, and return the bytes that one takes."""
-    from hourbank.local.meter import size_of
+    from hourbank.local.processes.meter import size_of
 
     dynamodb, copies, size = deployment.client("dynamodb"), [], 0
     for key in ("serviceRequest", "escrow", "transactionLog"):

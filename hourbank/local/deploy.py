@@ -1,7 +1,7 @@
 """The local deployment: the CloudFormation template of the recorded program, deployed to the emulator.
 
 Everything in which the emulator differs from AWS, and for which the template is therefore changed, is in `DIFFERENCES`;
-what a function's process does differently is in `hourbank.local.lambda_runtime`.
+what a function's process does differently is in `hourbank.local.processes.lambda_runtime`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ import pulumi
 
 from components.models import MODELS
 from hourbank.errors import HourBankError
-from hourbank.local import lambda_runtime, people
+from hourbank.local import people
 from hourbank.local.deployment import APPSYNC_QUEUE, Deployment
 from hourbank.local.emulator import Emulator
 from hourbank.local.functions import FunctionFailed, invoked
 from hourbank.local.patience import Patience
+from hourbank.local.processes import lambda_runtime
 from hourbank.names import ROOT
 from hourbank.program import cloudformation, recorder
 from hourbank.program.configuration import stack_config
@@ -74,7 +75,8 @@ def queue_for_appsync(rule: Properties) -> None:
 
 DIFFERENCES = (
     Difference(
-        what="runs on provided.al2023, with a bootstrap in the archive that starts hourbank/local/lambda_runtime.py",
+        what="runs on provided.al2023, with a bootstrap in the archive that starts "
+        "hourbank/local/processes/lambda_runtime.py",
         why="its Python runner calls every exception Runtime.HandlerError, which no Retry or Catch names",
         type="AWS::Lambda::Function",
         apply=own_runtime,
@@ -161,7 +163,7 @@ def deploy(
     config : mapping, optional
         Configuration that replaces the stack's own, by full key such as `hourbank:startRequestsFrom`.
     meter : Path, optional
-        A file to which the functions add what each invocation uses (`hourbank.local.meter`).
+        A file to which the functions add what each invocation uses (`hourbank.local.processes.meter`).
     debugger : Path, optional
         A file by which functions find a debugger (`hourbank.local.develop.debugger`), whom no time-out interrupts then.
 

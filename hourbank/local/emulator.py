@@ -28,7 +28,7 @@ from hourbank.names import IS_INSTALLED, ROOT, to_install
 
 ACCOUNT = "000000000000"
 
-LAUNCHER = Path(__file__).with_name("emulator_process.py")
+LAUNCHER = Path(__file__).with_name("processes") / "emulator_process.py"
 # Access key and secret: the emulator takes any, and `test` is its account's root user where it enforces IAM.
 ANYBODY = ("local", "local")
 ROOT_CREDENTIALS = ("test", "test")

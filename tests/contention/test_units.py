@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from hourbank.local import emulator
-from hourbank.local.meter import units_read
+from hourbank.local.processes.meter import units_read
 
 pytestmark = [pytest.mark.thorough, pytest.mark.xdist_group("end-to-end")]
 

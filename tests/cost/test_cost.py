@@ -14,7 +14,7 @@ from hourbank.cli import app
 from hourbank.cost import month, paths, prices, quotas, recorded, report
 from hourbank.cost.measure import Functions, Measurement, Played, Usage
 from hourbank.errors import HourBankError
-from hourbank.local.meter import read_units, size_of, units_read
+from hourbank.local.processes.meter import read_units, size_of, units_read
 from hourbank.names import ROOT
 from hourbank.simulate.program import definition_of
 from hourbank.stories.stories import DEMO, STORIES, Story

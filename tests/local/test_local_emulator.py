@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from hourbank.errors import HourBankError
-from hourbank.local import deploy, prefork
+from hourbank.local import deploy
 from hourbank.local.emulator import Emulator
+from hourbank.local.processes import prefork
 from tests.helpers.processes import assert_group_gone, group_members
 from tests.helpers.waiting import ENDLESS_SECONDS, until
 
@@ -202,7 +203,7 @@ def test_who_asked_for_a_copy_ends_with_it(copies: Path) -> None:
 
 def test_where_nobody_makes_copies_the_process_is_the_function_itself(tmp_path: Path) -> None:
     with asking(tmp_path) as (asker, connection):
-        assert "lambda_runtime" in subprocess.check_output(["ps", "-o", "args=", "-p", str(asker.pid)], text=True)
+        assert "lambda_runtime" in subprocess.check_output(["ps", "-wwo", "args=", "-p", str(asker.pid)], text=True)
         asker.kill()
         assert connection.recv(1) == b""
 

@@ -27,7 +27,7 @@ from handlers.bank.case import ENTRIES
 from hourbank.account.stack import connect
 from hourbank.cli import app
 from hourbank.errors import HourBankError
-from hourbank.local.meter import units_read
+from hourbank.local.processes.meter import units_read
 from hourbank.operate.report import Foremost, TroubleTally
 from hourbank.simulate.expressions import DynamoDBRefusal
 from hourbank.simulate.tables import Row, Tables

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hourbank.errors import HourBankError
 
-HUB = Path(__file__).with_name("debug_hub.py")
+HUB = Path(__file__).parent.parent / "processes" / "debug_hub.py"
 # debugpy's own, and that of .vscode/launch.json
 PORT = 5678
 

@@ -3,7 +3,7 @@
 awslambdaric does the same but has wheels for Linux only. Started by the `bootstrap` that `hourbank.local.deploy` puts
 into the archive, so it must not import anything of this project. Where `HOURBANK_METER` names a file, meter.py beside
 this one writes there what each invocation uses. Where `HOURBANK_DEBUGGER` names one, a debugger can stop in handlers,
-which are those of `HOURBANK_SOURCE` then, for these are the files that somebody has opened (develop/debugged.py).
+which are those of `HOURBANK_SOURCE` then, for these are the files that somebody has opened (debugged.py).
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 """
 
@@ -117,7 +117,7 @@ def main() -> None:
     if file := os.environ.get("HOURBANK_METER"):
         wrappers.append(beside("meter.py")["Meter"](Path(file)))
     if file := os.environ.get("HOURBANK_DEBUGGER"):
-        wrappers.append(beside("develop/debugged.py")["Debugged"](Path(file)))
+        wrappers.append(beside("debugged.py")["Debugged"](Path(file)))
         sys.path.insert(0, os.environ["HOURBANK_SOURCE"])
     try:
         handler = load_handler(os.environ["_HANDLER"])
