@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from unittest import mock
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from hourbank.local.machine import shut_off_this_process
 
@@ -25,8 +25,9 @@ for name in ("COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "PYTHONIOENCODING"):
 # what is started in the background of a script, as by nohup, inherits to ignore it
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # how many examples Hypothesis tries: a few in `make test`, --hypothesis-profile thorough in `make test-all`
-settings.register_profile("default", max_examples=10, deadline=None)
-settings.register_profile("thorough", max_examples=100, deadline=None)
+# and it has all the time that a busy machine takes for them
+for name, examples in (("default", 10), ("thorough", 100)):
+    settings.register_profile(name, max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("default")
 os.environ.update(AWS_ACCESS_KEY_ID="testing", AWS_SECRET_ACCESS_KEY="testing")
 

@@ -169,13 +169,15 @@ class Emulator:
         while self._process is not None and self._process.poll() is None and not patience.is_over():
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
             try:
-                connection.request("GET", "/_ministack/health")
-                if connection.getresponse().status == 200:
+                # another process may have taken the port meanwhile, an emulator too
+                connection.request("GET", "/_hourbank/process")
+                if connection.getresponse().read() == str(self._process.pid).encode():
                     return True
-            except OSError:
-                time.sleep(0.05)
+            except (OSError, http.client.HTTPException):
+                pass
             finally:
                 connection.close()
+            time.sleep(0.05)
         return False
 
     def _make_administrator(self) -> tuple[str, str]:

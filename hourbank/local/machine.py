@@ -33,7 +33,7 @@ _FILES = 256
 # The functions' files and what they print: far more than a demo needs.
 _ROOM_MB = 16
 _PROBE = "#!/bin/sh\nexit 0\n"
-_PROBE_SECONDS = 10
+_PROBE_SECONDS = 60
 
 # boto3 looks nowhere else, neither for a file nor for a host that tells credentials. There is no home, because a file
 # below ~/.aws/models can replace a service's API.

@@ -2,7 +2,7 @@
 
 import weakref
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from handlers import audit_ledger
 from handlers.aws import dynamodb
-from handlers.bank import audit, ledger, requests
+from handlers.bank import audit, ledger, look, requests
 from handlers.bank.audit import Audit
 from handlers.bank.case import load
 from handlers.bank.missed import forget, touch
@@ -839,12 +839,25 @@ def test_what_an_entry_does_not_say_is_found_there_and_not_in_the_balance(books:
     assert [about[1] for about in found_about(books)] == ["TransactionLog"]
 
 
+def standing_hour(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Let the auditor's clock stand still, and return its hour."""
+    now = datetime.now(UTC)
+
+    class Standing(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return now.astimezone(tz)
+
+    monkeypatch.setattr(look, "datetime", Standing)
+    return int(now.timestamp() // 3600)
+
+
 def test_balances_are_a_gauge_of_the_runs_that_compare_them(
     books: Books, log: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grant(books, "ana", 10)
     books.balance("ana", 13)
-    hour = int(datetime.now(UTC).timestamp() // 3600)
+    hour = standing_hour(monkeypatch)
     monkeypatch.setattr(audit, "SHARE_OF_BOOKS", (hour + 1) % audit.SHARES)
     assert "UnexplainedBalances" not in audit_ledger.handler({}, context())
     books.parameter = "begin"
@@ -864,7 +877,7 @@ def test_balances_are_a_gauge_of_the_runs_that_compare_them(
 def test_more_users_than_the_memory_has_room_for_are_left_to_an_operator(
     books: Books, log: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hour = int(datetime.now(UTC).timestamp() // 3600)
+    hour = standing_hour(monkeypatch)
     monkeypatch.setattr(audit, "SHARE_OF_BOOKS", hour % audit.SHARES)
     monkeypatch.setattr(audit, "MOST_USERS", 2)
     for number in range(3):

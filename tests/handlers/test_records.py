@@ -499,7 +499,7 @@ VALUES = st.one_of(
     st.sets(st.binary(max_size=3), min_size=1, max_size=2),
 )
 RECORDS = st.dictionaries(st.sampled_from(FIELDS), VALUES)
-ONCE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+ONCE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 
 
 class Steps:

@@ -43,20 +43,25 @@ class Subscriber:
     def send(self, **message) -> None:
         self.socket.send(json.dumps(message))
 
-    def hear(self) -> dict:
+    def receive(self) -> dict:
+        """Return the next message, whatever it is."""
         return json.loads(self.socket.recv(timeout=ENDLESS_SECONDS))
+
+    def hear(self) -> dict:
+        """Return the next message but those that keep alive, which may come at any time."""
+        while (heard := self.receive()) == {"type": "ka"}:
+            pass
+        return heard
 
     def initiate(self) -> None:
         self.send(type="connection_init")
         assert self.hear() == {"type": "connection_ack", "payload": {"connectionTimeoutMs": 300_000}}
-        assert self.hear() == {"type": "ka"}
 
     def start(self, id_: str, query: str = MINE, user: str | None = None, **variables) -> dict:
         data = json.dumps({"query": query, "variables": variables})
         extensions = {"authorization": header(user or self.user)}
         self.send(id=id_, type="start", payload={"data": data, "extensions": extensions})
-        # one that keeps alive may come at any time
-        return next(heard for heard in iter(self.hear, None) if heard["type"] != "ka")
+        return self.hear()
 
     def subscribed(self, id_: str = "1"):
         self.initiate()

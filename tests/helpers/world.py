@@ -31,7 +31,8 @@ class World:
         self.before = self.ledger()
 
     def deploy(self) -> None:
-        self.deployment = deploy.deploy(self.emulator, config=CONFIG)
+        # whose time runs out is for a test to say
+        self.deployment = deploy.deploy(self.emulator, config=CONFIG, response_timeout_seconds=24 * 3600)
 
     def ledger(self) -> laws.Ledger:
         return read_ledger(self.dynamodb, self.tables)

@@ -351,11 +351,9 @@ def test_every_answer_says_what_a_browser_may_do_with_it(port, pages):
 
 
 def test_only_the_loopback_interface_listens(port):
-    others = {one[4][0] for one in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)} - {"127.0.0.1"}
-    for address in others:
-        if not address.startswith("127."):
-            with pytest.raises(OSError, match=r"."), socket.create_connection((address, port), timeout=1):
-                pass
+    # 0.0.0.0 would answer here, where Linux refuses and macOS knows no way
+    with pytest.raises((ConnectionRefusedError, TimeoutError)), socket.create_connection(("127.0.0.2", port)):
+        pass
 
 
 def test_a_taken_port_is_replaced_and_nothing_is_left_after_the_end(deployment):

@@ -122,12 +122,16 @@ def killed(environment: dict[str, str], *options: str) -> Iterator[Run]:
     assert_gone(everything)
 
 
-def kept_when(is_there: Callable[[dict[str, dict[str, Any]]], bool]) -> None:
-    """Wait for the file to have requests that are so."""
+def kept_when(running: int, is_there: Callable[[dict[str, dict[str, Any]]], bool]) -> None:
+    """Wait for the file to have so many executions that run, and requests that are so."""
 
     def look() -> bool:
         state = kept.read()
-        return state is not None and is_there({one["id"]["S"]: one for one in state.items[REQUESTS]})
+        return (
+            state is not None
+            and sum(one["status"] == "RUNNING" for one in state.executions) == running
+            and is_there({one["id"]["S"]: one for one in state.items[REQUESTS]})
+        )
 
     until(look, moving=lambda: kept.file().read_bytes() if kept.file().exists() else None, what="the state in the file")
 
@@ -144,7 +148,7 @@ def test_a_run_goes_on_after_a_kill_and_after_its_end(environment: dict[str, str
         first.says("answer", begun, "accept")
         ledger = first.ledger()
         waiting = {asked: "AWAITING_PROVIDER", offered: "NEGOTIATING", begun: "IN_PROGRESS"}
-        kept_when(lambda requests: {id_: one["status"]["S"] for id_, one in requests.items()} == waiting)
+        kept_when(2, lambda requests: {id_: one["status"]["S"] for id_, one in requests.items()} == waiting)
         # When it is killed
     # Then a run without --keep has nothing of it, and leaves it alone
     content = kept.file().read_bytes()
@@ -175,6 +179,10 @@ def test_a_run_goes_on_after_a_kill_and_after_its_end(environment: dict[str, str
         assert {id_: second.status(id_) for id_ in ended} == ended
         last = second.ledger()
         assert laws.hours_lost(last) + laws.entries_that_do_not_add_up(last) == []
+        until(
+            lambda: all(one["status"] != "RUNNING" for id_ in ended for one in second.deployment.executions(id_)),
+            what="the end of what ends",
+        )
         assert second.says("down") == "stopped"
     # And after an end that was asked for, nothing is lost
     with killed(environment, "--keep") as third:
@@ -192,7 +200,7 @@ def test_what_was_being_done_is_done(environment: dict[str, str]) -> None:
             first.says("request", "--from", "ana", "--to", "ben", "--hours", "1") for _ in range(4)
         )
         first.says("answer", confirmed, "accept")
-        kept_when(lambda requests: requests.get(confirmed, {}).get("status", {}).get("S") == "IN_PROGRESS")
+        kept_when(3, lambda requests: requests.get(confirmed, {}).get("status", {}).get("S") == "IN_PROGRESS")
     state = json.loads(kept.file().read_text())
     requests = {one["id"]["S"]: one for one in state["items"][REQUESTS]}
     executions = {json.loads(one["input"])["requestId"]: one for one in state["executions"]}

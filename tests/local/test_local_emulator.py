@@ -1,6 +1,7 @@
 """The emulator's processes end with their parent, and functions' errors reach Step Functions by name."""
 
 import contextlib
+import errno
 import http.client
 import io
 import json
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from hourbank.errors import HourBankError
-from hourbank.local import deploy
+from hourbank.local import deploy, emulator
 from hourbank.local.emulator import Emulator
 from hourbank.local.processes import prefork
 from tests.helpers.processes import assert_group_gone, group_members
@@ -208,10 +209,18 @@ def test_where_nobody_makes_copies_the_process_is_the_function_itself(tmp_path: 
         assert connection.recv(1) == b""
 
 
+def test_another_emulator_on_its_port_is_not_taken_for_its_own(toy: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    ports = iter([toy.port, emulator._free_port()])
+    monkeypatch.setattr(emulator, "_free_port", lambda: next(ports))
+    with Emulator() as second:
+        assert second.port != toy.port
+        assert second.client("lambda").list_functions()["Functions"] == []
+
+
 def test_it_listens_on_one_loopback_address_only(toy):
     with socket.socket() as client:
-        client.settimeout(1)
-        assert client.connect_ex(("127.0.0.2", toy.port)) != 0  # 0.0.0.0 would answer here
+        # 0.0.0.0 would answer here, where Linux refuses and macOS knows no way
+        assert client.connect_ex(("127.0.0.2", toy.port)) in (errno.ECONNREFUSED, errno.ETIMEDOUT)
 
 
 def test_the_users_own_aws_settings_are_left_out(monkeypatch):

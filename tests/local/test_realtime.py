@@ -163,7 +163,7 @@ def test_messages_come_in_parts_and_have_a_largest_size(address):
     with Subscriber(address) as ana:
         ana.socket.send(['{"type": "connec', 'tion_init"}'])
         assert ana.hear()["type"] == "connection_ack"
-        assert ana.hear() == {"type": "ka"}
+        assert ana.receive() == {"type": "ka"}
         assert ana.socket.ping().wait(ENDLESS_SECONDS)
         ana.socket.send("x" * (MOST_CHARACTERS + 1))
         with pytest.raises(ConnectionClosed) as closed:
@@ -174,7 +174,7 @@ def test_messages_come_in_parts_and_have_a_largest_size(address):
 def test_a_client_that_says_nothing_is_kept_alive(address, monkeypatch):
     monkeypatch.setattr(module, "KEEP_ALIVE_SECONDS", 0.05)
     with Subscriber(address).subscribed() as ana:
-        assert [ana.hear(), ana.hear()] == [{"type": "ka"}] * 2
+        assert [ana.receive(), ana.receive()] == [{"type": "ka"}] * 2
 
 
 def test_who_goes_away_leaves_nothing_behind_and_takes_nobody_along(address, console):

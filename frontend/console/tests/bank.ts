@@ -1,4 +1,4 @@
-import { spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,6 +15,19 @@ import axe from 'axe-core';
 import { HANGS_MS } from '../../test/hangs';
 
 export const PROJECT = join(import.meta.dirname, '../../..');
+
+// what Step Functions does when the time to answer has run out
+const RUN_OUT = `
+import json, pathlib, sys
+from hourbank.local.deployment import Deployment
+from hourbank.local.tables import scan
+state, service = sys.argv[1:]
+deployment = Deployment(**json.loads(pathlib.Path(state, "up.json").read_text())["deployment"])
+requests = scan(deployment.client("dynamodb"), deployment.tables["serviceRequest"])
+(token,) = [request["taskToken"] for request in requests if request["serviceId"] == service]
+states = deployment.client("stepfunctions")
+states.send_task_failure(taskToken=token, error="States.Timeout", cause="a test skips the time")
+`;
 
 /** A `hourbank up` of its own: its address, and what it printed. */
 export class Bank {
@@ -46,6 +59,11 @@ export class Bank {
     throw new Error(`hourbank up did not start:\n${printed}`);
   }
 
+  /** Lets the time run out now in which somebody may answer a request. */
+  runOut(service: string): void {
+    execFileSync(join(PROJECT, '.venv/bin/python'), ['-c', RUN_OUT, this.state, service], { cwd: PROJECT });
+  }
+
   async close(): Promise<void> {
     const ended = new Promise((resolve) => this.process.once('exit', resolve));
     this.process.kill('SIGTERM');
@@ -57,6 +75,17 @@ export class Bank {
 /** One person's window. */
 export class Window {
   constructor(readonly page: Page) {}
+
+  /** From now on, remembers how amounts change, which is shown for seconds; returns how to read it. */
+  async changes(): Promise<() => Promise<string[]>> {
+    const seen = await this.page.evaluateHandle(() => {
+      const texts: string[] = [];
+      const look = () => texts.push(...(document.body.innerText.match(/[▲▼] [+−][\d.]+/g) ?? []));
+      new MutationObserver(look).observe(document.body, { subtree: true, childList: true, characterData: true });
+      return texts;
+    });
+    return () => seen.evaluate((texts) => texts);
+  }
 
   /** Unfolds the form for a new request, which is folded while requests wait. */
   async unfold(): Promise<void> {
@@ -127,19 +156,10 @@ interface Fixtures {
   open: (person: string, options?: BrowserContextOptions & { bank?: Bank; mayComplain?: RegExp }) => Promise<Window>;
 }
 
-export const test = base.extend<Fixtures, { bank: Bank; hurried: Bank }>({
+export const test = base.extend<Fixtures, { bank: Bank }>({
   bank: [
     async ({}, use) => {
       const bank = await Bank.open();
-      await use(bank);
-      await bank.close();
-    },
-    { scope: 'worker', timeout: HANGS_MS },
-  ],
-  // where people have six seconds to answer
-  hurried: [
-    async ({}, use) => {
-      const bank = await Bank.open('--minutes', '0.1');
       await use(bank);
       await bank.close();
     },

@@ -10,8 +10,9 @@ test('the picture for the README', async ({ open }) => {
     await open('ana'),
     await open('ben', { viewport: { width: 1280, height: 940 }, reducedMotion: 'reduce' }),
   ];
+  const changes = await ben.changes();
   await ana.ask('Ben', 'Help in the garden', '2');
-  await expect(ben.page.getByText('▲ +2')).toBeVisible();
+  await expect.poll(changes).toContain('▲ +2');
   await expect(ben.request('Help in the garden').getByRole('timer')).toBeVisible();
   await expect(ben.state('WaitForProviderResponse')).toHaveClass(/current/);
   await ben.page.screenshot({ path: join(PICTURES, 'console.png') });

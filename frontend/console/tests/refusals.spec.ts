@@ -99,21 +99,27 @@ test('a counter-offer that one cannot pay ends the request, as the page says bef
   await ana.expectAvailable(before);
 });
 
-test('an answer that comes too late is refused in words', async ({ open, hurried }) => {
-  const [ana, ben] = [await open('ana', { bank: hurried }), await open('ben', { bank: hurried })];
+test('an answer that comes too late is refused in words', async ({ open, bank }) => {
+  const [ana, ben] = [await open('ana'), await open('ben')];
+  const before = await ana.available();
   await ana.ask('Ben', 'A late letter', '1');
   const accept = ben.request('A late letter').getByRole('button', { name: 'Accept' });
   await expect(accept).toBeVisible();
   // Ben's window sees nothing new from here on
   let old: Buffer | undefined;
+  let isBlind = (): void => undefined;
+  const blind = new Promise<void>((resolve) => (isBlind = resolve));
   await ben.page.route('**/graphql', async (route) => {
     if (!route.request().postData()?.includes('listServiceRequests')) return route.continue();
     if (!old) {
       const answer = await route.fetch();
       old = await answer.body();
+      isBlind();
     }
     return route.fulfill({ contentType: 'application/json', body: old });
   });
+  await blind;
+  bank.runOut('A late letter');
   await ana.expectStatus('A late letter', 'Timed out');
   await accept.click();
   const refusal = ben.request('A late letter').getByRole('alert');
@@ -121,7 +127,7 @@ test('an answer that comes too late is refused in words', async ({ open, hurried
   await ben.page.unroute('**/graphql');
   await ben.expectStatus('A late letter', 'Timed out');
   await expect(refusal).toBeVisible();
-  await ana.expectAvailable(10);
+  await ana.expectAvailable(before);
 });
 
 test('without the server the page says so, and goes on when it is back', async ({ open }) => {

@@ -22,7 +22,9 @@ def follow_parent(directory: str) -> None:
     """Wait for the end of standard input, which is when the parent is gone, then kill the whole process group."""
     while os.read(0, 1):
         pass
-    shutil.rmtree(directory, ignore_errors=True)
+    # somebody in it may just make a file
+    for _ in range(10):
+        shutil.rmtree(directory, ignore_errors=True)
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
@@ -240,6 +242,21 @@ def tell_and_take_state() -> None:
     module["app"] = app
 
 
+def tell_process() -> None:
+    """Tell at `GET /_hourbank/process` which process answers."""
+    module = vars(importlib.import_module("ministack.app"))
+    answer = module["app"]
+
+    async def app(scope, receive, send):
+        if scope.get("path") != "/_hourbank/process":
+            await answer(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
+
+    module["app"] = app
+
+
 def refuse_other_sites() -> None:
     """Answer this machine's programs and pages alone.
 
@@ -311,6 +328,7 @@ def main() -> None:
     know_people_by_their_names()
     let_executions_go_on()
     tell_and_take_state()
+    tell_process()
     refuse_other_sites()
     sys.argv = ["ministack"]
     runpy.run_module("ministack", run_name="__main__")
