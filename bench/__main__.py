@@ -405,7 +405,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--tests", action="store_true", help="time the tests as well, which takes half an hour")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
     parser.add_argument("--update-docs", action="store_true", help="put the results into their page of docs/why/")
-    parser.add_argument("--check", action="store_true", help=f"fail where a promise is missed by {NOISE:.0%}")
+    parser.add_argument("--check", action="store_true", help=f"fail where a promise is missed by {NOISE:.0%}%")
     parser.add_argument("--scale", action="store_true", help="measure the auditor over many requests instead")
     parser.add_argument("--operators", action="store_true", help="measure the operators' commands over as many instead")
     parser.add_argument("--stuck", type=int, default=10_000, help="with --operators: requests whose execution failed")

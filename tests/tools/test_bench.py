@@ -107,10 +107,15 @@ def test_what_can_still_change_costs_the_same_however_long_the_past_is() -> None
     assert (one.calls, one.units, one.looked_at) == (other.calls, other.units, 260)
 
 
-def test_a_mistake_on_the_command_line_is_said() -> None:
-    command = [sys.executable, "-m", "bench", "--rounds", "0"]
+@pytest.mark.parametrize(
+    ("argument", "status", "says"),
+    [("--rounds=0", 2, "--rounds: at least 1"), ("--help", 0, f"a promise is missed by {NOISE:.0%}")],
+)
+def test_what_is_asked_for_is_understood_or_not(argument: str, status: int, says: str) -> None:
+    command = [sys.executable, "-m", "bench", argument]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (ended.returncode, "--rounds: at least 1" in ended.stderr) == (2, True)
+    assert ended.returncode == status
+    assert says in " ".join((ended.stdout + ended.stderr).split())
 
 
 @pytest.mark.thorough
