@@ -19,7 +19,7 @@ from rich.text import Text
 from handlers.bank.hours import in_words
 from hourbank import names
 from hourbank.errors import HourBankError
-from hourbank.local import machine, mails, running
+from hourbank.local import mails, running
 from hourbank.local.deployment import APPSYNC_ENDPOINT, Deployment
 from hourbank.local.develop import debugger
 from hourbank.local.develop.watch import Watcher
@@ -57,18 +57,15 @@ def serve(console: Console, minutes: float, *, keep: bool = False, watch: bool =
     debug : bool
         Whether a debugger can stop in handlers.
     """
-    if (state := running.find()) is not None:
-        end = f"{names.command()} down"
-        raise HourBankError(f"already running on {state.console} (process {state.pid}): `{end}` ends it")
     from hourbank.local import deploy, kept
     from hourbank.local.page import realtime
     from hourbank.local.page import server as page
 
-    machine.make_state_folder(running.STATE.parent)
     seconds = round(minutes * 60)
-    earlier = kept.read() if keep else None
-    state = earlier or kept.new()
     with contextlib.ExitStack() as at_end:
+        at_end.enter_context(running.only_one())
+        earlier = kept.read() if keep else None
+        state = earlier or kept.new()
         emulator = at_end.enter_context(Emulator())
         with console.status("Deploying to an emulator of AWS on this machine"):
             tables = deploy.create_tables(emulator)
@@ -96,7 +93,6 @@ def serve(console: Console, minutes: float, *, keep: bool = False, watch: bool =
         address = at_end.enter_context(page.serve(shown, warn=warn))
         for number in (signal.SIGINT, signal.SIGTERM):
             end_at(number, STOPPED, 0, forget=running.STATE, at_last=save)
-        at_end.callback(running.STATE.unlink, missing_ok=True)
         running.remember(RunningState(os.getpid(), address, deployment))
         is_built = (page.PAGES / "index.html").exists()
         _explain(console, deployment, address, minutes, to_build="" if is_built else page.TO_BUILD)

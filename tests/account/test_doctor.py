@@ -26,7 +26,7 @@ from hourbank.local.emulator import Emulator
 from hourbank.names import ROOT
 from hourbank.program import recorder
 from hourbank.program.configuration import stack_config
-from tests.helpers.processes import HOURBANK
+from tests.helpers.processes import HOURBANK, left_running
 from tests.helpers.waiting import until
 
 SCHEMA = (ROOT / "amplify/schema.graphql").read_text()
@@ -672,16 +672,15 @@ class TestOnTheEmulator:
 
     def test_what_up_runs_is_examined_without_a_word_on_where(self, emulator, tmp_path):
         deployment = deploy.deploy(emulator, response_timeout_seconds=600)
-        state = {"pid": 0, "console": "x", "deployment": deployment.to_json()}
-        (tmp_path / "up.json").write_text(json.dumps(state))
         at_home = os.environ | {"HOURBANK_STATE": str(tmp_path), "COLUMNS": "200", "AWS_PROFILE": "not-there"}
-        ended = subprocess.run([*HOURBANK, "doctor"], env=at_home, capture_output=True, text=True, check=False)
-        assert (ended.returncode, ended.stderr) == (0, "")
-        assert "read by hourbank-routeServiceRequest-local alone" in ended.stdout
-        assert ended.stdout.endswith("local has what it needs\n")
-        as_json = subprocess.run(
-            [*HOURBANK, "doctor", "--json"], env=at_home, capture_output=True, text=True, check=True
-        )
+        with left_running(tmp_path, deployment):
+            ended = subprocess.run([*HOURBANK, "doctor"], env=at_home, capture_output=True, text=True, check=False)
+            assert (ended.returncode, ended.stderr) == (0, "")
+            assert "read by hourbank-routeServiceRequest-local alone" in ended.stdout
+            assert ended.stdout.endswith("local has what it needs\n")
+            as_json = subprocess.run(
+                [*HOURBANK, "doctor", "--json"], env=at_home, capture_output=True, text=True, check=True
+            )
         document = json.loads(as_json.stdout)
         assert (document["stack"], document["region"], document["ok"]) == ("local", "us-east-1", True)
         assert {"what": "configuration", "outcome": "FITS", "found": "Pulumi.local.yaml", "remedy": ""} in document[

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tomllib
@@ -23,7 +22,6 @@ from rich.spinner import Spinner
 
 from hourbank import cli
 from hourbank.errors import HourBankError, UnreachableError
-from hourbank.local import running
 from hourbank.local.deployment import Deployment
 from hourbank.names import ROOT
 from hourbank.stories import demo
@@ -200,18 +198,6 @@ def test_no_status_is_cut_on_a_narrow_terminal():
         assert "AWAITING_PROVIDER" in line
         assert "…" in line
         assert line.endswith("12.3 s")
-
-
-def test_a_run_that_has_no_time_is_not_taken_for_gone(tmp_path, monkeypatch):
-    monkeypatch.setattr(running, "STATE", tmp_path / "up.json")
-    monkeypatch.setattr(running, "_ANSWERS_WITHIN_SECONDS", 0.01)
-    with socket.create_server(("127.0.0.1", 0)) as busy:
-        deployment = Deployment(f"http://127.0.0.1:{busy.getsockname()[1]}", {}, {})
-        running.remember(running.RunningState(0, "", deployment))
-        assert running.find().deployment.endpoint == deployment.endpoint
-    # what is gone is forgotten
-    assert running.find() is None
-    assert not (tmp_path / "up.json").exists()
 
 
 @pytest.mark.thorough

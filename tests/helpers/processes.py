@@ -1,5 +1,6 @@
 """The command line as a process of its own, and what is left of processes."""
 
+import fcntl
 import http.client
 import json
 import os
@@ -10,12 +11,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 from unittest import mock
 
 import pytest
 
 from hourbank.cli import main
 from hourbank.local import running
+from hourbank.local.deployment import Deployment
 from tests.helpers.waiting import ENDLESS_SECONDS, until
 
 HOURBANK = [sys.executable, "-c", "from hourbank.cli import main; main()"]
@@ -25,6 +28,16 @@ def run(environment: dict, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [*HOURBANK, *arguments], env=environment, capture_output=True, text=True, timeout=ENDLESS_SECONDS, check=False
     )
+
+
+def left_running(folder: str | Path, deployment: Deployment, *, pid: int = 0, console: str = "x") -> IO[str]:
+    """Leave what `hourbank up` leaves while it runs, until the file that is returned is closed."""
+    folder = Path(folder)
+    lock = (folder / running.LOCK).open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    state = {"pid": pid, "console": console, "deployment": deployment.to_json()}
+    (folder / "up.json").write_text(json.dumps(state), encoding="utf-8")
+    return lock
 
 
 @contextmanager

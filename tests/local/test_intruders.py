@@ -23,7 +23,7 @@ from hourbank.local import deploy, emulator, people
 from hourbank.local.emulator import Emulator
 from hourbank.stories import stage, stories
 from hourbank.stories.stage import Performance
-from tests.helpers.processes import HOURBANK
+from tests.helpers.processes import HOURBANK, left_running
 from tests.helpers.rights import RIGHTS
 from tests.helpers.waiting import ENDLESS_SECONDS, until
 from tests.helpers.world import World
@@ -493,9 +493,7 @@ def test_a_task_token_is_nowhere_but_in_its_record(
 
 def commands(world: Guarded, directory: Any) -> Iterator[str]:
     """What commands print about a request that waits, is answered and goes on, and about one that is stuck."""
-    (directory / "up.json").write_text(
-        json.dumps({"pid": os.getpid(), "console": "", "deployment": world.deployment.to_json()})
-    )
+    there = left_running(directory, world.deployment, pid=os.getpid())
     environment = os.environ | {"HOURBANK_STATE": str(directory), "COLUMNS": "200"}
 
     def run(*arguments: str, statuses: Collection[int] = (0,)) -> subprocess.CompletedProcess:
@@ -530,6 +528,7 @@ def commands(world: Guarded, directory: Any) -> Iterator[str]:
     outputs += [run("settle", stuck["id"], "--refund", *reason, "--yes"), run("show", stuck["id"])]
     # another test's message may be in the queue of failures
     outputs.append(run("stuck", statuses=[0, 1]))
+    there.close()
     for output in outputs:
         yield output.stdout + output.stderr
 

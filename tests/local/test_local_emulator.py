@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -207,6 +208,27 @@ def test_where_nobody_makes_copies_the_process_is_the_function_itself(tmp_path: 
         assert "lambda_runtime" in subprocess.check_output(["ps", "-wwo", "args=", "-p", str(asker.pid)], text=True)
         asker.kill()
         assert connection.recv(1) == b""
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["end", "reset"])
+def test_where_copies_cannot_be_made_any_more_it_is_too(tmp_path: Path, reads: bool) -> None:
+    with socket.socket(socket.AF_UNIX) as full:
+        with contextlib.chdir(tmp_path):
+            full.bind(prefork.SOCKET)
+        full.listen()
+
+        def refuse() -> None:
+            connection, _ = full.accept()
+            with connection:
+                while reads and b"\n" not in connection.recv(1 << 20):
+                    pass
+
+        refusing = threading.Thread(target=refuse)
+        refusing.start()
+        with asking(tmp_path) as (asker, _):
+            assert "lambda_runtime" in subprocess.check_output(["ps", "-wwo", "args=", "-p", str(asker.pid)], text=True)
+            asker.kill()
+        refusing.join()
 
 
 def test_another_emulator_on_its_port_is_not_taken_for_its_own(toy: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:

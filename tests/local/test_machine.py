@@ -1,9 +1,11 @@
 """What a local run takes of its machine: settings of the user's, of any kind, neither lead it elsewhere nor stop it."""
 
 import contextlib
+import fcntl
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +20,7 @@ from hourbank import cli, names, terminal
 from hourbank.errors import HourBankError
 from hourbank.local import deploy, emulator, machine, running
 from hourbank.local.deployment import Deployment
+from tests.helpers.processes import left_running
 
 HOURBANK = Path(sys.executable).with_name("hourbank")
 NOWHERE = "http://192.0.2.1:9"  # https://www.rfc-editor.org/rfc/rfc5737
@@ -145,13 +148,6 @@ def stand_in() -> Iterator[tuple[str, list[str]]]:
         server.shutdown()
 
 
-def left_running(folder: Path, endpoint: str) -> None:
-    """What `hourbank up` would have left."""
-    deployment = Deployment(endpoint=endpoint, tables={"userBalance": "UserBalance"}, outputs={})
-    state = {"pid": 1, "console": endpoint, "deployment": deployment.to_json()}
-    (folder / "up.json").write_text(json.dumps(state), encoding="utf-8")
-
-
 @pytest.mark.parametrize(
     "config",
     [pytest.param(name, marks=[] if at in (0, 4) else pytest.mark.thorough) for at, name in enumerate(CONFIGS)],
@@ -161,8 +157,9 @@ def test_a_command_reaches_the_emulator_whatever_the_user_has_set(
 ) -> None:
     environment = hostile(tmp_path, CONFIGS[config])
     endpoint, asked = stand_in
-    left_running(tmp_path / "state", endpoint)
-    ended = run(environment, "request", "--from", "chloé", "--to", "ben", "--hours", "2")
+    deployment = Deployment(endpoint=endpoint, tables={"userBalance": "UserBalance"}, outputs={})
+    with left_running(tmp_path / "state", deployment):
+        ended = run(environment, "request", "--from", "chloé", "--to", "ben", "--hours", "2")
     assert ended.stderr == "hourbank: 'chloé': nobody has a balance of that name: people are \n"
     assert asked == ["DynamoDB_20120810.Scan"]
 
@@ -304,14 +301,47 @@ def test_a_function_that_does_not_start_is_said_at_once(monkeypatch: pytest.Monk
         b'{"pid": 1, "console": "x", "deployment": {"endpoint": "http://a b:c", "tables": {}, "outputs": {}}}',
     ],
 )
-def test_what_nobody_can_read_is_not_taken_for_running(
+def test_what_nobody_can_read_is_said_where_it_runs_and_forgotten_where_not(
     content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(running, "STATE", tmp_path / "up.json")
+    with running.only_one():
+        running.STATE.write_bytes(content)
+        with pytest.raises(HourBankError, match=r"is not what .* up` wrote: end what runs by Ctrl-C"):
+            running.running()
     running.STATE.write_bytes(content)
     with pytest.raises(HourBankError, match="nothing is running"):
         running.running()
     assert not running.STATE.exists()
+
+
+def test_there_is_one_run_of_a_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "STATE", tmp_path / "new" / "up.json")
+    with running.only_one():
+        for ask in (running.running, running.down, running.only_one().__enter__):
+            with pytest.raises(HourBankError, match="up` is still starting, in another terminal: wait until"):
+                ask()
+        running.remember(running.RunningState(4711, "http://x", Deployment("http://127.0.0.1:9", {}, {})))
+        with pytest.raises(HourBankError, match=r"already running on http://x \(process 4711\): `.* down` ends it"):
+            running.only_one().__enter__()
+        assert running.running().endpoint == "http://127.0.0.1:9"
+    assert running.find() is None
+    # whoever only looks is no run
+    with (tmp_path / "new" / running.LOCK).open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        threading.Timer(0.2, lambda: fcntl.flock(looking, fcntl.LOCK_UN)).start()
+        with running.only_one():
+            pass
+
+
+def test_a_run_does_without_an_answer_from_its_emulator_that_has_no_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "STATE", tmp_path / "up.json")
+    with socket.create_server(("127.0.0.1", 0)) as busy, running.only_one():
+        endpoint = f"http://127.0.0.1:{busy.getsockname()[1]}"
+        running.remember(running.RunningState(0, "", Deployment(endpoint, {}, {})))
+        assert running.running().endpoint == endpoint
 
 
 @pytest.mark.parametrize(("pid", "ended"), [(-1, []), (0, []), (1, []), (4711, [4711])])
@@ -330,9 +360,13 @@ def test_a_state_that_names_no_process_of_ours_ends_none(
 
 
 def test_a_state_that_is_no_file_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "STATE", tmp_path)
-    with pytest.raises(HourBankError, match=r"cannot be read \(Is a directory\): remove it"):
-        running.running()
+    monkeypatch.setattr(running, "STATE", tmp_path / "up.json")
+    with running.only_one():
+        running.STATE.mkdir()
+        with pytest.raises(HourBankError, match=r"cannot be read \(Is a directory\): end what runs"):
+            running.running()
+    with pytest.raises(HourBankError, match=r"up.json cannot be removed \(.*\): see HOURBANK_STATE"):
+        running.only_one().__enter__()
     with pytest.raises(HourBankError, match="set HOURBANK_STATE to a folder of yours, here and in other terminals"):
         machine.make_state_folder(Path(os.devnull) / "state")
 

@@ -45,7 +45,7 @@ from hourbank.operate.report import print_findings
 from hourbank.operate.show import show_request
 from hourbank.operate.stream import failure_of, of_stream
 from hourbank.operate.stuck import Stuck, show_stuck, waiting
-from tests.helpers.processes import HOURBANK
+from tests.helpers.processes import HOURBANK, left_running
 from tests.helpers.waiting import ENDLESS_SECONDS, until
 
 ARN = "arn:aws:states:eu-west-1:123456789012:%s:%s"
@@ -679,8 +679,7 @@ class World:
         self.before = self.ledger()
         self.said = ""
         self.secrets: set[str] = set()
-        with open(f"{state}/up.json", "w", encoding="utf-8") as file:  # noqa: PTH123
-            json.dump({"pid": 0, "console": "x", "deployment": self.deployment.to_json()}, file)
+        self.running = left_running(state, self.deployment)
         self.at_home = os.environ | {"HOURBANK_STATE": state, "AWS_PROFILE": "not-there"}
         self.on_aws = os.environ | {"HOURBANK_STATE": "/nowhere", "AWS_ENDPOINT_URL": emulator.endpoint}
 

@@ -3,10 +3,11 @@
 Two programs that import nothing of this project. `prefork.py serve` is run by the emulator's process: it
 imports boto3, and becomes the function in a copy of itself for each one that asks. `prefork.py` is run by the
 `bootstrap` of a function (`hourbank.local.deploy`): it asks for a copy with its own environment, folder and output, and
-stays, as its process is the one that the emulator knows: where one of the two ends, so does the other. Where there is
-nobody to ask, it becomes the function itself.
+stays, as its process is the one that the emulator knows: where one of the two ends, so does the other. Where no copy
+says that it has begun, it becomes the function itself.
 """
 
+import contextlib
 import json
 import os
 import runpy
@@ -14,11 +15,14 @@ import signal
 import socket
 import sys
 import threading
+import time
 from pathlib import Path
 
 RUNTIME = str(Path(__file__).with_name("lambda_runtime.py"))
 # in the emulator's folder, which is HOME there: a whole path can be longer than a socket's may be
 SOCKET = "functions"
+# what a copy says that has all it needs
+BEGUN = b"1"
 
 
 def serve() -> None:
@@ -35,10 +39,16 @@ def serve() -> None:
     # who finds it under its name is heard
     Path(f"{SOCKET}.new").rename(SOCKET)
     while True:
-        connection, _ = listener.accept()
-        if not os.fork():
-            break
-        connection.close()
+        connection = None
+        try:
+            connection, _ = listener.accept()
+            if not os.fork():
+                break
+        except OSError:
+            # no more processes or files; who asks becomes the function itself
+            time.sleep(0.1)
+        if connection:
+            connection.close()
     listener.close()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     become(connection)
@@ -51,6 +61,9 @@ def become(connection: socket.socket) -> None:
         os.dup2(given, own)
         os.close(given)
     asked = json.loads(connection.makefile("rb").readline())
+    # where nobody hears it any more, the thread below ends this
+    with contextlib.suppress(OSError):
+        connection.sendall(BEGUN)
     os.environ.clear()
     os.environ.update(asked["environment"])
     os.chdir(asked["folder"])
@@ -60,7 +73,8 @@ def become(connection: socket.socket) -> None:
 
 def end_with(other: socket.socket) -> None:
     """Wait for the other's end."""
-    other.recv(1)
+    with contextlib.suppress(OSError):
+        other.recv(1)
     os._exit(0)
 
 
@@ -71,11 +85,13 @@ def start() -> None:
     try:
         os.chdir(os.environ["HOME"])
         connection.connect(SOCKET)
+        socket.send_fds(connection, [b"1"], [1, 2])
+        connection.sendall(json.dumps({"environment": dict(os.environ), "folder": str(folder)}).encode() + b"\n")
+        if connection.recv(1) != BEGUN:
+            raise ConnectionError
     except OSError:
         os.chdir(folder)
         os.execv(sys.executable, [sys.executable, "-P", RUNTIME])  # noqa: S606
-    socket.send_fds(connection, [b"1"], [1, 2])
-    connection.sendall(json.dumps({"environment": dict(os.environ), "folder": str(folder)}).encode() + b"\n")
     end_with(connection)
 
 
