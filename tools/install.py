@@ -8,8 +8,10 @@ no index. Only the settings listed here are handed on: the others change what is
 Nothing is installed yet when this runs, so it imports the standard library alone.
 """
 
-import ast
+import configparser
+import contextlib
 import json
+import math
 import os
 import re
 import shutil
@@ -93,16 +95,20 @@ def main(environment: str) -> None:
     for folder in (Path(), project, place):
         if folder.exists() and not os.access(folder, os.W_OK):
             raise Refused(f"{folder.resolve()} may not be written: clone into a folder of yours, and run make there")
+    if os.pathsep in str(Path.cwd()):
+        raise Refused(f"{Path.cwd()} has a {os.pathsep} in it, which no PATH can: clone into another folder")
     read_toml(project / "pyproject.toml")
     lock = read_toml(project / "uv.lock")
     # without what could lead uv, pip or Python astray
     astray = re.compile("UV_|PIP_(?!CONFIG_FILE$)|PYTHON|VIRTUAL_ENV|CONDA_")
     clean = {name: value for name, value in os.environ.items() if not astray.match(name)}
     clean["UV_PYTHON_DOWNLOADS"] = "never"
-    reach, pip = uv_settings(), pip_settings(clean)
+    reach, pip = uv_settings(), pip_settings()
     uv = find_uv(clean, {"index-url": reach.default_index} | pip if reach.default_index else pip)
     if not reach.default_index:
         reach = as_uv_settings(pip, reach)
+    if needs_own_cache(reach):
+        reach.variables["UV_CACHE_DIR"] = str(Path(".uv/cache").resolve())
 
     Path(".uv").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="install-", dir=".uv") as folder:
@@ -153,11 +159,26 @@ def uv_files() -> list[Path]:
         return [Path(os.environ["UV_CONFIG_FILE"])]
     if os.environ.get("UV_NO_CONFIG", "").lower() in TRUE:
         return []
-    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or in_home(".config"))
     machine = [Path(folder) for folder in (os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":")]
     of_machine = (folder / "uv" / "uv.toml" for folder in [*machine, Path("/etc")])
     files = [Path("uv.toml"), home / "uv" / "uv.toml", *[file for file in of_machine if file.is_file()][:1]]
     return [file for file in files if file.is_file()]
+
+
+def in_home(name: str) -> Path:
+    """A place in the user's home, as uv and pip find it; nowhere, where there is none."""
+    with contextlib.suppress(RuntimeError):
+        return Path.home() / name
+    return Path(os.devnull, name)
+
+
+def needs_own_cache(reach: Reach) -> bool:
+    """Whether uv could not make its cache where it makes it if it is told nothing."""
+    told = {"UV_CACHE_DIR", "UV_NO_CACHE"} & reach.variables.keys() or {"cache-dir", "no-cache"} & reach.config.keys()
+    place = Path(os.environ.get("XDG_CACHE_HOME") or in_home(".cache"), "uv")
+    there = next(folder for folder in (place, *place.parents) if folder.exists())
+    return not told and not (there.is_dir() and os.access(there, os.W_OK | os.X_OK))
 
 
 def merge(into: Table, table: Table, folder: Path) -> None:
@@ -177,23 +198,42 @@ def absolute(place: str, folder: Path) -> str:
     return place if "://" in place else str((folder / place).resolve())
 
 
-def pip_settings(clean: Variables) -> Variables:
-    """The user's options of pip that say how an index is reached, from its files and from variables."""
-    listed = subprocess.run(
-        [sys.executable, "-P", "-m", "pip", "config", "list"],
-        check=False,
-        env=clean | {"PIP_QUIET": "0"},
-        capture_output=True,
-        text=True,
-    ).stdout
-    found = re.findall(r"^(global|install)\.([a-z-]+)=(.+)$", listed, re.MULTILINE)
-    options = {option: ast.literal_eval(value) for _, option, value in sorted(found)}
-    options |= {
+def pip_settings() -> Variables:
+    """The user's options of pip that say how an index is reached, from its files and from variables.
+
+    They are read here: a Python need not have pip, and `pip config list` does not say which of two files counts.
+    """
+    options = read_pip_files() | {
         name.removeprefix("PIP_").lower().replace("_", "-"): value
         for name, value in os.environ.items()
         if name.startswith("PIP_") and value
     }
+    if "default-timeout" in options:
+        options["timeout"] = options["default-timeout"]
     return {option: value for option, value in options.items() if option in PIP_OPTIONS}
+
+
+def read_pip_files() -> Variables:
+    """The last wins, and `install` over `global`: https://pip.pypa.io/en/stable/topics/configuration/."""
+    own = os.environ.get("PIP_CONFIG_FILE", "")
+    if own == os.devnull:
+        return {}
+    machine = [Path(folder, "pip") for folder in (os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":")]
+    user = Path(os.environ.get("XDG_CONFIG_HOME") or in_home(".config"), "pip")
+    if sys.platform == "darwin":
+        machine, mac = [Path("/Library/Application Support/pip")], in_home("Library/Application Support/pip")
+        user = mac if mac.is_dir() else user
+    # the user's count where no other is named
+    of_user = [] if own and Path(own).exists() else [in_home(".pip"), user]
+    folders = [*machine, Path("/etc"), *of_user, Path(sys.prefix)]
+    sections: dict[str, Variables] = {"global": {}, "install": {}}
+    for file in [*(folder / "pip.conf" for folder in folders), *([Path(own)] if own else [])]:
+        parser = configparser.RawConfigParser()
+        with contextlib.suppress(configparser.Error, UnicodeError):
+            parser.read(file, encoding="utf-8")
+        for section in sections.keys() & set(parser.sections()):
+            sections[section] |= {name.replace("_", "-").lstrip("-"): value for name, value in parser.items(section)}
+    return sections["global"] | sections["install"]
 
 
 def as_uv_settings(pip: Variables, reach: Reach) -> Reach:
@@ -210,9 +250,17 @@ def as_uv_settings(pip: Variables, reach: Reach) -> Reach:
         "proxy": "ALL_PROXY",
     }
     variables = {names[option]: " ".join(value.split()) for option, value in pip.items() if option in names}
+    for name in ("SSL_CERT_FILE", "SSL_CLIENT_CERT"):
+        if name in variables:
+            variables[name] = os.path.expanduser(variables[name])  # noqa: PTH111
+    # pip takes parts of a second
+    for name in ("UV_HTTP_TIMEOUT", "UV_HTTP_RETRIES"):
+        with contextlib.suppress(KeyError, ValueError, OverflowError):
+            variables[name] = str(math.ceil(float(variables.pop(name))))
     if "find-links" in pip:
         # pip passes over a folder that is not there
-        there = [place for place in pip["find-links"].split() if "://" in place or Path(place).exists()]
+        places = [place if "://" in place else os.path.expanduser(place) for place in pip["find-links"].split()]  # noqa: PTH111
+        there = [place for place in places if "://" in place or Path(place).exists()]
         variables["UV_FIND_LINKS"] = ",".join(there)
     if pip.get("keyring-provider") == "subprocess":
         variables["UV_KEYRING_PROVIDER"] = "subprocess"

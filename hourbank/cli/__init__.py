@@ -110,6 +110,8 @@ def _in_one_line(error: Exception) -> str | None:
         return str(error)
     if (pulumi := sys.modules.get("pulumi")) and isinstance(error, pulumi.RunError):  # the program refuses its stack
         return str(error)
+    if isinstance(error, MemoryError) or "can't start new thread" in str(error):
+        return "this machine refuses: no more threads or memory (see ulimit -u and ulimit -v)"
     if isinstance(error, OSError) and error.errno in MACHINE:
         return f"{error.filename}: {error.strerror}" if error.filename else f"this machine refuses: {error.strerror}"
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError

@@ -11,9 +11,10 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 from functools import cache, cached_property
-from importlib.util import find_spec
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ class Emulator:
             If its Python environment is missing, or it does not answer in time.
         """
         python = _python()
-        machine.check_open_files()
+        machine.check_limits()
         try:
             for _ in range(3):  # another process may take the port between the choice and the bind
                 self.port = _free_port()
@@ -210,8 +211,8 @@ def _python() -> Path:
     """Return the Python that has the emulator: this one where hourbank was installed with it, else a clone's other."""
     if configured := os.environ.get("HOURBANK_EMULATOR_PYTHON"):
         python, instead = Path(configured), "see HOURBANK_EMULATOR_PYTHON, or unset it"
-    elif IS_INSTALLED or find_spec("ministack"):
-        if not find_spec("ministack"):
+    elif IS_INSTALLED or _is_beside():
+        if not _is_beside():
             raise HourBankError(f"the emulator is not installed here: `{to_install('emulator')}` does it")
         return Path(sys.executable)
     else:
@@ -219,6 +220,11 @@ def _python() -> Path:
     if not python.exists():
         raise HourBankError(f"the emulator's Python is not at {python}: {instead}")
     return python
+
+
+def _is_beside() -> bool:
+    """Whether this Python has the emulator installed; what else the user lets it find is not what it starts with."""
+    return PathFinder.find_spec("ministack", [sysconfig.get_path("purelib")]) is not None
 
 
 def _free_port() -> int:

@@ -6,6 +6,8 @@ run that follows a setting meant for something else fails far from it, or reache
 
 from __future__ import annotations
 
+import errno
+import math
 import os
 import resource
 import shutil
@@ -32,6 +34,9 @@ KEPT = (
 _FILES = 256
 # The functions' files and what they print: far more than a demo needs.
 _ROOM_MB = 16
+# The emulator, some functions at a time, each with one that has asked for it, and what else the user has.
+_PROCESSES = 150
+_ADDRESSES = 2_000_000 * 1024
 _PROBE = "#!/bin/sh\nexit 0\n"
 _PROBE_SECONDS = 60
 
@@ -154,19 +159,34 @@ def write_whole(file: Path, text: str) -> None:
         raise HourBankError(f"{file} cannot be written ({error.strerror}): see HOURBANK_STATE") from None
 
 
-def check_open_files() -> None:
-    """Refuse a limit with which functions would wait for each other for ever.
+def check_limits() -> None:
+    """Refuse limits with which functions would wait for each other for ever, or end in the midst of their work.
 
     Raises
     ------
     HourBankError
-        If this process may not open enough files, and may not raise the limit.
+        If this user may not have enough processes, or a process not enough files or memory.
     """
+    # root may have as many as there are
+    if os.geteuid() and (most := _most(resource.RLIMIT_NPROC)) < _PROCESSES:
+        raise HourBankError(
+            f"a user may have {most} processes here, and a local run needs {_PROCESSES}: raise the limit (ulimit -u)"
+        )
+    if (most := _most(resource.RLIMIT_AS)) < _ADDRESSES:
+        raise HourBankError(
+            f"a program may have {most // 1024} KB of memory here, and the emulator needs {_ADDRESSES // 1024}: raise "
+            "the limit (ulimit -v)"
+        )
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most != resource.RLIM_INFINITY and most < _FILES:
         raise HourBankError(
             f"a program may open {most} files here, and the emulator needs {_FILES}: raise the limit (ulimit -Hn)"
         )
+
+
+def _most(limit: int) -> float:
+    most = resource.getrlimit(limit)[0]
+    return math.inf if most == resource.RLIM_INFINITY else most
 
 
 def working_folder() -> Path:
@@ -185,6 +205,8 @@ def working_folder() -> Path:
             folder.chmod(0o700)  # whatever the umask
             _try(folder)
         except (OSError, subprocess.SubprocessError) as error:
+            if getattr(error, "errno", None) in (errno.EAGAIN, errno.ENOMEM):
+                raise HourBankError("no process can be started: there are too many, or too little memory") from None
             refused.append(f"{place} ({_why(error)})")
             if folder:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -1,10 +1,12 @@
 """What a local run takes of its machine: settings of the user's, of any kind, neither lead it elsewhere nor stop it."""
 
 import contextlib
+import errno
 import fcntl
 import io
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -342,6 +344,50 @@ def test_a_run_does_without_an_answer_from_its_emulator_that_has_no_time(
         endpoint = f"http://127.0.0.1:{busy.getsockname()[1]}"
         running.remember(running.RunningState(0, "", Deployment(endpoint, {}, {})))
         assert running.running().endpoint == endpoint
+
+
+@pytest.mark.parametrize(
+    ("limit", "most", "words"),
+    [
+        ("RLIMIT_NPROC", 149, r"a user may have 149 processes here, and a local run needs 150: raise .* \(ulimit -u\)"),
+        ("RLIMIT_AS", 1_000_000 * 1024, r"a program may have 1000000 KB of memory here, .* needs 2000000: .*ulimit -v"),
+        ("RLIMIT_NOFILE", 200, "a program may open 200 files here, and the emulator needs 256: raise the limit"),
+        ("RLIMIT_NPROC", 150, ""),
+    ],
+)
+def test_a_limit_is_told_before_anything_is_started(
+    limit: str, most: int, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def limits(asked: int) -> tuple[int, int]:
+        return (most, most) if asked == getattr(resource, limit) else (resource.RLIM_INFINITY,) * 2
+
+    monkeypatch.setattr(machine.resource, "getrlimit", limits)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(HourBankError, match=words) if words else contextlib.nullcontext():
+        machine.check_limits()
+    if limit == "RLIMIT_NPROC":
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        machine.check_limits()
+
+
+@pytest.mark.parametrize("refused", [MemoryError(), RuntimeError("can't start new thread")])
+def test_what_the_machine_has_not_is_no_fault_of_this_program(refused: Exception) -> None:
+    assert "this machine refuses: no more threads or memory" in str(cli._in_one_line(refused))
+
+
+def test_a_folder_is_not_blamed_where_no_process_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(subprocess, "run", refuse)
+    with pytest.raises(HourBankError, match="no process can be started: there are too many, or too little memory"):
+        machine.working_folder()
+
+
+def test_what_a_user_lets_python_find_is_not_the_emulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ministack.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert emulator._python() != Path(sys.executable)
 
 
 @pytest.mark.parametrize(("pid", "ended"), [(-1, []), (0, []), (1, []), (4711, [4711])])

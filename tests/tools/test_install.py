@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -514,10 +515,85 @@ def test_an_environment_of_another_python_is_made_anew(machine: Machine, index: 
     assert not kept.exists()
 
 
-def test_a_clone_that_may_not_be_written_is_told_at_once(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module, with a name of its own for `@dataclass`."""
     spec = importlib.util.spec_from_file_location("install", ROOT / "tools" / "install.py")
     assert spec and spec.loader
-    spec.loader.exec_module(install := importlib.util.module_from_spec(spec))
+    monkeypatch.setitem(sys.modules, "install", install := importlib.util.module_from_spec(spec))
+    spec.loader.exec_module(install)
+    return install
+
+
+def test_of_pips_files_the_one_counts_that_counts_for_pip(
+    machine: Machine, install: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.write(".pip/pip.conf", "[global]\nindex-url = http://old/simple\nretries = 1\n[list]\nformat = json\n")
+    machine.write(".config/pip/pip.conf", "[global]\nindex_url = http://new/simple\nextra-index-url =\n  a\n  b\n")
+    for name in [name for name in os.environ if name.startswith(("PIP_", "XDG_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(machine.home))
+
+    def told() -> dict[str, str]:
+        # and what this machine has for all
+        return {name: value for name, value in install.pip_settings().items() if name not in ("cert", "find-links")}
+
+    users = {"index-url": "http://new/simple", "retries": "1", "extra-index-url": "\na\nb"}
+    assert told() == users
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(machine.home / "own.conf"))
+    assert told() == users
+    machine.write("own.conf", "[install]\nextra-index-url = c\n[global]\ndefault-timeout = 7\nextra-index-url = d\n")
+    assert told() == {"extra-index-url": "c", "timeout": "7"}
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "e")
+    assert told() == {"extra-index-url": "e", "timeout": "7"}
+    machine.write("own.conf", "no ini")
+    assert told() == {"extra-index-url": "e"}
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    assert install.pip_settings() == {"extra-index-url": "e"}
+
+
+def test_what_pip_writes_otherwise_than_uv_is_translated(install: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ana")
+    for name in list(os.environ):
+        if name.startswith(("UV_", "SSL_")):
+            monkeypatch.delenv(name)
+    pip = {"timeout": "7.5", "retries": "many", "cert": "~/ca.pem", "find-links": "~/none http://x/"}
+    reach = install.as_uv_settings(pip, install.Reach({}, {"index": [], "pip": {}}))
+    assert reach.variables == {
+        "UV_HTTP_TIMEOUT": "8",
+        "SSL_CERT_FILE": "/home/ana/ca.pem",
+        "UV_FIND_LINKS": "http://x/",
+    }
+
+
+def test_a_user_without_a_home_has_settings_and_a_cache_too(
+    install: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    nothing = install.Reach({}, {"index": [], "pip": {}})
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "UV_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert not install.needs_own_cache(nothing)
+    monkeypatch.setattr(Path, "home", none)
+    assert [file for file in install.uv_files() if os.devnull in str(file)] == []
+    assert install.needs_own_cache(nothing)
+    assert not install.needs_own_cache(install.Reach({"UV_CACHE_DIR": "/x"}, {}))
+
+
+def test_a_folder_that_no_path_can_name_is_told_at_once(
+    machine: Machine, install: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(machine.clone.rename(machine.home / "a:b"))
+    with pytest.raises(install.Refused, match="a:b has a : in it, which no PATH can: clone into another folder"):
+        install.main(".venv")
+
+
+def test_a_clone_that_may_not_be_written_is_told_at_once(
+    machine: Machine, install: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(machine.clone)
     # whoever runs the tests may be allowed everything
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)

@@ -1,5 +1,6 @@
 """Run by the emulator's Python, never imported: ministack, bound to the life of the process that started it."""
 
+import contextlib
 import importlib
 import json
 import os
@@ -22,10 +23,17 @@ def follow_parent(directory: str) -> None:
     """Wait for the end of standard input, which is when the parent is gone, then kill the whole process group."""
     while os.read(0, 1):
         pass
-    # somebody in it may just make a file
-    for _ in range(10):
-        shutil.rmtree(directory, ignore_errors=True)
-    os.killpg(os.getpgrp(), signal.SIGKILL)
+    shutil.rmtree(directory, ignore_errors=True)
+    group = os.getpgrp()
+    with contextlib.suppress(OSError):
+        if not (child := os.fork()):
+            os.setsid()
+            os.killpg(group, signal.SIGKILL)
+            # one of them may have made a file meanwhile
+            shutil.rmtree(directory, ignore_errors=True)
+            os._exit(0)
+        os.waitpid(child, 0)
+    os.killpg(group, signal.SIGKILL)
 
 
 def know_machines_of_tokens() -> None:
