@@ -129,7 +129,17 @@ def main(environment: str) -> None:
             # its build backend is among what was just installed
             itself = ["--no-deps", "--no-index", "--no-build-isolation", "--editable", str(project)]
             run([uv, "pip", "install", *into, *itself], alone)
+            make_relative(place)
     (place / ".locked").touch()
+
+
+def make_relative(place: Path) -> None:
+    """Let the environment find the project by the way from there: Python 3.11 reads a path as the locale is, or not."""
+    project = str(place.parent.resolve())
+    for file in place.glob("lib/python*/site-packages/*.pth"):
+        if file.read_bytes().decode(errors="replace").strip().rstrip("/") == project:
+            way = os.path.relpath(project, file.parent.resolve())
+            file.write_text(f"{way}\n", encoding="utf-8")
 
 
 def read_toml(file: Path) -> Table:

@@ -175,14 +175,18 @@ def play(deployment: Deployment, played: Iterable[Story]) -> list[Performance]:
 
 def audit(deployment: Deployment, *, past: bool = False) -> None:
     """Let the auditor run now; with `past` it looks at everything there is."""
+    hour = int(time.time() // 3600)
     if past:
-        place = Cursor(int(time.time() // 3600) - SHARES + 1).text()
+        place = Cursor(hour - SHARES + 1).text()
         name = f"hourbank-auditCursor-{deploy.STACK}"
         deployment.client("ssm").put_parameter(Name=name, Value=place, Type="String", Overwrite=True)
     try:
         invoked(deployment.client("lambda"), f"hourbank-auditLedger-{deploy.STACK}", {})
     except FunctionFailed as failed:
         raise HourBankError(f"the auditor failed: {failed}") from None
+    if past and hour != int(time.time() // 3600):
+        # it may have looked at the next hour's share too
+        audit(deployment, past=True)
 
 
 def lines_of(meter: Path) -> list[Line]:

@@ -7,7 +7,6 @@ again comes at once, and all that is left of a batch has been tried as often as 
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import random
@@ -20,6 +19,8 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 from unittest import mock
+
+from aws_lambda_powertools.utilities.batch import BatchProcessor
 
 from handlers import route_service_request
 from hourbank.simulate.cases import in_silence
@@ -179,7 +180,7 @@ class Burst:
         self._lanes: list[deque[dict[str, Any]]] = [deque() for _ in range(shards * reader.parallelization)]
         self._running, self._warm = 0, 0
         self._random = random.Random(seed)
-        self._processor = copy.deepcopy(route_service_request.processor)
+        self._processor = route_service_request.processor
         self._began = world.clock
         self.intake = Intake()
 
@@ -260,8 +261,11 @@ class Burst:
             self._warm = self._running
             self._clock.sleep(self._pace.cold)
         self._local.ends = self._clock.now + self._reader.function_seconds
-        # each function that runs has its own
-        route_service_request.processor = copy.deepcopy(self._processor)
+        # each function that runs has its own, which knows nothing of other calls
+        route_service_request.processor = BatchProcessor(
+            event_type=self._processor.event_type,
+            raise_on_entire_batch_failure=self._processor.raise_on_entire_batch_failure,
+        )
         try:
             answer = self._world.invoke(ROUTER, {"Records": records}, attempt=attempt)
         except Exception:  # noqa: BLE001  as Lambda does

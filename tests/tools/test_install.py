@@ -628,7 +628,10 @@ def test_make_installs_in_a_folder_with_any_name(machine: Machine, index: Index)
         "installing the locked packages into .venv (once)",
         "installing the emulator into .venv-emulator (once)",
     ]
-    assert subprocess.check_output([clone / ".venv" / "bin" / "small"], text=True) == "it runs\n"
+    for locale in ("C", "C.UTF-8", "de_DE.ISO-8859-1"):
+        environment = {"LC_ALL": locale, "PATH": os.environ["PATH"]}
+        small = subprocess.check_output([clone / ".venv" / "bin" / "small"], env=environment, text=True)
+        assert small == "it runs\n"
     assert "Nothing to be done" in run().stdout
     (clone / "uv.lock").touch()
     assert "installing" in run(f"PYTHON={python}").stdout
