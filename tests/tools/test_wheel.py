@@ -271,7 +271,7 @@ def test_it_leaves_a_deployment_running(installed: Installed) -> None:
 def as_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     for module in (names, machine, emulator):
         monkeypatch.setattr(module, "IS_INSTALLED", True)
-    monkeypatch.setattr(emulator, "find_spec", lambda _: None)
+    monkeypatch.setattr(emulator, "_is_beside", lambda: False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
