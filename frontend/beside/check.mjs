@@ -58,7 +58,7 @@ for (const app of process.argv.slice(2)) {
 
   // what an app gets was built with the oldest Angular and the newest React, and is tested with the app's
   cpSync(join(installed, 'dist'), join(build, 'dist'), { recursive: true });
-  for (const name of [test, 'component-stories.ts', 'appsync.ts']) {
+  for (const name of [test, 'component-stories.ts', 'appsync.ts', 'waiting.ts', 'hangs.ts']) {
     cpSync(join(FRONTEND, 'test', name), join(build, 'test', name));
   }
   cpSync(join(FRONTEND, 'vitest.config.ts'), join(build, 'vitest.config.ts'));
