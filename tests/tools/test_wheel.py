@@ -135,7 +135,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", pwd.getpwuid(os.getuid()).pw_dir)  # where the user's index and cache are
         variables = dict(os.environ)
-        pip, reach = tool.pip_settings(variables), tool.uv_settings()
+        pip, reach = tool.pip_settings(), tool.uv_settings()
         reach = reach if reach.default_index else tool.as_uv_settings(pip, reach)
     told = ["--quiet", "--frozen", "--no-hashes", "--no-emit-project", "--all-groups", "--all-extras", "--no-header"]
     locked = tool.run([UV, "export", "--project", str(ROOT), *told], variables)
