@@ -404,12 +404,14 @@ def test_a_function_that_always_starts_a_process_has_no_time_of_its_own():
 TIMES = {"milliseconds", "gb_seconds", "cold_gb_seconds"}
 
 
-def alike(measured, kept):
+def alike(measured, kept, *, about=()):
     """Where it is not, `make measured docs` brings measured.json and the page up to date."""
     assert measured.keys() == kept.keys()
     for key, value in measured.items():
         if isinstance(value, dict) and key != "states":
-            alike(value, kept[key])
+            alike(value, kept[key], about=about)
+        elif key in about:
+            assert value == pytest.approx(kept[key], rel=0.01), f"{key}: run `make measured docs`"
         elif key.endswith("bytes"):
             assert value == pytest.approx(kept[key], rel=0.05), f"{key}: run `make measured docs`"
         elif key not in TIMES:
@@ -476,7 +478,8 @@ class TestMeasured:
         kept = recorded.plain(recorded.read())
         for name, path in stories.items():
             alike({"usage": path["usage"], "states": path["states"]}, kept["stories"][name])
-        alike(audits, {key: value for key, value in kept.items() if key != "stories"})
+        # what a segment of a table reads is rounded, and which records are in it is their ids', which are random
+        alike(audits, {key: value for key, value in kept.items() if key != "stories"}, about=("read",))
 
     def test_one_that_is_interrupted_leaves_nothing(self):
         with subprocess.Popen(COST, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
