@@ -169,11 +169,16 @@ def uv_files() -> list[Path]:
         return [Path(os.environ["UV_CONFIG_FILE"])]
     if os.environ.get("UV_NO_CONFIG", "").lower() in TRUE:
         return []
-    home = Path(os.environ.get("XDG_CONFIG_HOME") or in_home(".config"))
-    machine = [Path(folder) for folder in (os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":")]
+    home, machine = config_folders()
     of_machine = (folder / "uv" / "uv.toml" for folder in [*machine, Path("/etc")])
     files = [Path("uv.toml"), home / "uv" / "uv.toml", *[file for file in of_machine if file.is_file()][:1]]
     return [file for file in files if file.is_file()]
+
+
+def config_folders() -> tuple[Path, list[Path]]:
+    """Where programs keep settings: the user's folder, and those of the machine."""
+    machine = (os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":")
+    return Path(os.environ.get("XDG_CONFIG_HOME") or in_home(".config")), [Path(folder) for folder in machine]
 
 
 def in_home(name: str) -> Path:
@@ -228,8 +233,8 @@ def read_pip_files() -> Variables:
     own = os.environ.get("PIP_CONFIG_FILE", "")
     if own == os.devnull:
         return {}
-    machine = [Path(folder, "pip") for folder in (os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":")]
-    user = Path(os.environ.get("XDG_CONFIG_HOME") or in_home(".config"), "pip")
+    home, folders = config_folders()
+    user, machine = home / "pip", [folder / "pip" for folder in folders]
     if sys.platform == "darwin":
         machine, mac = [Path("/Library/Application Support/pip")], in_home("Library/Application Support/pip")
         user = mac if mac.is_dir() else user

@@ -23,7 +23,6 @@ from hourbank.local.patience import Patience
 STATE = machine.state_folder(os.environ) / "up.json"
 LOCK = "up.lock"
 _UNKNOWN = "end what runs by Ctrl-C, and start it again"
-_ANSWERS_WITHIN_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -151,7 +150,7 @@ def _locked(kind: int) -> TextIO | None:
 
 
 def _answers(endpoint: str) -> bool:
-    connection = http.client.HTTPConnection(endpoint.removeprefix("http://"), timeout=_ANSWERS_WITHIN_SECONDS)
+    connection = http.client.HTTPConnection(endpoint.removeprefix("http://"), timeout=60)
     try:
         connection.request("GET", "/_hourbank/process")
         return connection.getresponse().status == 200

@@ -21,6 +21,8 @@ from hourbank.stories.stories import BALANCES, DEMO, Story, Turn
 
 OLD_RECORDS = 100
 LOOK_EVERY_SECONDS = 0.1
+# Between the starts of two stories, so that they share Lambda processes instead of starting a set each.
+STAGGER_SECONDS = 0.7
 ENDS = frozenset({"COMPLETED", "REJECTED", "DECLINED", "CANCELLED", "TIMED_OUT", "FAILED"})
 
 
@@ -78,8 +80,6 @@ class Stage:
     ----------
     patience : float
         Seconds without anything new, after which what has not ended never will: a problem of those stories.
-    stagger : float
-        Seconds between the starts of two stories, so that they share Lambda processes instead of starting a set each.
     prefix : str
         What the ids of the requests begin with.
     look_every : float
@@ -92,7 +92,6 @@ class Stage:
         stories: Sequence[Story] = DEMO,
         *,
         patience: float = STALLED_SECONDS,
-        stagger: float = 0.7,
         prefix: str = "",
         look_every: float = LOOK_EVERY_SECONDS,
     ) -> None:
@@ -101,7 +100,7 @@ class Stage:
         self._prefix, self._look_every = prefix, look_every
         start = time.monotonic()
         self.performances = [
-            Performance(story, starts_at=start + number * stagger) for number, story in enumerate(stories)
+            Performance(story, starts_at=start + number * STAGGER_SECONDS) for number, story in enumerate(stories)
         ]
         self._dynamodb = deployment.client("dynamodb")
 

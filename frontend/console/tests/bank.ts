@@ -37,10 +37,10 @@ export class Bank {
     readonly address: string,
   ) {}
 
-  static async open(...options: string[]): Promise<Bank> {
+  static async open(): Promise<Bank> {
     const state = mkdtempSync(join(tmpdir(), 'hourbank-'));
     let printed = '';
-    const child = spawn(join(PROJECT, '.venv/bin/hourbank'), ['up', ...options], {
+    const child = spawn(join(PROJECT, '.venv/bin/hourbank'), ['up'], {
       cwd: PROJECT,
       env: { ...process.env, HOURBANK_STATE: state },
       stdio: ['ignore', 'pipe', 'pipe'],
